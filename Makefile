@@ -1,0 +1,42 @@
+# The front desk. Each target does all its set-up on a fresh machine with Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+PROTOS := $(sort $(wildcard proto/isthmus/v1/*.proto))
+
+.PHONY: demo test fast bench check format contract lock clean
+
+demo: $(READY)  ## the main job, end to end, on this machine
+	@$(VENV)/bin/isthmus demo --out out/demo
+
+test: $(READY)  ## all tests
+	@$(VENV)/bin/pytest -n 2 --dist loadgroup tests
+
+fast: $(READY)  ## tests that start no processes
+	@$(VENV)/bin/pytest -n 2 -m "not processes" tests
+
+bench: $(READY)  ## speed, as ratios taken in one run -> out/bench.json
+	@$(VENV)/bin/python -m bench
+
+check: $(READY)  ## format, lint, types, contract, wheel
+	@bash .ci/checks
+
+format: $(READY)
+	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
+
+contract: $(READY)  ## regenerate the modules of the contract
+	@bash proto/generate proto
+
+lock:  ## resolve the pins again (needs uv)
+	uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate -p 3.11 --no-emit-index-url -o requirements/dev.txt
+	uv pip compile pyproject.toml --generate-hashes --no-header --no-annotate -p 3.11 --no-emit-index-url -c requirements/dev.txt -o requirements/run.txt
+
+$(READY): requirements/dev.txt pyproject.toml
+	@echo "setting up the environment (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) out dist .pytest_cache .mypy_cache .ruff_cache

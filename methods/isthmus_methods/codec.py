@@ -1,0 +1,325 @@
+"""Between the contract's messages and the plain data that methods read. The only module here that knows protobuf.
+
+Decoding refuses what it does not know: an unset enum, an empty oneof, an array whose shape and length disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from isthmus.errors import UsageError
+from isthmus.v1 import spec_pb2, study_pb2, values_pb2
+from isthmus_methods import contract as c
+
+# Caps before anything is built from a message.
+MAX_ARRAY = 50_000_000
+MAX_DEPTH = 40
+
+_OPERATORS = {
+    spec_pb2.Comparison.EQUAL: c.Operator.EQUAL,
+    spec_pb2.Comparison.NOT_EQUAL: c.Operator.NOT_EQUAL,
+    spec_pb2.Comparison.LESS: c.Operator.LESS,
+    spec_pb2.Comparison.LESS_OR_EQUAL: c.Operator.LESS_OR_EQUAL,
+    spec_pb2.Comparison.GREATER: c.Operator.GREATER,
+    spec_pb2.Comparison.GREATER_OR_EQUAL: c.Operator.GREATER_OR_EQUAL,
+}
+_OPERATORS_OUT = {v: k for k, v in _OPERATORS.items()}
+_FUNCTIONS = {
+    spec_pb2.Transform.LOG: c.Function.LOG,
+    spec_pb2.Transform.SQUARE_ROOT: c.Function.SQUARE_ROOT,
+    spec_pb2.Transform.SQUARE: c.Function.SQUARE,
+    spec_pb2.Transform.CENTRE: c.Function.CENTRE,
+    spec_pb2.Transform.SCALE: c.Function.SCALE,
+    spec_pb2.Transform.FACTOR: c.Function.FACTOR,
+}
+_FUNCTIONS_OUT = {v: k for k, v in _FUNCTIONS.items()}
+_CONSTANTS = {c.Function.CENTRE: 1, c.Function.SCALE: 1}
+_TYPES = {
+    study_pb2.Variable.NUMERIC: c.VariableType.NUMERIC,
+    study_pb2.Variable.INTEGER: c.VariableType.INTEGER,
+    study_pb2.Variable.FACTOR: c.VariableType.FACTOR,
+    study_pb2.Variable.TEXT: c.VariableType.TEXT,
+    study_pb2.Variable.DATE: c.VariableType.DATE,
+}
+
+
+def _malformed(what: str) -> UsageError:
+    return UsageError("MALFORMED_REQUEST", f"the request is malformed: {what}", "send it with a client of this release")
+
+
+# --------------------------------------------------------------------------- arrays and values
+
+
+def array_to_message(array: c.Array | c.Integers) -> values_pb2.Array:
+    """An array as a message: whole-number arrays packed, all others as little-endian doubles."""
+    message = values_pb2.Array(shape=list(array.shape))
+    if array.dtype.kind in "iu":
+        message.counts.values.extend(array.astype(np.int64).ravel().tolist())
+    else:
+        message.doubles = np.ascontiguousarray(array, dtype="<f8").tobytes()
+    return message
+
+
+def array_from_message(message: values_pb2.Array) -> c.Array | c.Integers:
+    """The array of a message; int64 where it was packed as counts. Raises `UsageError` where it is malformed."""
+    shape = tuple(message.shape)
+    size = math.prod(shape)
+    if size > MAX_ARRAY:
+        raise _malformed(f"an array of more than {MAX_ARRAY} numbers")
+    which = message.WhichOneof("values")
+    if which == "counts":
+        if len(message.counts.values) != size:
+            raise _malformed("an array's shape and length disagree")
+        return np.array(message.counts.values, dtype=np.int64).reshape(shape)
+    if which == "doubles":
+        if len(message.doubles) != 8 * size:
+            raise _malformed("an array's shape and length disagree")
+        return np.frombuffer(message.doubles, dtype="<f8").astype(np.float64).reshape(shape)
+    raise _malformed("an array without values")
+
+
+def state_to_messages(state: c.State) -> list[values_pb2.NamedArray]:
+    return [values_pb2.NamedArray(name=name, array=array_to_message(state[name])) for name in sorted(state)]
+
+
+def state_from_messages(messages: Sequence[values_pb2.NamedArray]) -> dict[str, c.Array]:
+    state = {m.name: np.asarray(array_from_message(m.array), dtype=np.float64) for m in messages}
+    if len(state) != len(messages):
+        raise _malformed("a state with a name twice")
+    return state
+
+
+def answer_to_message(answer: c.Answer) -> values_pb2.Value:
+    """A result tree as a message. NaN becomes null: not estimable."""
+    message = values_pb2.Value()
+    if answer is None:
+        message.null.SetInParent()
+    elif isinstance(answer, bool | np.bool_):
+        message.boolean = bool(answer)
+    elif isinstance(answer, int | np.integer):
+        message.integer = int(answer)
+    elif isinstance(answer, float | np.floating):
+        if math.isnan(answer):
+            message.null.SetInParent()
+        else:
+            message.number = float(answer)
+    elif isinstance(answer, str):
+        message.text = answer
+    elif isinstance(answer, Mapping):
+        message.tree.SetInParent()
+        for name, value in answer.items():
+            message.tree.entries.add(name=str(name), value=answer_to_message(value))
+    else:
+        message.list.SetInParent()
+        message.list.values.extend(answer_to_message(value) for value in answer)
+    return message
+
+
+def answer_from_message(message: values_pb2.Value, depth: int = 0) -> c.Answer:
+    """The result tree of a message."""
+    if depth > MAX_DEPTH:
+        raise _malformed("a result nested too deeply")
+    which = message.WhichOneof("kind")
+    if which == "tree":
+        return {entry.name: answer_from_message(entry.value, depth + 1) for entry in message.tree.entries}
+    if which == "list":
+        return [answer_from_message(value, depth + 1) for value in message.list.values]
+    if which is None:
+        raise _malformed("a result without a value")
+    if which == "null":
+        return None
+    answer: c.Answer = getattr(message, which)
+    return answer
+
+
+# --------------------------------------------------------------------------- the request
+
+
+def variable_from_message(message: study_pb2.Variable) -> c.Variable:
+    if message.type not in _TYPES:
+        raise _malformed(f"variable {message.name!r} without a type")
+    return c.Variable(
+        name=message.name,
+        type=_TYPES[message.type],
+        label=message.label,
+        unit=message.unit,
+        levels=tuple(message.levels),
+        minimum=message.minimum if message.HasField("minimum") else None,
+        maximum=message.maximum if message.HasField("maximum") else None,
+        roles=frozenset(study_pb2.Variable.Role.Name(role) for role in message.roles),
+        grid=message.grid if message.HasField("grid") else None,
+        may_be_missing=message.may_be_missing,
+    )
+
+
+def _literal(message: spec_pb2.Literal) -> float | str:
+    which = message.WhichOneof("value")
+    if which is None:
+        raise _malformed("a comparison without a value")
+    value: float | str = getattr(message, which)
+    return value
+
+
+def predicate_from_message(message: spec_pb2.Predicate, depth: int = 0) -> c.Predicate:
+    if depth > MAX_DEPTH:
+        raise _malformed("a filter nested too deeply")
+    which = message.WhichOneof("node")
+    if which == "comparison":
+        if message.comparison.operator not in _OPERATORS:
+            raise _malformed("a comparison without an operator")
+        return c.Comparison(
+            message.comparison.variable, _OPERATORS[message.comparison.operator], _literal(message.comparison.value)
+        )
+    if which == "membership":
+        return c.Membership(
+            message.membership.variable,
+            tuple(_literal(v) for v in message.membership.values),
+            message.membership.negated,
+        )
+    if which == "missing":
+        return c.Missing(message.missing.variable, message.missing.negated)
+    if which == "all":
+        return c.All(tuple(predicate_from_message(m, depth + 1) for m in message.all.predicates))
+    if which == "any":
+        return c.AnyOf(tuple(predicate_from_message(m, depth + 1) for m in message.any.predicates))
+    if which == "negation":
+        return c.Not(predicate_from_message(message.negation, depth + 1))
+    raise _malformed("a filter without a condition")
+
+
+def _column_from_message(message: spec_pb2.Column, depth: int = 0) -> c.Column:
+    if depth > MAX_DEPTH:
+        raise _malformed("a transform nested too deeply")
+    which = message.WhichOneof("node")
+    if which == "variable":
+        return c.Ref(message.variable)
+    if which == "indicator":
+        return c.Indicator(predicate_from_message(message.indicator))
+    if which == "transform":
+        function = _FUNCTIONS.get(message.transform.function)
+        if function is None:
+            raise _malformed("a transform that is not on the list")
+        constants = tuple(message.transform.constants)
+        if len(constants) != _CONSTANTS.get(function, 0) or not all(math.isfinite(x) for x in constants):
+            raise _malformed(f"transform {function.value} with the wrong constants")
+        return c.Transform(function, _column_from_message(message.transform.argument, depth + 1), constants)
+    raise _malformed("a column without a variable")
+
+
+def _setting(message: spec_pb2.Option) -> c.Setting:
+    which = message.WhichOneof("value")
+    if which is None:
+        raise _malformed(f"option {message.name!r} without a value")
+    if which == "numbers":
+        return tuple(message.numbers.values)
+    if which == "texts":
+        return tuple(message.texts.values)
+    value: c.Setting = getattr(message, which)
+    return value
+
+
+def spec_from_message(message: spec_pb2.Spec, study: study_pb2.Study) -> c.Spec:
+    """A request bound to the study's dictionary. Raises `UsageError` for a dataset or variable that is not in it."""
+    dataset = next((d for d in study.datasets if d.name == message.dataset), None)
+    if dataset is None:
+        raise UsageError(
+            "UNKNOWN_DATASET",
+            f"study {study.name} has no dataset {message.dataset!r}",
+            f"name one of its datasets: {', '.join(d.name for d in study.datasets)}",
+        )
+    spec = c.Spec(
+        method=message.method,
+        version=message.method_version,
+        dataset=message.dataset,
+        variables={v.name: variable_from_message(v) for v in dataset.variables},
+        subject=dataset.subject,
+        where=predicate_from_message(message.where) if message.HasField("where") else None,
+        roles={role.name: tuple(_column_from_message(col) for col in role.columns) for role in message.roles},
+        terms=tuple(c.Term(tuple(_column_from_message(col) for col in term.columns)) for term in message.terms),
+        references={r.variable: r.level for r in message.references},
+        options={o.name: _setting(o) for o in message.options},
+        countries=tuple(p.country for p in study.participants),
+    )
+    return spec
+
+
+# --------------------------------------------------------------------------- the request, on its way out
+
+
+def _literal_to_message(value: float | str) -> spec_pb2.Literal:
+    return spec_pb2.Literal(text=value) if isinstance(value, str) else spec_pb2.Literal(number=value)
+
+
+def predicate_to_message(predicate: c.Predicate) -> spec_pb2.Predicate:
+    message = spec_pb2.Predicate()
+    match predicate:
+        case c.Comparison(variable, operator, value):
+            message.comparison.variable = variable
+            message.comparison.operator = _OPERATORS_OUT[operator]
+            message.comparison.value.CopyFrom(_literal_to_message(value))
+        case c.Membership(variable, values, negated):
+            message.membership.variable = variable
+            message.membership.values.extend(_literal_to_message(v) for v in values)
+            message.membership.negated = negated
+        case c.Missing(variable, negated):
+            message.missing.variable = variable
+            message.missing.negated = negated
+        case c.All(predicates):
+            message.all.SetInParent()
+            message.all.predicates.extend(predicate_to_message(p) for p in predicates)
+        case c.AnyOf(predicates):
+            message.any.SetInParent()
+            message.any.predicates.extend(predicate_to_message(p) for p in predicates)
+        case c.Not(inner):
+            message.negation.CopyFrom(predicate_to_message(inner))
+    return message
+
+
+def column_to_message(column: c.Column) -> spec_pb2.Column:
+    message = spec_pb2.Column()
+    match column:
+        case c.Ref(variable):
+            message.variable = variable
+        case c.Indicator(predicate):
+            message.indicator.CopyFrom(predicate_to_message(predicate))
+        case c.Transform(function, argument, constants):
+            message.transform.function = _FUNCTIONS_OUT[function]
+            message.transform.argument.CopyFrom(column_to_message(argument))
+            message.transform.constants.extend(constants)
+    return message
+
+
+def _option_to_message(name: str, value: c.Setting) -> spec_pb2.Option:
+    message = spec_pb2.Option(name=name)
+    if isinstance(value, bool):
+        message.flag = value
+    elif isinstance(value, int):
+        message.integer = value
+    elif isinstance(value, float):
+        message.number = value
+    elif isinstance(value, str):
+        message.text = value
+    elif all(isinstance(v, str) for v in value) and value:
+        message.texts.values.extend(str(v) for v in value)
+    else:
+        message.numbers.values.extend(float(v) for v in value)
+        message.numbers.SetInParent()
+    return message
+
+
+def spec_to_message(spec: c.Spec) -> spec_pb2.Spec:
+    """The request as a message, everything unordered in sorted order: equal requests give equal bytes."""
+    message = spec_pb2.Spec(method=spec.method, method_version=spec.version, dataset=spec.dataset)
+    if spec.where is not None:
+        message.where.CopyFrom(predicate_to_message(spec.where))
+    for name in sorted(spec.roles):
+        message.roles.add(name=name, columns=[column_to_message(col) for col in spec.roles[name]])
+    for term in spec.terms:
+        message.terms.add(columns=[column_to_message(col) for col in term.columns])
+    for variable in sorted(spec.references):
+        message.references.add(variable=variable, level=spec.references[variable])
+    message.options.extend(_option_to_message(name, spec.options[name]) for name in sorted(spec.options))
+    return message

@@ -1,0 +1,520 @@
+"""What a method is: the two halves, what may leave between them, and how the gate judges it.
+
+A method is a class with `fold` and `release` (run inside a country) and `pool` (run at the coordinator). Everything
+in this module is plain data, so that a statistician can read a method from its first line to its last and needs
+nothing else of isthmus to understand it.
+
+A partial and a summary add: over blocks of rows, hospitals, countries. What does not add (a minimum, an order
+statistic) has no kind here and cannot be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+# A result is a tree of these; the field's terms are its keys.
+Answer = None | bool | int | float | str | Sequence["Answer"] | Mapping[str, "Answer"]
+# What the coordinator sends to the nodes with a round; empty in the first.
+State = Mapping[str, Array]
+T = TypeVar("T")
+
+
+# --------------------------------------------------------------------------- what is asked
+
+
+class VariableType(Enum):
+    NUMERIC = "numeric"
+    INTEGER = "integer"
+    FACTOR = "factor"
+    TEXT = "text"
+    DATE = "date"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of the study's dictionary."""
+
+    name: str
+    type: VariableType
+    label: str = ""
+    unit: str = ""
+    levels: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    roles: frozenset[str] = frozenset()  # IDENTIFIER, QUASI_IDENTIFIER, TREATMENT_ARM, UNBLINDING, COUNTRY
+    grid: float | None = None
+    may_be_missing: bool = False
+
+    @property
+    def grid_step(self) -> float | None:
+        """Width of the time grid in `unit`; None where the dictionary fixes none."""
+        return self.grid if self.grid is not None else (1.0 if self.type is VariableType.INTEGER else None)
+
+
+class Operator(Enum):
+    EQUAL = "=="
+    NOT_EQUAL = "!="
+    LESS = "<"
+    LESS_OR_EQUAL = "<="
+    GREATER = ">"
+    GREATER_OR_EQUAL = ">="
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    variable: str
+    operator: Operator
+    value: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    variable: str
+    values: tuple[float | str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    variable: str
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    predicates: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    predicates: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    predicate: Predicate
+
+
+Predicate = Comparison | Membership | Missing | All | AnyOf | Not
+
+
+class Function(Enum):
+    LOG = "log"
+    SQUARE_ROOT = "sqrt"
+    SQUARE = "square"
+    CENTRE = "centre"
+    SCALE = "scale"
+    FACTOR = "factor"
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    function: Function
+    argument: Column
+    constants: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    predicate: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A variable by its name."""
+
+    variable: str
+
+
+Column = Ref | Transform | Indicator
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One column is a main effect, several are their product."""
+
+    columns: tuple[Column, ...]
+
+    @property
+    def name(self) -> str:
+        return ":".join(column_name(c) for c in self.columns)
+
+
+Setting = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A whole request to one method over one dataset, with the variables it names."""
+
+    method: str
+    dataset: str
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    subject: str = ""
+    where: Predicate | None = None
+    roles: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
+    terms: tuple[Term, ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Setting] = field(default_factory=dict)
+    countries: tuple[str, ...] = ()  # of the participants, in the study's order
+    version: int = 1
+
+    def role(self, name: str) -> tuple[Column, ...]:
+        return self.roles.get(name, ())
+
+    def levels(self, column: Column) -> tuple[str, ...]:
+        """Levels of a column taken as a factor, the reference first; empty for a numeric column."""
+        if isinstance(column, Transform):
+            if column.function is not Function.FACTOR or not isinstance(column.argument, Ref):
+                return ()
+            name = column.argument.variable
+        elif isinstance(column, Ref):
+            name = column.variable
+            if self.variables[name].type is not VariableType.FACTOR:
+                return ()
+        else:
+            return ()
+        levels = self.variables[name].levels
+        first = self.references.get(name)
+        return levels if first is None else (first, *(x for x in levels if x != first))
+
+
+def column_name(column: Column) -> str:
+    """The name R would print for the column."""
+    if isinstance(column, Ref):
+        return column.variable
+    if isinstance(column, Indicator):
+        return "indicator"
+    inner = column_name(column.argument)
+    if column.function is Function.FACTOR:
+        return inner
+    return f"{column.function.value}({', '.join([inner, *(repr(c) for c in column.constants)])})"
+
+
+def coefficient_names(spec: Spec) -> tuple[str, ...]:
+    """Names of the design's columns without intercept, e.g. ``age``, ``sex=female``, ``arm=B:sex=female``.
+
+    Factors have treatment coding; in a product the first factor runs fastest.
+    """
+    return tuple(name for term in spec.terms for name, _ in term_columns(spec, term))
+
+
+def term_columns(spec: Spec, term: Term) -> Iterator[tuple[str, tuple[str | None, ...]]]:
+    """The design columns of a term: name, and for each of its factors the level it indicates (None if numeric)."""
+    parts: list[tuple[str, tuple[str | None, ...]]] = [("", ())]
+    for column in term.columns:
+        name, levels = column_name(column), spec.levels(column)
+        own = [(f"{name}={level}", level) for level in levels[1:]] if levels else [(name, None)]
+        # the first factor runs fastest: earlier parts are the inner loop
+        parts = [
+            (f"{left}:{mine}" if left else mine, (*picked, level)) for mine, level in own for left, picked in parts
+        ]
+    return iter(parts)
+
+
+# --------------------------------------------------------------------------- what leaves
+
+
+class Kind(Enum):
+    """How the gate judges a field. A field of no kind cannot leave."""
+
+    COUNT = "count"  # cells of persons
+    SUM = "sum"  # sums over persons
+    CROSS_PRODUCT = "cross-product"  # sums of products of model columns over persons or clusters
+    SCORE = "score"  # gradient of a log-likelihood, and the log-likelihood
+    INFORMATION = "information"  # its curvature
+    ESTIMATE = "estimate"  # a country's own converged estimate and its covariance
+    EVENTS = "events"  # a time table: events and leavers per step of the grid
+    HAZARD = "hazard"  # a baseline hazard on the grid
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A declared field of a method."""
+
+    kind: Kind
+    about: str
+    unit: str = ""
+    # Size in numbers for a given spec, in words: "p", "p (p + 1) / 2".
+    size: str = "1"
+    # False: the pooled half can do without it, so the gate may withhold it alone.
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CellSupport:
+    """For COUNT: distinct persons behind each cell, the same shape as the value.
+
+    `groups` names the axes along which the cells of one total lie: cell and complement are judged within them.
+    """
+
+    persons: Integers
+    # Axis along which the cells add up to a total that is also known; None: all cells together.
+    axis: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SumSupport:
+    """For SUM: for each cell, distinct persons and how concentrated the sum is (all the same shape as the value)."""
+
+    persons: Integers
+    largest: Array  # largest absolute contribution of one person
+    second: Array  # second largest
+    total: Array  # sum of absolute contributions
+    varied: Booleans  # at least two persons differ
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSupport:
+    """For SCORE, INFORMATION, CROSS_PRODUCT, ESTIMATE: what the model rests on in this country."""
+
+    persons: int
+    parameters: int
+    events: int | None = None  # survival models
+    level_persons: Mapping[str, int] = field(default_factory=dict)  # "grade=3" -> distinct persons on the rows used
+    effective_persons: float = 0.0  # (sum w)^2 / sum w^2
+    leverage: float = 0.0  # largest squared row norm of Q in the QR of sqrt(W) X
+    predictor: float = 0.0  # largest absolute centred linear predictor
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSupport:
+    """For EVENTS, HAZARD: persons in the table, and for every step of the grid that anyone leaves at."""
+
+    persons: int
+    leavers: Integers  # persons who leave at each step that has any
+    at_risk: Integers  # persons at risk at those steps
+
+
+Support = CellSupport | SumSupport | ModelSupport | TimeSupport
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One declared field for one label, with what supports it. The support never leaves."""
+
+    field: str
+    value: Array | Integers
+    support: Support
+    label: str = ""  # the variable, group or stratum of the spec
+    axes: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (axis name, labels) for people; empty labels: a grid
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a country gives to the gate."""
+
+    items: tuple[Item, ...]
+    notes: frozenset[str] = frozenset()  # codes of the method's declared notes
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A country's summary as the coordinator gets it: values by (field, label), and what the gate withheld."""
+
+    country: str
+    values: Mapping[tuple[str, str], Array | Integers]
+    withheld: Mapping[tuple[str, str], str] = field(default_factory=dict)  # -> code of the rule
+    notes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """The summaries of one round, in the study's order of countries."""
+
+    summaries: tuple[Cleared, ...]
+
+    @property
+    def countries(self) -> tuple[str, ...]:
+        return tuple(s.country for s in self.summaries)
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Labels for which any country gave or withheld the field, in order of first appearance."""
+        seen: dict[str, None] = {}
+        for summary in self.summaries:
+            for key in (*summary.values, *summary.withheld):
+                if key[0] == name:
+                    seen.setdefault(key[1])
+        return tuple(seen)
+
+    def total(self, name: str, label: str = "") -> Array | None:
+        """Sum over countries, in the study's order, of those that gave it; None if none did."""
+        total: Array | None = None
+        for summary in self.summaries:
+            value = summary.values.get((name, label))
+            if value is not None:
+                total = np.array(value, dtype=np.float64) if total is None else total + value
+        return total
+
+    def by_country(self, name: str, label: str = "") -> dict[str, Array]:
+        """Each country's own value. Only for methods whose scope is `by_country`."""
+        return {
+            s.country: np.asarray(s.values[name, label], dtype=np.float64)
+            for s in self.summaries
+            if (name, label) in s.values
+        }
+
+    def notes(self) -> dict[str, tuple[str, ...]]:
+        """Countries for each note."""
+        codes = sorted({code for s in self.summaries for code in s.notes})
+        return {code: tuple(s.country for s in self.summaries if code in s.notes) for code in codes}
+
+
+# --------------------------------------------------------------------------- rows inside a country
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """The model's columns over the rows used: treatment coding, no intercept."""
+
+    matrix: Array  # (n, p), float64, C order
+    names: tuple[str, ...]  # (p,), as `coefficient_names`
+    level_codes: Mapping[str, Integers]  # for each factor in the terms: code of its level, (n,)
+
+
+@dataclass(slots=True)
+class Block:
+    """Some rows of one country: complete cases of the method's variables, in the order of the source.
+
+    `columns[role]` holds one array a column of that role: floats for numbers and indicators, integer codes into
+    `levels[role][k]` for factors. `subject` numbers distinct persons within the country (0 .. persons - 1).
+    `memo` keeps what is worth computing once for these rows (a sort order, distinct times) from round to round.
+    """
+
+    country: str
+    rows: int
+    columns: Mapping[str, tuple[NDArray[Any], ...]]
+    levels: Mapping[str, tuple[tuple[str, ...], ...]]
+    subject: Integers
+    design: Design | None = None
+    # Rows that the filter kept, and persons among them; `rows` counts the complete ones of these.
+    rows_selected: int = 0
+    persons_selected: int = 0
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def numbers(self, role: str, k: int = 0) -> Array:
+        values: Array = self.columns[role][k]
+        return values
+
+    def codes(self, role: str, k: int = 0) -> Integers:
+        values: Integers = self.columns[role][k]
+        return values
+
+    def memo(self, key: str, build: Callable[[], T]) -> T:
+        """`build()`, computed once for this block."""
+        if key not in self._kept:
+            self._kept[key] = build()
+        kept: T = self._kept[key]
+        return kept
+
+
+class Partial(Protocol):
+    """What `fold` gives for some rows. Adds."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+
+
+# --------------------------------------------------------------------------- turns
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Another pass over the country's rows before anything is released, with a state that never leaves it."""
+
+    local: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Another round: `state` goes to the nodes, `memory` stays at the coordinator."""
+
+    state: State
+    memory: State = field(default_factory=dict)
+    measure: str = ""  # what the fit measures itself by, for the progress display
+    measured: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    answer: Mapping[str, Answer]
+    # Sentences: how the answer is not the pooled one. Empty: it is exact.
+    caveats: tuple[str, ...] = ()
+
+
+class Scope(Enum):
+    TOTAL = "total"
+    BY_COUNTRY = "by country"
+
+
+class Missingness(Enum):
+    """Which rows a method uses."""
+
+    COMPLETE = "complete cases over all variables of the method"
+    PER_VARIABLE = "each variable's own non-missing values"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A part that columns play in a method."""
+
+    about: str
+    required: bool = True
+    many: bool = False
+    # "number", "event" (0/1), "factor", "any"
+    holds: str = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class OptionRule:
+    """A setting of the method: its default and what is allowed."""
+
+    about: str
+    default: Setting
+    choices: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Method(Protocol):
+    """One statistical procedure, both halves."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    title: ClassVar[str]
+    leaves: ClassVar[Mapping[str, Field]]  # everything that leaves a country, by kind
+    roles: ClassVar[Mapping[str, Role]]
+    options: ClassVar[Mapping[str, OptionRule]]
+    uses_terms: ClassVar[bool]
+    missingness: ClassVar[Missingness]
+    notes: ClassVar[Mapping[str, str]]  # code -> sentence; "{countries}" is replaced
+    rounds: ClassVar[tuple[int, int]]  # fewest and most
+
+    def scope(self, spec: Spec) -> Scope:
+        """Whether the pooled half needs each country's own summary."""
+        ...
+
+    def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Partial:
+        """Inside a country, over one block of rows. `local` is None in the first pass, then what `Again` gave."""
+        ...
+
+    def release(self, partial: Any, spec: Spec, state: State, local: Any) -> Summary | Again:
+        """Inside a country, once the blocks are added. `partial` is None where the country has no block."""
+        ...
+
+    def pool(self, contributions: Contributions, spec: Spec, state: State, memory: State) -> Next | Done:
+        """At the coordinator."""
+        ...
+
+
+def option(spec: Spec, method: Method, name: str) -> Setting:
+    """A setting of the spec, or the method's default."""
+    return spec.options.get(name, method.options[name].default)

@@ -1,0 +1,30 @@
+"""The index of methods: a literal list. A node runs what stands here and nothing else."""
+
+from __future__ import annotations
+
+from isthmus.errors import UsageError
+from isthmus_methods.contract import Method
+from isthmus_methods.cox import Cox
+from isthmus_methods.kaplan_meier import KaplanMeier
+from isthmus_methods.meta_analysis import MetaAnalysis
+from isthmus_methods.table_one import TableOne
+
+METHODS: dict[str, Method] = {method.name: method for method in (TableOne(), KaplanMeier(), Cox(), MetaAnalysis())}
+
+
+def find(name: str, version: int | None = None) -> Method:
+    """The method of that name; `UsageError` where there is none, or only another version."""
+    method = METHODS.get(name)
+    if method is None:
+        raise UsageError(
+            "UNKNOWN_METHOD",
+            f"there is no method {name!r}; the methods are: {', '.join(METHODS)}",
+            "choose one of these",
+        )
+    if version is not None and version != method.version:
+        raise UsageError(
+            "METHOD_VERSION",
+            f"method {name} is here in version {method.version}, asked for is version {version}",
+            "run the same release of isthmus at the coordinator and at the sites",
+        )
+    return method

@@ -1,0 +1,122 @@
+from isthmus.v1 import study_pb2 as _study_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EnrolRequest(_message.Message):
+    __slots__ = ("software", "secret", "certificate_request", "identity_key", "custodian_key", "identity_proof", "custodian_proof")
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_KEY_FIELD_NUMBER: _ClassVar[int]
+    CUSTODIAN_KEY_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_PROOF_FIELD_NUMBER: _ClassVar[int]
+    CUSTODIAN_PROOF_FIELD_NUMBER: _ClassVar[int]
+    software: str
+    secret: bytes
+    certificate_request: bytes
+    identity_key: bytes
+    custodian_key: bytes
+    identity_proof: bytes
+    custodian_proof: bytes
+    def __init__(self, software: _Optional[str] = ..., secret: _Optional[bytes] = ..., certificate_request: _Optional[bytes] = ..., identity_key: _Optional[bytes] = ..., custodian_key: _Optional[bytes] = ..., identity_proof: _Optional[bytes] = ..., custodian_proof: _Optional[bytes] = ...) -> None: ...
+
+class RenewRequest(_message.Message):
+    __slots__ = ("certificate_request", "identity_proof")
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_PROOF_FIELD_NUMBER: _ClassVar[int]
+    certificate_request: bytes
+    identity_proof: bytes
+    def __init__(self, certificate_request: _Optional[bytes] = ..., identity_proof: _Optional[bytes] = ...) -> None: ...
+
+class EnrolReply(_message.Message):
+    __slots__ = ("certificate_chain", "authority", "coordinator_key", "software")
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    COORDINATOR_KEY_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    certificate_chain: bytes
+    authority: bytes
+    coordinator_key: bytes
+    software: str
+    def __init__(self, certificate_chain: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., coordinator_key: _Optional[bytes] = ..., software: _Optional[str] = ...) -> None: ...
+
+class NodeMessage(_message.Message):
+    __slots__ = ("hello", "heartbeat")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    heartbeat: Heartbeat
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("software", "methods", "datasets")
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    DATASETS_FIELD_NUMBER: _ClassVar[int]
+    software: str
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    datasets: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, software: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("waiting",)
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    waiting: int
+    def __init__(self, waiting: _Optional[int] = ...) -> None: ...
+
+class CoordinatorMessage(_message.Message):
+    __slots__ = ("welcome", "study", "task", "withdrawal", "heartbeat")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    study: _study_pb2.Signed
+    task: _study_pb2.Signed
+    withdrawal: Withdrawal
+    heartbeat: Heartbeat
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., study: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., task: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("software", "coordinator")
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    COORDINATOR_FIELD_NUMBER: _ClassVar[int]
+    software: str
+    coordinator: str
+    def __init__(self, software: _Optional[str] = ..., coordinator: _Optional[str] = ...) -> None: ...
+
+class Withdrawal(_message.Message):
+    __slots__ = ("task", "reason")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    task: bytes
+    reason: str
+    def __init__(self, task: _Optional[bytes] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SubmissionChunk(_message.Message):
+    __slots__ = ("task", "total_bytes", "part")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    task: bytes
+    total_bytes: int
+    part: bytes
+    def __init__(self, task: _Optional[bytes] = ..., total_bytes: _Optional[int] = ..., part: _Optional[bytes] = ...) -> None: ...
+
+class DecideRequest(_message.Message):
+    __slots__ = ("decision",)
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    decision: _study_pb2.Signed
+    def __init__(self, decision: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...
+
+class Acknowledgement(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: bytes
+    def __init__(self, digest: _Optional[bytes] = ...) -> None: ...

@@ -1,0 +1,112 @@
+"""Who may import whom: the walls of the house."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("isthmus", "isthmus_trust", "isthmus_methods", "isthmus_node", "isthmus_coordinator", "isthmus_client")
+FOLDERS = {
+    "isthmus": ROOT / "proto/isthmus",
+    "isthmus_trust": ROOT / "trust/isthmus_trust",
+    "isthmus_methods": ROOT / "methods/isthmus_methods",
+    "isthmus_node": ROOT / "node/isthmus_node",
+    "isthmus_coordinator": ROOT / "coordinator/isthmus_coordinator",
+    "isthmus_client": ROOT / "client/isthmus_client",
+}
+# package -> packages of ours it may import besides itself
+MAY = {
+    "isthmus": set(),
+    "isthmus_trust": {"isthmus"},
+    "isthmus_methods": {"isthmus"},
+    "isthmus_node": {"isthmus", "isthmus_trust", "isthmus_methods"},
+    "isthmus_coordinator": {"isthmus", "isthmus_trust", "isthmus_methods"},
+    "isthmus_client": {"isthmus", "isthmus_trust", "isthmus_methods"},
+}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Dotted names a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*.py") if not p.stem.endswith(("_pb2", "_pb2_grpc")))
+
+
+def offences(folder: Path, forbidden: set[str]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(folder)
+        for name in imports_of(path)
+        if any(name == f or name.startswith(f + ".") for f in forbidden)
+    ]
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_package_imports_only_what_it_may(package: str) -> None:
+    forbidden = set(OURS) - MAY[package] - {package}
+    if package == "isthmus":
+        forbidden.discard("isthmus")
+    assert offences(FOLDERS[package], forbidden) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "forbidden"),
+    [
+        ("egress", {"isthmus_node.sources", "isthmus_node.compute", "isthmus_node.catalogue", "isthmus_node.link"}),
+        ("egress", {"pandas", "pyarrow", "grpc", "socket", "http", "urllib"}),
+        ("link", {"isthmus_node.sources", "isthmus_node.compute", "isthmus_node.catalogue"}),
+        ("sources", {"isthmus_node.link", "isthmus_node.egress", "grpc"}),
+        ("compute", {"isthmus_node.link", "isthmus_node.egress", "grpc"}),
+    ],
+)
+def test_part_of_the_node_keeps_its_wall(part: str, forbidden: set[str]) -> None:
+    folder = FOLDERS["isthmus_node"] / part
+    assert modules(folder), f"{part} has no modules: the rule would hold by absence"
+    assert offences(folder, forbidden) == []
+
+
+def test_only_the_codec_of_the_methods_knows_protobuf() -> None:
+    found = offences(FOLDERS["isthmus_methods"], {"isthmus.v1", "google"})
+    assert [line for line in found if "codec.py" not in line] == []
+
+
+def test_client_reads_only_the_types_of_the_methods() -> None:
+    forbidden = {
+        f"isthmus_methods.{p.stem}"
+        for p in modules(FOLDERS["isthmus_methods"])
+        if p.stem not in ("contract", "codec", "registry", "validate", "__init__")
+    }
+    assert offences(FOLDERS["isthmus_client"], forbidden) == []
+
+
+def test_nothing_imports_a_command_line() -> None:
+    for package in OURS:
+        assert offences(FOLDERS[package], {f"{p}.cli" for p in OURS}) == []
+
+
+def test_only_tests_assert() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for package in OURS
+        for path in modules(FOLDERS[package])
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert)
+    ]
+    assert found == []
+
+
+def test_rule_finds_an_offender(tmp_path: Path) -> None:
+    offender = tmp_path / "offender.py"
+    offender.write_text("def f():\n    from isthmus_coordinator import store\n", encoding="utf-8")
+    assert any(name.startswith("isthmus_coordinator") for name in imports_of(offender))
