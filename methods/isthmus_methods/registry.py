@@ -6,10 +6,13 @@ from isthmus.errors import UsageError
 from isthmus_methods.contract import Method
 from isthmus_methods.cox import Cox
 from isthmus_methods.kaplan_meier import KaplanMeier
+from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
 from isthmus_methods.table_one import TableOne
 
-METHODS: dict[str, Method] = {method.name: method for method in (TableOne(), KaplanMeier(), Cox(), MetaAnalysis())}
+METHODS: dict[str, Method] = {
+    method.name: method for method in (TableOne(), KaplanMeier(), LogRank(), Cox(), MetaAnalysis())
+}
 
 
 def find(name: str, version: int | None = None) -> Method:
