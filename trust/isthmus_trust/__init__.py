@@ -1,1 +1,1 @@
-
+"""Who is who, and what was said: identity keys, certificates, join tokens, signed documents, the roster."""

@@ -1,0 +1,123 @@
+"""Documents that are signed: one way to write them as bytes, one way to open them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from isthmus.errors import AuthenticationError
+from isthmus.v1 import study_pb2
+from isthmus_trust.identity import verify
+
+STUDY = "isthmus/study/1"
+TASK = "isthmus/task/1"
+SUMMARY = "isthmus/summary/1"
+REFUSAL = "isthmus/refusal/1"
+DECISION = "isthmus/decision/1"
+# Proof, at enrolment and renewal, that the caller has the key it names: over the certificate request.
+ENROLMENT = "isthmus/enrolment/1"
+
+M = TypeVar("M", bound=Message)
+
+
+def canonical(message: Message) -> bytes:
+    """The bytes of a message that are signed, hashed and kept: fields in the order of their numbers, nothing unknown.
+
+    Raises
+    ------
+    AuthenticationError
+        ``UNKNOWN_FIELDS`` where the message carries fields that this version does not know, at any depth.
+    """
+    body: bytes = message.SerializeToString(deterministic=True)
+    known = type(message)()
+    known.CopyFrom(message)
+    _drop_unknown(known)
+    if known.SerializeToString(deterministic=True) != body:
+        raise AuthenticationError(
+            "UNKNOWN_FIELDS",
+            f"a {_kind(message)} has fields that this version of isthmus does not know; "
+            "rule: nothing unknown is signed",
+            "run the same release of isthmus on both sides",
+        )
+    return body
+
+
+def read_canonical(body: bytes, message_type: type[M]) -> M:
+    """Read a message whose bytes must be canonical: writing it again gives the same bytes.
+
+    Raises
+    ------
+    AuthenticationError
+        ``NOT_A_DOCUMENT`` where the bytes are no such message, ``NOT_CANONICAL`` where the same message has other
+        canonical bytes: fields in another order, twice, or unknown.
+    """
+    message = message_type()
+    try:
+        message.ParseFromString(body)
+    except DecodeError as error:
+        raise AuthenticationError(
+            "NOT_A_DOCUMENT",
+            f"the bytes received are not a {_kind(message)}",
+            "run the same release of isthmus on both sides; if it is the same, report what sent them",
+        ) from error
+    _drop_unknown(message)
+    if message.SerializeToString(deterministic=True) != body:
+        raise AuthenticationError(
+            "NOT_CANONICAL",
+            f"a {_kind(message)} is not in canonical bytes; rule: one document has one form, without unknown fields",
+            "run the same release of isthmus on both sides; if it is the same, report what sent them",
+        )
+    return message
+
+
+def open_signed(signed: study_pb2.Signed, context: str, message_type: type[M], key: bytes | None = None) -> M:
+    """Check a signed document and read it.
+
+    Parameters
+    ----------
+    signed
+        As received.
+    context
+        The kind of document that is expected here.
+    message_type
+        Its message.
+    key
+        Public key (32 bytes) that must have signed it; None takes any key, and the caller looks at
+        ``signed.public_key``.
+
+    Raises
+    ------
+    AuthenticationError
+        ``WRONG_CONTEXT``, ``WRONG_SIGNER``, ``BAD_SIGNATURE``, ``NOT_A_DOCUMENT`` or ``NOT_CANONICAL``. Nothing of the
+        body is read before its signature is checked.
+    """
+    if signed.context != context:
+        raise AuthenticationError(
+            "WRONG_CONTEXT",
+            f"expected a document signed as {context!r}, got one of another kind; "
+            "rule: a signature of one kind is never one of another",
+            "report what sent it: a correct release never does this",
+        )
+    if key is not None and signed.public_key != key:
+        raise AuthenticationError(
+            "WRONG_SIGNER",
+            f"a {_kind(message_type())} is signed by another key than the one on record",
+            "compare the key's fingerprint with its owner; a new key has to be enrolled before it signs",
+        )
+    verify(signed.public_key, context, signed.body, signed.signature)
+    return read_canonical(signed.body, message_type)
+
+
+def digest(body: bytes) -> bytes:
+    """SHA-256 of a document's bytes, 32 bytes: its name everywhere else."""
+    return hashlib.sha256(body).digest()
+
+
+def _drop_unknown(message: Message) -> None:
+    message.DiscardUnknownFields()  # type: ignore[attr-defined]  # the published types leave it out
+
+
+def _kind(message: Message) -> str:
+    return str(message.DESCRIPTOR.name).lower()

@@ -1,0 +1,119 @@
+"""Identity keys: what a node, a custodian or a statistician signs with. They are not the keys of TLS."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from isthmus.errors import AuthenticationError, ConfigError
+from isthmus.v1 import study_pb2
+from isthmus_trust.key_files import read_secret, write_new
+
+PUBLIC_BYTES = 32
+SIGNATURE_BYTES = 64
+
+
+class IdentityKey:
+    """An Ed25519 key pair. Its public half stands in the roster; its private half never leaves its file."""
+
+    __slots__ = ("_private",)
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+
+    def __repr__(self) -> str:
+        return f"IdentityKey({fingerprint(self.public)})"
+
+    @classmethod
+    def generate(cls) -> IdentityKey:
+        """A new key from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> IdentityKey:
+        """Read a key that `save` wrote.
+
+        Raises
+        ------
+        ConfigError
+            ``KEY_MISSING``, ``KEY_UNREADABLE``, ``KEY_OPEN_TO_OTHERS`` (mode is not 0600) or ``KEY_DAMAGED``.
+        """
+        try:
+            private = serialization.load_pem_private_key(read_secret(path), password=None)
+        except (ValueError, TypeError) as error:
+            raise _damaged(path) from error
+        if not isinstance(private, Ed25519PrivateKey):
+            raise _damaged(path)
+        return cls(private)
+
+    def save(self, path: Path) -> None:
+        """Write the key as PKCS #8 PEM with mode 0600; `ConfigError` ``KEY_EXISTS`` where a file is already there."""
+        write_new(
+            path,
+            self._private.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        )
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+        return self._private.public_key().public_bytes_raw()
+
+    def sign(self, context: str, body: bytes) -> study_pb2.Signed:
+        """Sign bytes as a document of one kind.
+
+        Parameters
+        ----------
+        context
+            Kind of document, one of the constants in `isthmus_trust.documents`.
+        body
+            Canonical bytes of the document.
+        """
+        return study_pb2.Signed(
+            context=context,
+            body=body,
+            public_key=self.public,
+            signature=self._private.sign(signed_bytes(context, body)),
+        )
+
+
+def signed_bytes(context: str, body: bytes) -> bytes:
+    """What is really signed: context, a zero byte, body. No context has a zero byte, so no two pairs look alike."""
+    if not context or "\0" in context:
+        raise AuthenticationError(
+            "WRONG_CONTEXT",
+            "a signature needs the kind of its document, a text without zero bytes",
+            "use one of the kinds of isthmus_trust.documents",
+        )
+    return context.encode("utf-8") + b"\0" + body
+
+
+def verify(public: bytes, context: str, body: bytes, signature: bytes) -> None:
+    """Raise `AuthenticationError` ``BAD_SIGNATURE`` unless `signature` is the key's, over these bytes of this kind."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, signed_bytes(context, body))
+    except (InvalidSignature, ValueError) as error:
+        raise AuthenticationError(
+            "BAD_SIGNATURE",
+            "a signature does not fit the document it is on; rule: what is signed is never changed afterwards",
+            "ask for the document again; if it happens again, somebody between the two sides changes it",
+        ) from error
+
+
+def fingerprint(public: bytes) -> str:
+    """SHA-256 of a public key or a certificate, for people to compare: 16 groups of 4 hexadecimal digits."""
+    digits = hashlib.sha256(public).hexdigest()
+    return " ".join(digits[k : k + 4] for k in range(0, len(digits), 4))
+
+
+def _damaged(path: Path) -> ConfigError:
+    return ConfigError(
+        "KEY_DAMAGED",
+        f"{path} holds no Ed25519 key",
+        "restore it from the backup; a new key has to be enrolled again",
+    )
