@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError, Message
 
 from isthmus.errors import AuthenticationError
 from isthmus.v1 import study_pb2
-from isthmus_trust.identity import verify
+from isthmus_trust.identity import IdentityKey, verify
 
 STUDY = "isthmus/study/1"
 TASK = "isthmus/task/1"
@@ -108,6 +108,23 @@ def open_signed(signed: study_pb2.Signed, context: str, message_type: type[M], k
         )
     verify(signed.public_key, context, signed.body, signed.signature)
     return read_canonical(signed.body, message_type)
+
+
+def prove(key: IdentityKey, request_pem: bytes) -> bytes:
+    """Proof, for enrolment and renewal, that the one who asks for a certificate has the identity key: 64 bytes."""
+    return key.sign(ENROLMENT, request_pem).signature
+
+
+def check_proof(public: bytes, request_pem: bytes, proof: bytes) -> None:
+    """Check what `prove` gave.
+
+    Raises
+    ------
+    AuthenticationError
+        ``BAD_SIGNATURE`` where the proof is not of this key over this request, ``BAD_PUBLIC_KEY`` where the key is
+        none that proves anything.
+    """
+    verify(public, ENROLMENT, request_pem, proof)
 
 
 def digest(body: bytes) -> bytes:

@@ -16,6 +16,21 @@ from isthmus_trust.key_files import read_secret, write_new
 PUBLIC_BYTES = 32
 SIGNATURE_BYTES = 64
 
+# Encodings of the curve's points of order 1, 2, 4 and 8, the sign bit left out. OpenSSL takes them as public keys, and
+# everybody can write "signatures" of such a key: nothing it signs proves anything.
+_WEAK_KEYS = frozenset(
+    bytes.fromhex(point)
+    for point in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+
 
 class IdentityKey:
     """An Ed25519 key pair. Its public half stands in the roster; its private half never leaves its file."""
@@ -93,8 +108,26 @@ def signed_bytes(context: str, body: bytes) -> bytes:
     return context.encode("utf-8") + b"\0" + body
 
 
+def check_public_key(public: bytes) -> bytes:
+    """The key itself; `AuthenticationError` ``BAD_PUBLIC_KEY`` unless it can be somebody's Ed25519 public key.
+
+    Refuses what is not 32 bytes long and the few keys for which anybody can write signatures.
+    """
+    if len(public) != PUBLIC_BYTES or public[:-1] + bytes([public[-1] & 0x7F]) in _WEAK_KEYS:
+        raise AuthenticationError(
+            "BAD_PUBLIC_KEY",
+            "an identity key is not acceptable; rule: an Ed25519 public key of 32 bytes that only its owner can sign for",
+            "make the key with the isthmus command and enrol again",
+        )
+    return public
+
+
 def verify(public: bytes, context: str, body: bytes, signature: bytes) -> None:
-    """Raise `AuthenticationError` ``BAD_SIGNATURE`` unless `signature` is the key's, over these bytes of this kind."""
+    """Raise `AuthenticationError` unless `signature` is the key's, over these bytes as this kind of document.
+
+    Codes: ``BAD_SIGNATURE``, ``BAD_PUBLIC_KEY``, ``WRONG_CONTEXT``.
+    """
+    check_public_key(public)
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, signed_bytes(context, body))
     except (InvalidSignature, ValueError) as error:
