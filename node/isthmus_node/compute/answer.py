@@ -1,0 +1,196 @@
+"""A country's answer to one round: filter, complete cases, blocks, then the method's own passes.
+
+What was prepared is kept by dataset snapshot and request, so that the rounds after the first cost the passes alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus_methods.codec import spec_to_message
+from isthmus_methods.contract import Block, Booleans, Column, Integers, Method, Missingness, Spec, State, Summary
+from isthmus_methods.in_process import summarise
+from isthmus_node.compute.design import design_of, distinct_columns
+from isthmus_node.compute.request import check_request
+from isthmus_node.compute.rows import Evaluated, evaluate, group_codes, holds
+from isthmus_node.sources.table import Table
+
+# Up to this many rows one block, which lets a method take its fast road; above it, blocks of BLOCK_ROWS.
+ONE_BLOCK = 2_000_000
+BLOCK_ROWS = 250_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """The rows of one request, ready for the method. Never leaves the node."""
+
+    blocks: tuple[Block, ...]
+    selected: Booleans  # (n,), rows of the table that the filter kept
+    used: Booleans  # (n,), of these the complete ones
+
+
+class Cache:
+    """The few requests prepared last, by dataset snapshot and request. Safe to share between threads."""
+
+    def __init__(self, size: int = 4) -> None:
+        self._size = size
+        self._kept: OrderedDict[tuple[bytes, bytes], Prepared] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def prepared(self, spec: Spec, table: Table, method: Method) -> Prepared:
+        """As `prepare`, from the cache where it is there."""
+        key = (table.digest, spec_to_message(spec).SerializeToString(deterministic=True))
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = prepare(spec, table, method)
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return made
+
+    def clear(self) -> None:
+        """Forget everything: when a dataset is withdrawn, or memory is wanted back."""
+        with self._lock:
+            self._kept.clear()
+
+
+def answer(spec: Spec, table: Table, state: State, cache: Cache | None = None, method: Method | None = None) -> Summary:
+    """What this country's rows say in one round, for the gate to judge.
+
+    Parameters
+    ----------
+    state : what the coordinator sent with the round; empty in the first.
+    cache : kept between rounds; None prepares the rows anew.
+    method : None takes the registered one of the spec's name and version.
+
+    Raises `UsageError` or `Refused` for a request that cannot be computed, `MethodError` where the method says so.
+    """
+    if method is None:
+        # the index imports every method; a node that is asked nothing needs none
+        from isthmus_methods.registry import find
+
+        method = find(spec.method, spec.version)
+    check_request(spec, method)
+    prepared = prepare(spec, table, method) if cache is None else cache.prepared(spec, table, method)
+    return summarise(method, prepared.blocks, spec, state)
+
+
+def blocks(spec: Spec, table: Table, method: Method) -> list[Block]:
+    """The blocks of rows that the method would fold over; none where no row is left."""
+    check_request(spec, method)
+    return list(prepare(spec, table, method).blocks)
+
+
+def prepare(
+    spec: Spec, table: Table, method: Method, *, one_block: int = ONE_BLOCK, block_rows: int = BLOCK_ROWS
+) -> Prepared:
+    """Filter, columns, complete cases, design, blocks.
+
+    Complete cases follow `method.missingness`: over all columns of roles and terms, or none left out and the missing
+    ones as NaN and code -1 for the method to handle variable by variable.
+    """
+    selected = np.ones(table.rows, dtype=np.bool_) if spec.where is None else holds(spec.where, table)
+    roles = {name: tuple(_role_column(name, c, spec, table, method) for c in spec.role(name)) for name in spec.roles}
+    terms = {column: evaluate(column, spec, table) for column in distinct_columns(spec)}
+    used = selected.copy()
+    if method.missingness is Missingness.COMPLETE:
+        for column in (*(c for columns in roles.values() for c in columns), *terms.values()):
+            used &= ~column.missing
+    rows = np.flatnonzero(used)
+    if not rows.size:
+        return Prepared((), selected, used)
+    step = len(rows) if len(rows) <= one_block else block_rows
+    starts = range(0, len(rows), step)
+    # each block answers for the selected rows from its own first row up to the next block's
+    edges = [0, *(int(rows[start]) for start in starts[1:]), table.rows]
+    new_persons = _first_rows(table.subject, selected)
+    subject = _renumbered(table.subject, rows, table.persons)
+    return Prepared(
+        tuple(
+            _block(
+                spec,
+                table,
+                roles,
+                terms,
+                rows[start : start + step],
+                subject[start : start + step],
+                int(np.count_nonzero(selected[low:high])),
+                int(np.count_nonzero(new_persons[low:high])),
+            )
+            for start, low, high in zip(starts, edges[:-1], edges[1:], strict=True)
+        ),
+        selected,
+        used,
+    )
+
+
+def _role_column(name: str, column: Column, spec: Spec, table: Table, method: Method) -> Evaluated:
+    if name == "cluster":
+        return Evaluated(group_codes(column, spec, table))
+    evaluated = evaluate(column, spec, table)
+    if method.roles[name].holds == "event" and not evaluated.is_codes:
+        # 1 is an event, any other value is none
+        event = (evaluated.values == 1.0).astype(np.float64)
+        event[evaluated.missing] = np.nan
+        return Evaluated(event)
+    return evaluated
+
+
+def _block(
+    spec: Spec,
+    table: Table,
+    roles: Mapping[str, tuple[Evaluated, ...]],
+    terms: Mapping[Column, Evaluated],
+    rows: Integers,
+    subject: Integers,
+    rows_selected: int,
+    persons_selected: int,
+) -> Block:
+    # no copy through an index where every row is used
+    pick: slice | Integers = slice(None) if len(rows) == table.rows else rows
+    columns: dict[str, tuple[NDArray[Any], ...]] = {
+        name: tuple(np.ascontiguousarray(c.values[pick]) for c in evaluated) for name, evaluated in roles.items()
+    }
+    design = None
+    if spec.terms:
+        picked = {column: Evaluated(e.values[pick], e.levels) for column, e in terms.items()}
+        design = design_of(spec, picked, len(rows))
+    return Block(
+        country=table.country,
+        rows=len(rows),
+        columns=columns,
+        levels={name: tuple(c.levels for c in evaluated) for name, evaluated in roles.items()},
+        subject=subject,
+        design=design,
+        rows_selected=rows_selected,
+        persons_selected=persons_selected,
+    )
+
+
+def _first_rows(subject: NDArray[np.int32], selected: Booleans) -> Booleans:
+    """True at the first selected row of each person: over any blocks these add up to the persons."""
+    first: Booleans = np.zeros(len(subject), dtype=np.bool_)
+    kept = np.flatnonzero(selected)
+    # written backwards, so that the first row of a person is the one that stays
+    place = np.full(int(subject.max(initial=-1)) + 1, -1, dtype=np.int64)
+    place[subject[kept[::-1]]] = kept[::-1]
+    first[place[place >= 0]] = True
+    return first
+
+
+def _renumbered(subject: NDArray[np.int32], rows: Integers, persons: int) -> Integers:
+    """Persons on the rows used, numbered 0 .. persons - 1 in the table's order of persons."""
+    present = np.zeros(persons, dtype=np.bool_)
+    present[subject[rows]] = True
+    number = np.cumsum(present) - 1
+    return number[subject[rows]].astype(np.int64, copy=False)
