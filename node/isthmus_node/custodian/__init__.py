@@ -1,0 +1,1 @@
+"""What the custodian decides, and how the node knows that it was the custodian."""

@@ -1,0 +1,129 @@
+"""Where a node keeps things: its settings, its keys, and what it must not forget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from isthmus.errors import ConfigError
+
+SYSTEM_CONFIG = Path("/etc/isthmus")
+SYSTEM_STATE = Path("/var/lib/isthmus")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders of one node.
+
+    Attributes
+    ----------
+    config
+        Holds ``node.toml``, ``policy.toml`` and ``pki/``: what people write, and keys.
+    state
+        Holds studies, decisions, the register of datasets and the journal: what the node writes.
+    origin
+        Which rule chose these folders, for `config show --origin`.
+    """
+
+    config: Path
+    state: Path
+    origin: str
+
+    @property
+    def settings(self) -> Path:
+        return self.config / "node.toml"
+
+    @property
+    def policy(self) -> Path:
+        return self.config / "policy.toml"
+
+    @property
+    def pki(self) -> Path:
+        return self.config / "pki"
+
+    @property
+    def identity_key(self) -> Path:
+        return self.pki / "identity.key"
+
+    @property
+    def tls_key(self) -> Path:
+        return self.pki / "tls.key"
+
+    @property
+    def certificate(self) -> Path:
+        return self.pki / "certificate.pem"
+
+    @property
+    def authority(self) -> Path:
+        return self.pki / "authority.pem"
+
+    @property
+    def coordinator_key(self) -> Path:
+        return self.pki / "coordinator.pub"
+
+    @property
+    def custodian_public(self) -> Path:
+        return self.pki / "custodian.pub"
+
+    @property
+    def studies(self) -> Path:
+        return self.state / "studies"
+
+    @property
+    def decisions(self) -> Path:
+        return self.state / "decisions"
+
+    @property
+    def waiting(self) -> Path:
+        return self.state / "waiting"
+
+    @property
+    def journal(self) -> Path:
+        return self.state / "journal"
+
+    @property
+    def standing(self) -> Path:
+        """What the running node last said about itself."""
+        return self.state / "standing.json"
+
+    @property
+    def run_lock(self) -> Path:
+        return self.state / "run.lock"
+
+    @property
+    def joined(self) -> bool:
+        return self.certificate.exists() and self.identity_key.exists()
+
+    def make(self) -> None:
+        """Make the folders, readable by their owner only."""
+        try:
+            for folder in (self.config, self.pki, self.state, self.studies, self.decisions, self.waiting):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(
+                "HOME_NOT_WRITABLE",
+                f"the node's folder {error.filename} cannot be made: {error.strerror}",
+                "give a folder you may write to with --home, or run as the user the node runs as",
+            ) from error
+
+
+def find_home(given: Path | None, env: Mapping[str, str] | None = None) -> Home:
+    """The node's folders: ``--home``, ``ISTHMUS_HOME``, ``/etc`` and ``/var/lib`` where they exist, the user's own."""
+    env = os.environ if env is None else env
+    if given is not None:
+        return _one_folder(given, "--home")
+    if env.get("ISTHMUS_HOME"):
+        return _one_folder(Path(env["ISTHMUS_HOME"]), "ISTHMUS_HOME")
+    if SYSTEM_CONFIG.is_dir():
+        return Home(SYSTEM_CONFIG, SYSTEM_STATE, f"{SYSTEM_CONFIG} exists")
+    user = Path(env.get("HOME") or Path.home())
+    config = Path(env.get("XDG_CONFIG_HOME") or user / ".config") / "isthmus-node"
+    state = Path(env.get("XDG_STATE_HOME") or user / ".local/state") / "isthmus-node"
+    return Home(config, state, "the user's own folders (XDG)")
+
+
+def _one_folder(folder: Path, origin: str) -> Home:
+    folder = folder.expanduser().absolute()
+    return Home(folder, folder / "state", origin)
