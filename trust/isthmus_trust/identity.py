@@ -116,7 +116,7 @@ def check_public_key(public: bytes) -> bytes:
     if len(public) != PUBLIC_BYTES or public[:-1] + bytes([public[-1] & 0x7F]) in _WEAK_KEYS:
         raise AuthenticationError(
             "BAD_PUBLIC_KEY",
-            "an identity key is not acceptable; rule: an Ed25519 public key of 32 bytes that only its owner can sign for",
+            "an identity key is not acceptable; rule: 32 bytes, an Ed25519 key that only its owner signs for",
             "make the key with the isthmus command and enrol again",
         )
     return public

@@ -25,7 +25,7 @@ def write_new(path: Path, content: bytes) -> None:
     """
     pending = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         _write_durably(pending, content)
         # a link, not a rename: it fails where the name is taken, so no key is ever replaced
         os.link(pending, path)
@@ -54,7 +54,7 @@ def replace(path: Path, content: bytes) -> None:
     """
     pending = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         _write_durably(pending, content)
         pending.replace(path)
         _sync_folder(path.parent)
@@ -99,6 +99,13 @@ def read_secret(path: Path) -> bytes:
             f"chmod 600 {path}",
         )
     return content
+
+
+def _make_folder(folder: Path) -> None:
+    # one by one: `parents=True` makes the upper ones open to everybody
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
 
 
 def _write_durably(path: Path, content: bytes) -> None:
