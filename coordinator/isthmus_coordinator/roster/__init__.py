@@ -1,0 +1,1 @@
+"""Who takes part: joining by a token, certificates, being taken off again."""
