@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus_methods.contract import Array, Column, Design, Integers, Spec, column_name, term_columns
 from isthmus_node.compute.rows import Evaluated
+
+_CHUNK = 8192
 
 
 def distinct_columns(spec: Spec) -> tuple[Column, ...]:
@@ -30,27 +34,38 @@ def design_of(spec: Spec, evaluated: Mapping[Column, Evaluated], rows: int) -> D
 
     Source: treatment contrasts as R's `contr.treatment`; order as R's `model.matrix`.
     """
-    named = [(name, term.columns, levels) for term in spec.terms for name, levels in term_columns(spec, term)]
+    named = [
+        (name, _parts(evaluated, term.columns, levels))
+        for term in spec.terms
+        for name, levels in term_columns(spec, term)
+    ]
     matrix: Array = np.empty((rows, len(named)), dtype=np.float64)
-    for place, (_, columns, levels) in enumerate(named):
-        _fill(matrix[:, place], [_part(evaluated[c], level) for c, level in zip(columns, levels, strict=True)])
+    # rows lie one after another in memory: some rows at a time stay in the processor's cache for all columns
+    for start in range(0, rows, _CHUNK):
+        some = slice(start, start + _CHUNK)
+        for place, (_, parts) in enumerate(named):
+            _fill(
+                matrix[some, place], [values[some] if code is None else values[some] == code for values, code in parts]
+            )
     codes: dict[str, Integers] = {
         column_name(column): evaluated[column].values.astype(np.int64, copy=False)
         for column in distinct_columns(spec)
         if evaluated[column].is_codes
     }
-    return Design(matrix, tuple(name for name, _, _ in named), codes)
+    return Design(matrix, tuple(name for name, _ in named), codes)
 
 
-def _part(evaluated: Evaluated, level: str | None) -> Array:
-    if level is None:
-        return evaluated.values.astype(np.float64, copy=False)
-    # a 0/1 column
-    indicated: Array = (evaluated.values == evaluated.levels.index(level)).astype(np.float64)
-    return indicated
+def _parts(
+    evaluated: Mapping[Column, Evaluated], columns: Sequence[Column], levels: Sequence[str | None]
+) -> list[tuple[NDArray[Any], int | None]]:
+    """The factors of a product: the values themselves, or codes and the one that is indicated."""
+    return [
+        (evaluated[column].values, None if level is None else evaluated[column].levels.index(level))
+        for column, level in zip(columns, levels, strict=True)
+    ]
 
 
-def _fill(into: Array, parts: Sequence[Array]) -> None:
+def _fill(into: Array, parts: Sequence[NDArray[Any]]) -> None:
     into[:] = parts[0]
     for part in parts[1:]:
         into *= part

@@ -100,19 +100,26 @@ class Rows:
     def text(self, name: str) -> TextColumn:
         """A column as text: whole numbers without a decimal point, dates as ISO text, the empty text is missing."""
         import pyarrow as pa
+
+        encoded = _encoded(_plain(self._table[name]))
+        distinct = encoded.dictionary.to_pylist()
+        if pa.types.is_floating(encoded.dictionary.type):
+            distinct = [number_text(value) for value in distinct]
+        return _without_empty(_codes(encoded), distinct)
+
+    def groups(self, name: str) -> tuple[NDArray[np.int32], int]:
+        """A column as groups numbered from 0 in order of appearance, -1 where missing, and how many groups.
+
+        As `text` without the texts: identifiers are many, and nobody needs their spelling.
+        """
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         column = _plain(self._table[name])
-        if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-            encoded = pc.dictionary_encode(pc.cast(column, pa.float64(), safe=False))
-            distinct = [number_text(value) for value in encoded.dictionary.to_pylist()]
-        else:
-            if not pa.types.is_string(column.type):
-                column = pc.cast(column, pa.string())
-            encoded = pc.dictionary_encode(column)
-            distinct = encoded.dictionary.to_pylist()
-        codes = np.array(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int32)
-        return _without_empty(codes, distinct)
+        if pa.types.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
+            column = pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
+        encoded = _encoded(column)
+        return _codes(encoded), len(encoded.dictionary)
 
     def with_constant(self, name: str, value: str) -> Rows:
         """The rows and a column that holds one text everywhere; the empty text is missing."""
@@ -155,6 +162,26 @@ def _plain(column: Any) -> Any:
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     return column
+
+
+def _encoded(column: Any) -> Any:
+    """A column as codes into its distinct values: texts, or doubles."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        column = pc.cast(column, pa.float64(), safe=False)
+        # a NaN is missing and no group of its own
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+    elif not pa.types.is_string(column.type):
+        column = pc.cast(column, pa.string())
+    return pc.dictionary_encode(column)
+
+
+def _codes(encoded: Any) -> NDArray[np.int32]:
+    import pyarrow.compute as pc
+
+    return np.array(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int32)
 
 
 def _parsed(column: Any) -> tuple[Any, int]:

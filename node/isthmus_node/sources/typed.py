@@ -26,6 +26,7 @@ class Typed:
     numbers: Array | None = None
     codes: Codes | None = None
     identifier: Codes | None = None
+    groups: int = 0  # distinct values of an identifier
     missing: int = 0  # cells without a value
     unreadable: int = 0  # cells of a number that hold no number
     unknown: Mapping[str, int] = field(default_factory=dict)  # level not in the dictionary -> rows
@@ -73,8 +74,11 @@ def convert(rows: Rows, dictionary: study_pb2.Dataset, country: str) -> Conversi
     subject = np.arange(len(rows), dtype=np.int32)
     persons = len(rows)
     if dictionary.subject and dictionary.subject in rows:
-        text = rows.text(dictionary.subject)
-        subject, persons = text.codes, len(text.distinct)
+        own = converted.get(dictionary.subject)
+        if own is not None and own.identifier is not None:
+            subject, persons = own.identifier, own.groups
+        else:
+            subject, persons = rows.groups(dictionary.subject)
     elif dictionary.subject and dictionary.subject not in absent:
         absent.append(dictionary.subject)
     return Conversion(dictionary, country, len(rows), converted, tuple(absent), rows.names, subject, persons)
@@ -82,8 +86,8 @@ def convert(rows: Rows, dictionary: study_pb2.Dataset, country: str) -> Conversi
 
 def _typed(rows: Rows, variable: Variable) -> Typed:
     if "IDENTIFIER" in variable.roles:
-        text = rows.text(variable.name)
-        return Typed(variable, identifier=text.codes, missing=int((text.codes < 0).sum()))
+        codes, groups = rows.groups(variable.name)
+        return Typed(variable, identifier=codes, groups=groups, missing=int((codes < 0).sum()))
     if variable.type in _NUMBERS:
         column = rows.numbers(variable.name)
         missing = int(np.isnan(column.values).sum()) - column.unreadable
