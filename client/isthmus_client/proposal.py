@@ -1,0 +1,316 @@
+"""Reads a study that a person wrote as TOML, and makes the document that is signed and that custodians approve."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from isthmus.errors import ConfigError, UsageError
+from isthmus.v1 import study_pb2
+from isthmus_client.formula import Dictionary
+from isthmus_client.requests import FORMULA_METHODS, formula_request, table_request
+from isthmus_methods.codec import spec_to_message
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+VariableName = Annotated[str, Field(min_length=1, max_length=63)]
+PurposeWord = Literal["feasibility", "publication", "trial analysis", "closed committee"]
+MissingWord = Literal["wait", "fail", "go on without"]
+TypeWord = Literal["numeric", "integer", "factor", "text", "date"]
+RoleWord = Literal["identifier", "quasi-identifier", "treatment arm", "unblinding", "country"]
+MethodWord = Literal["table_one", "kaplan_meier", "log_rank", "cox", "meta_analysis"]
+Setting = bool | int | float | str | list[float] | list[str]
+
+
+class _Written(BaseModel):
+    """Something a person wrote: an unknown key is an error, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class WrittenVariable(_Written):
+    type: TypeWord
+    label: str = ""
+    unit: str = ""
+    levels: list[str] = []
+    minimum: float | int | None = None
+    maximum: float | int | None = None
+    roles: list[RoleWord] = []
+    grid: Annotated[float | int, Field(gt=0)] | None = None
+    may_be_missing: bool = False
+
+
+class WrittenDataset(_Written):
+    name: Name
+    label: str = ""
+    subject: str = ""
+    one_row_a_subject: bool = False
+    variables: dict[VariableName, WrittenVariable]
+
+
+class WrittenAnalysis(_Written):
+    """One analysis; `formula` for the methods that take one, `variables`, `arm`, `by` for Table 1."""
+
+    name: Name
+    method: MethodWord
+    title: str = ""
+    dataset: str = ""
+    formula: str = ""
+    variables: list[str] = []
+    arm: str = ""
+    by: str | list[str] = ""
+    where: str = ""
+    references: dict[str, str] = {}
+    options: dict[str, Setting] = {}
+    purpose: PurposeWord = "trial analysis"
+    missing_country: MissingWord = "wait"
+    deadline_seconds: Annotated[int, Field(gt=0, le=7 * 24 * 3600)] = 600
+
+
+class WrittenStudy(_Written):
+    name: Name
+    version: Annotated[int, Field(ge=1)] = 1
+    title: Annotated[str, Field(min_length=1)]
+    rationale: Annotated[str, Field(min_length=1)]
+    recipients: Annotated[list[str], Field(min_length=1)]
+    data_cut: str = ""
+    by_country: bool = False
+    exploratory_purpose: PurposeWord = "trial analysis"
+    # Names of nodes in the order in which sums are taken; empty: all on the roster, in its order.
+    participants: list[Name] = []
+    dataset: Annotated[list[WrittenDataset], Field(min_length=1)]
+    plan: list[WrittenAnalysis] = []
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def read_toml(path: Path, shape: type[T]) -> T:
+    """A TOML file that a person wrote, in the shape it must have.
+
+    Raises
+    ------
+    ConfigError
+        ``FILE_MISSING``, ``NOT_TOML``, ``UNKNOWN_KEY`` with the nearest known one, ``BAD_VALUE``.
+    """
+    try:
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            "FILE_MISSING", f"{path} cannot be read: {error.strerror or 'input/output error'}", "check the name"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("NOT_TOML", f"{path} is not TOML: {error}", "correct the line it names") from error
+    try:
+        return shape.model_validate(written)
+    except ValidationError as error:
+        raise _explained(path, error, shape) from error
+
+
+def _explained(path: Path, error: ValidationError, shape: type[BaseModel]) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        known = _keys_beside(shape, first["loc"])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        return ConfigError(
+            "UNKNOWN_KEY",
+            f"{path}: there is no key {where}; rule: unknown keys are errors",
+            f"did you mean {near[0]}?" if near else f"the keys here are: {', '.join(known)}",
+        )
+    if first["type"] == "missing":
+        return ConfigError("KEY_MISSING", f"{path}: {where} is missing", f"write {first['loc'][-1]} = ...")
+    return ConfigError("BAD_VALUE", f"{path}: {where}: {first['msg']}", "correct the value")
+
+
+def _keys_beside(shape: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Keys of the table in which an unknown key was found."""
+    inner: Mapping[str, type[BaseModel]] = {
+        "dataset": WrittenDataset,
+        "plan": WrittenAnalysis,
+        "variables": WrittenVariable,
+    }
+    for part in location[:-1]:
+        shape = inner.get(str(part), shape)
+    return list(shape.model_fields)
+
+
+def study_from_toml(path: Path, participants: Sequence[study_pb2.Participant]) -> study_pb2.Study:
+    """The study a TOML file describes, with the nodes on the roster as participants.
+
+    Parameters
+    ----------
+    path
+        The file; its keys are those of `WrittenStudy`.
+    participants
+        The nodes on the coordinator's roster, with their keys.
+
+    Raises
+    ------
+    ConfigError
+        Where the file is not as it must be, or names a node that is not on the roster.
+    UsageError
+        Where a formula, a filter or a setting of the plan is wrong; the message names the analysis.
+    """
+    written = read_toml(path, WrittenStudy)
+    study = study_pb2.Study(
+        name=written.name,
+        version=written.version,
+        title=written.title,
+        rationale=written.rationale,
+        recipients=written.recipients,
+        data_cut=written.data_cut,
+        by_country=written.by_country,
+        exploratory_purpose=purpose_of(written.exploratory_purpose),
+        participants=_chosen(written, participants),
+    )
+    for dataset in written.dataset:
+        study.datasets.append(_dataset(dataset))
+    _only_once([d.name for d in study.datasets], "dataset")
+    for analysis in written.plan:
+        try:
+            study.plan.append(_analysis(analysis, study))
+        except UsageError as error:
+            raise UsageError(error.code, f"analysis {analysis.name}: {error.message}", error.remedy) from error
+    _only_once([a.name for a in study.plan], "analysis")
+    return study
+
+
+def purpose_of(word: str) -> study_pb2.Purpose:
+    """The purpose by its words, e.g. ``trial analysis``."""
+    return study_pb2.Purpose.Value(word.upper().replace(" ", "_"))
+
+
+def missing_country_of(word: str) -> study_pb2.MissingCountry:
+    """What to do about a missing country: ``wait``, ``fail``, ``go on without``.
+
+    Raises
+    ------
+    UsageError
+        ``BAD_OPTION`` for any other word.
+    """
+    name = word.upper().replace(" ", "_")
+    if name not in ("WAIT", "FAIL", "GO_ON_WITHOUT"):
+        raise UsageError("BAD_OPTION", f"missing_country cannot be {word!r}", "choose from: wait, fail, go on without")
+    return study_pb2.MissingCountry.Value(name)
+
+
+def _chosen(written: WrittenStudy, participants: Sequence[study_pb2.Participant]) -> list[study_pb2.Participant]:
+    known = {p.node: p for p in participants}
+    missing = [name for name in written.participants if name not in known]
+    if missing:
+        raise ConfigError(
+            "UNKNOWN_PARTICIPANT",
+            f"the study names nodes that are not on the roster: {', '.join(missing)}",
+            f"on the roster are: {', '.join(known) or 'none yet'}; let the others join first",
+        )
+    _only_once(written.participants, "participant")
+    chosen = [known[name] for name in written.participants or known]
+    if not chosen:
+        raise ConfigError(
+            "NO_PARTICIPANTS", "no node is on the roster yet", "let the countries' nodes join, then propose the study"
+        )
+    _only_once([p.country for p in chosen], "country")
+    return chosen
+
+
+def _only_once(names: Sequence[str], what: str) -> None:
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ConfigError("TWICE", f"{what} {twice[0]} stands in the study twice", "give each its own name")
+
+
+def _dataset(written: WrittenDataset) -> study_pb2.Dataset:
+    dataset = study_pb2.Dataset(
+        name=written.name,
+        label=written.label,
+        subject=written.subject,
+        one_row_a_subject=written.one_row_a_subject,
+    )
+    if written.subject and written.subject not in written.variables:
+        raise ConfigError(
+            "UNKNOWN_VARIABLE",
+            f"dataset {written.name}: its subject {written.subject} is not among its variables",
+            "declare the variable, with the role identifier",
+        )
+    for name, variable in written.variables.items():
+        message = study_pb2.Variable(
+            name=name,
+            label=variable.label,
+            type=study_pb2.Variable.Type.Value(variable.type.upper()),
+            unit=variable.unit,
+            levels=variable.levels,
+            minimum=variable.minimum,
+            maximum=variable.maximum,
+            grid=variable.grid,
+            may_be_missing=variable.may_be_missing,
+            roles=[
+                study_pb2.Variable.Role.Value(r.upper().replace(" ", "_").replace("-", "_")) for r in variable.roles
+            ],
+        )
+        if variable.type == "factor" and not variable.levels and "country" not in variable.roles:
+            raise ConfigError("BAD_VALUE", f"{name} is a factor without levels", "list its levels, the reference first")
+        _only_once(variable.levels, f"level of {name}")
+        dataset.variables.append(message)
+    return dataset
+
+
+def dictionary_of(study: study_pb2.Study, dataset: str | None = None) -> Dictionary:
+    """The dictionary of a dataset by name; None: of the only one.
+
+    Raises
+    ------
+    UsageError
+        ``UNKNOWN_DATASET``, or ``WHICH_DATASET`` where there are several.
+    """
+    names = [d.name for d in study.datasets]
+    if not dataset:
+        if len(names) == 1:
+            return Dictionary.of(study.datasets[0])
+        raise UsageError("WHICH_DATASET", f"study {study.name} has several datasets", f"name one: {', '.join(names)}")
+    if dataset not in names:
+        raise UsageError(
+            "UNKNOWN_DATASET", f"study {study.name} has no dataset {dataset!r}", f"name one of: {', '.join(names)}"
+        )
+    return Dictionary.of(study.datasets[names.index(dataset)])
+
+
+def _analysis(written: WrittenAnalysis, study: study_pb2.Study) -> study_pb2.Analysis:
+    dictionary = dictionary_of(study, written.dataset)
+    of_table = [key for key in ("variables", "arm", "by") if getattr(written, key)]
+    if written.method in FORMULA_METHODS:
+        if of_table or not written.formula:
+            raise UsageError(
+                "FORMULA_NEEDED", f"{written.method} is asked by a formula", 'write formula = "Surv(...) ~ ..."'
+            )
+        spec = formula_request(
+            written.method,
+            dictionary,
+            written.formula,
+            where=written.where or None,
+            references=written.references,
+            options=written.options,
+        )
+    else:
+        if written.formula or written.references:
+            raise UsageError("NO_FORMULA", "Table 1 takes variables, not a formula", "write variables = [...]")
+        spec = table_request(
+            dictionary,
+            written.variables,
+            arm=written.arm or None,
+            by=written.by or None,
+            where=written.where or None,
+            options=written.options,
+        )
+    return study_pb2.Analysis(
+        name=written.name,
+        title=written.title,
+        spec=spec_to_message(spec),
+        purpose=purpose_of(written.purpose),
+        missing_country=missing_country_of(written.missing_country),
+        deadline_seconds=written.deadline_seconds,
+    )
