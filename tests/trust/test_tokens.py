@@ -179,6 +179,11 @@ def test_token_whose_parts_do_not_fit_is_damaged(
     assert refusal(write_token(token), now).code == "TOKEN_DAMAGED"
 
 
+def test_key_of_the_token_has_one_form(token: journal_pb2.JoinToken, now: datetime) -> None:
+    token.key = b"\0" + token.key  # the same number
+    assert refusal(write_token(token), now).code == "TOKEN_DAMAGED"
+
+
 def test_token_with_another_authority_is_damaged(
     token: journal_pb2.JoinToken, impostor: Authority, now: datetime
 ) -> None:

@@ -306,9 +306,8 @@ def _issuer(certificate: x509.Certificate) -> str:
 
 
 def _printable(name: x509.Name) -> str:
-    """A name from a stranger's certificate: short, and nothing in it that a terminal would obey."""
-    text = "".join(c if c.isprintable() else "?" for c in name.rfc4514_string())
-    return repr(text[:120] or "nobody")
+    """A name from a stranger's certificate: short, and (by `repr`) nothing in it that a terminal would obey."""
+    return repr(name.rfc4514_string()[:120] or "nobody")
 
 
 def _moment(moment: datetime) -> str:
