@@ -133,6 +133,9 @@ class CellSupport:
     persons: Integers
     # Axis along which the cells add up to a total that is also known; None: all cells together.
     axis: int | None = None
+    # Persons each cell is taken from, the same shape, where the cells do not add up to it: the arm of a count of
+    # missing values. The gate judges what is left of it beside the cell; None: what the cells along `axis` leave.
+    within: Integers | None = None
 
 
 @dataclass(frozen=True, slots=True)

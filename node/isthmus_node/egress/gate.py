@@ -1,0 +1,202 @@
+"""The gate: the only place where a summary becomes something that may leave. Everything else refuses.
+
+`Cleared` and `Refusal` can be made here only, `wire.Outbound` from these only, `journal.Journaled` from that only, and
+the link sends nothing but `Journaled`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import InitVar, dataclass, replace
+
+import numpy as np
+
+from isthmus.errors import DataError, IsthmusError, Refused, UsageError, WaitingForApproval
+from isthmus.v1 import study_pb2
+from isthmus_methods.contract import Array, Field, Integers, Item, Summary
+from isthmus_node.egress.form import Violation
+from isthmus_node.egress.judges import JUDGES
+from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.thresholds import Limits
+
+_SEAL = object()
+_ASK = "ask the site: its log has the reason"
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+NO_PURPOSE = Violation(
+    "PURPOSE_NOT_ALLOWED",
+    "the site's policy has a table for each purpose it lets anything out for, and none for this one",
+    "ask the site's custodian, or run the analysis for another purpose",
+)
+COMMITTEE = Violation(
+    "COMMITTEE_NEEDS_ENCRYPTION",
+    "what a closed committee sees leaves encrypted to the committee's keys only, which this release cannot do",
+    "run it where the committee's results are computed at one site, or for another purpose",
+)
+UNKNOWN_NOTE = Violation("UNKNOWN_NOTE", "only the notes a method declares leave", "report this to the method's author")
+UNDECLARED = Violation("UNDECLARED_FIELD", "only the fields a method declares leave", UNKNOWN_NOTE.remedy)
+TWICE = Violation("FIELD_TWICE", "a field leaves once for each label", UNKNOWN_NOTE.remedy)
+UNKNOWN_KIND = Violation("UNKNOWN_KIND", "a kind of field without a rule cannot leave", "update the site's isthmus")
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedItem:
+    """One field for one label as it leaves; `value` None and the rule's code where the gate withheld it."""
+
+    field: str
+    label: str
+    about: str
+    unit: str
+    value: Array | Integers | None
+    withheld_by: str
+    axes: tuple[tuple[str, tuple[str, ...]], ...]  # for people at the site; they do not leave
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A summary that may leave, and the policy that said so."""
+
+    items: tuple[ClearedItem, ...]
+    notes: tuple[str, ...]  # sorted
+    purpose: int
+    policy_digest: bytes
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        _only_the_gate(seal)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal as it leaves: equal for equal reasons, without a count or a value."""
+
+    code: str
+    rule: str
+    field: str
+    remedy: str
+    purpose: int
+    policy_digest: bytes  # empty where there is no policy
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        _only_the_gate(seal)
+
+
+def judge(
+    summary: Summary, leaves: Mapping[str, Field], notes: Collection[str], purpose: int, policy: Policy, open_data: bool
+) -> Cleared | Refusal:
+    """Judge what a method gave for this country.
+
+    Parameters
+    ----------
+    summary
+        What the method released.
+    leaves
+        The fields the method declares, by name.
+    notes
+        Codes of the notes the method declares.
+    purpose
+        Number of the purpose in the contract.
+    policy
+        The site's policy in force.
+    open_data
+        The custodian marked the dataset as public or synthetic: no floors. Declared fields, fitting support, finite
+        numbers and the purposes of the policy are asked for all the same.
+
+    Returns
+    -------
+    Cleared
+        Every item judged. A field that the method can do without is withheld alone where it breaks a floor.
+    Refusal
+        The first broken rule, in the order of items and rules.
+    """
+    limits = policy.limits.get(purpose)
+    violation = _purpose(purpose, limits) or _notes(summary, notes)
+    if violation is not None or limits is None:
+        return _refusal(violation or NO_PURPOSE, "", purpose, policy.digest)
+    # judged and sent is a copy of our own: nobody can change it in between
+    items = tuple(_frozen(item) for item in summary.items)
+    seen: set[tuple[str, str]] = set()
+    for item in items:
+        violation = _declared(item, leaves, seen)
+        if violation is not None:
+            return _refusal(violation, _place(item, leaves), purpose, policy.digest)
+    cleared = []
+    for item in items:
+        declared = leaves[item.field]
+        violation = None if open_data else JUDGES[declared.kind].floor(item, limits)
+        if violation is not None and declared.required:
+            return _refusal(violation, _place(item, leaves), purpose, policy.digest)
+        cleared.append(
+            ClearedItem(
+                item.field,
+                item.label,
+                declared.about,
+                declared.unit,
+                item.value if violation is None else None,
+                "" if violation is None else violation.code,
+                item.axes,
+            )
+        )
+    return Cleared(tuple(cleared), tuple(sorted(summary.notes)), purpose, policy.digest, _SEAL)
+
+
+def refuse(error: BaseException, purpose: int = 0, policy: Policy | None = None) -> Refusal:
+    """The refusal that leaves for an error at the site.
+
+    What a person or a policy said no to is said in its own words: these are about the request. Everything else leaves
+    as its fixed code under one sentence, because its text may quote a row; the text stays in the node's log.
+    """
+    code = error.code if isinstance(error, IsthmusError) and _CODE.fullmatch(error.code) else "BUG"
+    if isinstance(error, Refused | UsageError | WaitingForApproval) and code != "BUG":
+        violation = Violation(code, error.message, error.remedy)
+    elif isinstance(error, DataError):
+        violation = Violation(code, "the data of this site do not allow this analysis", _ASK)
+    else:
+        violation = Violation(code, "the site cannot answer", _ASK)
+    return _refusal(violation, "", purpose, b"" if policy is None else policy.digest)
+
+
+def _purpose(purpose: int, limits: Limits | None) -> Violation | None:
+    if purpose == study_pb2.CLOSED_COMMITTEE:
+        return COMMITTEE
+    return NO_PURPOSE if limits is None else None
+
+
+def _notes(summary: Summary, notes: Collection[str]) -> Violation | None:
+    return None if all(note in notes for note in summary.notes) else UNKNOWN_NOTE
+
+
+def _declared(item: Item, leaves: Mapping[str, Field], seen: set[tuple[str, str]]) -> Violation | None:
+    """What holds for open data too: the field is declared, of a known kind, comes once, and has its form."""
+    if item.field not in leaves:
+        return UNDECLARED
+    if (item.field, item.label) in seen:
+        return TWICE
+    seen.add((item.field, item.label))
+    judge_of_kind = JUDGES.get(leaves[item.field].kind)
+    return UNKNOWN_KIND if judge_of_kind is None else judge_of_kind.form(item)
+
+
+def _frozen(item: Item) -> Item:
+    if type(item.value) is not np.ndarray:
+        return item  # the form refuses it: NOT_AN_ARRAY
+    value = item.value.copy()
+    value.setflags(write=False)
+    return replace(item, value=value)
+
+
+def _place(item: Item, leaves: Mapping[str, Field]) -> str:
+    """`field` or `field[label]`; nothing of a field that is not declared, not even its name."""
+    if item.field not in leaves:
+        return ""
+    return f"{item.field}[{item.label}]" if item.label else item.field
+
+
+def _refusal(violation: Violation, place: str, purpose: int, policy_digest: bytes) -> Refusal:
+    return Refusal(violation.code, violation.rule, place, violation.remedy, purpose, policy_digest, _SEAL)
+
+
+def _only_the_gate(seal: object) -> None:
+    if seal is not _SEAL:
+        raise TypeError("only the gate can say that something may leave")

@@ -1,0 +1,236 @@
+"""The journal: what left and what was decided, chained by hash, on the disk before the first byte is on the network.
+
+`release` is the only way to a `Journaled` value, and the link sends nothing else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import InitVar, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from isthmus.errors import ConfigError
+from isthmus.v1 import journal_pb2
+from isthmus_node.egress.journal_file import MAGIC, Appender, Damaged, Unfinished, pack, read_frame
+from isthmus_node.egress.journal_read import FILE, NO_RECORD, Entry, damaged, entries, entry_of
+from isthmus_node.egress.thresholds import PURPOSES
+from isthmus_node.egress.wire import Outbound
+from isthmus_trust.documents import canonical, digest
+
+_RELEASES = ("RELEASED", "REFUSED")
+# What others may append. Releases and acknowledgements have their own ways in.
+EVENTS = ("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED")
+ACTORS = ("node", "custodian", "coordinator")
+_SEAL = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Journaled:
+    """Bytes that are in the journal, so that they may be sent."""
+
+    payload: bytes
+    digest: bytes  # SHA-256 of the payload, 32 bytes
+    task: bytes  # SHA-256 of the task they answer
+    sequence: int
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only the journal says that bytes are in it")
+
+
+class Journal:
+    """The journal of a running node, its only writer. Safe to use from several threads."""
+
+    def __init__(self, path: Path, appender: Appender, now: Callable[[], int]) -> None:
+        """Use `open`."""
+        self._path = path
+        self._appender = appender
+        self._now = now
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self._previous = NO_RECORD
+        self._releases: dict[bytes, tuple[int, int]] = {}  # task -> sequence, offset of its entry
+        self._waiting: dict[bytes, None] = {}  # tasks not acknowledged, in order
+
+    @classmethod
+    def open(cls, directory: Path, now: Callable[[], int] = time.time_ns) -> Self:
+        """Open for writing, checking every byte; an entry that a crash left unfinished is cut off, and that recorded.
+
+        Parameters
+        ----------
+        directory
+            Where the journal is kept; made if it is not there.
+        now
+            The time, UTC, in nanoseconds since 1970.
+
+        Raises
+        ------
+        ConfigError
+            ``JOURNAL_IN_USE``, ``JOURNAL_DAMAGED`` naming the record, ``JOURNAL_UNREADABLE``, ``JOURNAL_NOT_WRITABLE``.
+        """
+        path = directory / FILE
+        descriptor = _open_locked(path)
+        try:
+            end = os.fstat(descriptor).st_size
+            journal = cls(path, Appender(path, descriptor, end), now)
+            journal._replay()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return journal
+
+    def release(self, outbound: Outbound) -> Journaled:
+        """Put bytes in the journal; on the disk when this returns.
+
+        Where the task has an answer already, that one is returned and nothing is written: a task has one answer.
+
+        Raises
+        ------
+        ConfigError
+            ``JOURNAL_NOT_WRITABLE``; the journal is as before, and nothing may be sent.
+        """
+        header = outbound.header
+        record = journal_pb2.Record(
+            actor="node",
+            event=outbound.event,
+            study=header.study,
+            study_digest=header.study_digest,
+            analysis=header.analysis,
+            run=header.run,
+            round=header.round,
+            task=header.task,
+            policy_digest=outbound.policy_digest,
+            dataset_digest=header.dataset_digest,
+            words=outbound.words,
+            purpose=next((name for name, number in PURPOSES.items() if number == outbound.purpose), ""),
+        )
+        with self._lock:
+            if header.task in self._releases:
+                return self._journaled(header.task)
+            entry = self._append(record, outbound.payload)
+            return Journaled(entry.payload, outbound.digest, header.task, entry.record.sequence, _SEAL)
+
+    def append(self, record: journal_pb2.Record) -> Entry:
+        """Put a decision or an event in the journal; on the disk when this returns.
+
+        The caller fills in event, actor, words and what it is about; the journal the place in the chain and the time.
+        Raises `ConfigError` ``JOURNAL_NOT_WRITABLE``.
+        """
+        if record.event not in EVENTS or record.actor not in ACTORS:
+            raise ValueError(f"no event or actor of the journal: {record.event!r} by {record.actor!r}")
+        with self._lock:
+            return self._append(record, b"")
+
+    def acknowledged(self, task: bytes) -> None:
+        """Note that the coordinator has the answer. Not waited for: lost in a crash, the answer is sent once more."""
+        with self._lock:
+            if task in self._waiting:
+                self._append(journal_pb2.Record(actor="coordinator", event="ACKNOWLEDGED", task=task), b"", False)
+
+    def find_release(self, task: bytes) -> Journaled | None:
+        """The answer this task got, None where it has none: asked again, a node sends the same bytes."""
+        with self._lock:
+            return self._journaled(task) if task in self._releases else None
+
+    def unacknowledged(self) -> tuple[Journaled, ...]:
+        """Answers that the coordinator may not have, oldest first."""
+        with self._lock:
+            return tuple(self._journaled(task) for task in self._waiting)
+
+    def close(self) -> None:
+        """Give the journal up; another process may then open it."""
+        os.close(self._appender.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _replay(self) -> None:
+        """Read the whole journal, and end it behind its last whole entry."""
+        torn: Unfinished | None = None
+        for entry, frame in entries(self._path):
+            if entry is not None:
+                self._remember(entry.record, frame.start)
+            elif isinstance(frame, Unfinished):
+                torn = frame
+        if torn is not None:
+            self._appender.cut(torn.start)
+        if self._appender.end == 0:
+            self._appender.append(MAGIC)
+            _sync_folder(self._path.parent)
+        if torn is not None and torn.size > 0:
+            words = f"an entry that a crash had left unfinished was cut off: {torn.size} bytes"
+            self._append(journal_pb2.Record(actor="node", event="STARTED", words=words), b"")
+
+    def _append(self, record: journal_pb2.Record, payload: bytes, durable: bool = True) -> Entry:
+        whole = journal_pb2.Record()
+        whole.CopyFrom(record)
+        whole.sequence = self._sequence + 1
+        whole.previous = self._previous
+        whole.recorded_at = self._now()
+        whole.payload_bytes = len(payload)
+        whole.payload_digest = digest(payload) if payload else b""
+        start = self._appender.end
+        self._appender.append(pack(canonical(whole), payload), durable)
+        self._remember(whole, start)
+        return Entry(whole, payload)
+
+    def _remember(self, record: journal_pb2.Record, start: int) -> None:
+        self._sequence = record.sequence
+        self._previous = digest(canonical(record))
+        if record.event in _RELEASES:
+            self._releases[record.task] = (record.sequence, start)
+            self._waiting[record.task] = None
+        elif record.event == "ACKNOWLEDGED":
+            self._waiting.pop(record.task, None)
+
+    def _journaled(self, task: bytes) -> Journaled:
+        """The answer as it stands in the file, checked again on its way out."""
+        sequence, start = self._releases[task]
+        try:
+            entry = entry_of(read_frame(self._path, start, sequence), None)
+        except Damaged as damage:
+            raise damaged(self._path, damage) from damage
+        return Journaled(entry.payload, entry.record.payload_digest, task, sequence, _SEAL)
+
+
+def _open_locked(path: Path) -> int:
+    """The file's descriptor, made where it is not there, locked against every other writer."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            "JOURNAL_NOT_WRITABLE",
+            f"the journal {path} cannot be opened: {error.strerror or 'input/output error'}",
+            "let this user write there; check the disk",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError(
+            "JOURNAL_IN_USE",
+            f"another process writes the journal {path}; rule: one node, one journal, one writer",
+            "stop the other node, or use another home",
+        ) from error
+    return descriptor
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,207 @@
+"""The numbers of the policy: what each one means, where it comes from, its default and its floor for every purpose.
+
+All of them are conventions for local legal review; none of them makes a release lawful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from isthmus.v1 import study_pb2
+
+# As a purpose is written in policy.toml and in the journal.
+PURPOSES: Mapping[str, int] = MappingProxyType(
+    {
+        "feasibility": study_pb2.FEASIBILITY,
+        "publication": study_pb2.PUBLICATION,
+        "trial_analysis": study_pb2.TRIAL_ANALYSIS,
+        "closed_committee": study_pb2.CLOSED_COMMITTEE,
+    }
+)
+
+Number = bool | int | float
+# (default, floor): a site's policy may be tighter than the default, and never looser than the floor.
+Pair = tuple[Number, Number]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One threshold. The type of its default is the type it has in policy.toml."""
+
+    rule: str  # in words; {} is the number
+    tighter: str  # "larger", "smaller"; for a switch "false"
+    public: Pair  # feasibility and publication
+    trial: Pair  # trial_analysis
+    committee: Pair  # closed_committee
+    source: str
+    rule_off: str = ""  # the rule in words where a switch is off
+
+    def is_looser(self, value: Number, floor: Number) -> bool:
+        """Whether a value lets more out than the floor does."""
+        return value > floor if self.tighter in ("smaller", "false") else value < floor
+
+
+KEYS: Mapping[str, Key] = MappingProxyType(
+    {
+        "cell_persons": Key(
+            "each count, and the rest of its total, is of {} or more persons",
+            "larger",
+            (11, 5),
+            (5, 3),
+            (1, 1),
+            "11: EMA Policy 0070, Health Canada (risk 0.09), CMS (no 1 to 10); 5: vantage6 crosstab; 3: DataSHIELD",
+        ),
+        "zeros_shown": Key(
+            "a count of nobody may be shown",
+            "false",
+            (False, True),
+            (True, True),
+            (True, True),
+            "false: a zero tells something of everybody in the class; true: NDB Japan, and trial tables need it",
+            "a count of nobody is withheld as a small one is",
+        ),
+        "sum_persons": Key(
+            "each sum, and each model, is over {} or more persons", "larger", (11, 5), (5, 3), (3, 3), "as cell_persons"
+        ),
+        "two_largest_share": Key(
+            "two persons make up no more than {} of a sum",
+            "smaller",
+            (0.9, 0.9),
+            (0.9, 0.9),
+            (0.9, 0.9),
+            "(n, k) rule with n = 2, k = 90 %: ACRO",
+        ),
+        "remainder_share": Key(
+            "what lies beyond the two largest contributions is {} of the largest or more, and persons differ",
+            "larger",
+            (0.1, 0.1),
+            (0.1, 0.1),
+            (0.1, 0.1),
+            "p-ratio 10 %: ACRO",
+        ),
+        "residual_df": Key(
+            "a model leaves {} or more residual degrees of freedom", "larger", (10, 5), (0, 0), (0, 0), "10: ACRO"
+        ),
+        "parameters_per_person": Key(
+            "a model has no more than {} parameters a person",
+            "smaller",
+            (0.1, 0.33),
+            (0.33, 0.33),
+            (0.33, 0.33),
+            "0.33: DataSHIELD; 0.1: the rule of ten",
+        ),
+        "parameters_per_event": Key(
+            "a survival model has no more than {} parameters an event",
+            "smaller",
+            (0.33, 0.33),
+            (0.33, 0.33),
+            (0.33, 0.33),
+            "0.33: DataSHIELD's share, taken of the events",
+        ),
+        "level_persons": Key(
+            "each level of each term, and the rest of its total, has {} or more persons",
+            "larger",
+            (11, 5),
+            (5, 3),
+            (5, 3),
+            "as cell_persons",
+        ),
+        "effective_persons": Key(
+            "the weights of a model leave {} or more effective persons",
+            "larger",
+            (11.0, 5.0),
+            (5.0, 3.0),
+            (5.0, 3.0),
+            "as cell_persons; (sum w)^2 / sum w^2: Kish 1965",
+        ),
+        "leverage": Key(
+            "no row of a model has a leverage above {}",
+            "smaller",
+            (0.5, 0.5),
+            (0.5, 0.5),
+            (0.5, 0.5),
+            "0.5: Huber 1981, section 7.2",
+        ),
+        "predictor": Key(
+            "no person's centred linear predictor is beyond {}",
+            "smaller",
+            (30.0, 30.0),
+            (30.0, 30.0),
+            (30.0, 30.0),
+            "30: at exp(30) one person outweighs every other",
+        ),
+        "table_persons": Key(
+            "a time table is over {} or more persons", "larger", (11, 5), (5, 3), (1, 1), "as cell_persons"
+        ),
+        "leavers_per_step": Key(
+            "{} or more persons leave the risk set at each step of a time table",
+            "larger",
+            (11, 5),
+            (0, 0),
+            (0, 0),
+            "ACRO merges the steps of a curve until 10 leave; trials have a grid of days: 0, or 3 where asked for",
+        ),
+        "at_risk": Key(
+            "{} or more persons are at risk at each step of a time table",
+            "larger",
+            (11, 5),
+            (0, 0),
+            (0, 0),
+            "as leavers_per_step",
+        ),
+        "hazard_at_risk": Key(
+            "{} or more persons are at risk at each step of a baseline hazard",
+            "larger",
+            (11, 5),
+            (5, 3),
+            (5, 3),
+            "as cell_persons",
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The thresholds of one purpose: the fields are `KEYS`, in their order."""
+
+    cell_persons: int
+    zeros_shown: bool
+    sum_persons: int
+    two_largest_share: float
+    remainder_share: float
+    residual_df: int
+    parameters_per_person: float
+    parameters_per_event: float
+    level_persons: int
+    effective_persons: float
+    leverage: float
+    predictor: float
+    table_persons: int
+    leavers_per_step: int
+    at_risk: int
+    hazard_at_risk: int
+
+    def rule(self, *names: str) -> str:
+        """Some of the thresholds in words, with this purpose's own numbers."""
+        return "; ".join(
+            KEYS[name].rule_off if value is False else KEYS[name].rule.format(value)
+            for name in names
+            for value in [getattr(self, name)]
+        )
+
+
+def compiled_in(purpose: int) -> tuple[Limits, Limits]:
+    """Defaults and floors of a purpose. Raises `KeyError` where there is none such."""
+    columns: dict[int, str] = {
+        study_pb2.FEASIBILITY: "public",
+        study_pb2.PUBLICATION: "public",
+        study_pb2.TRIAL_ANALYSIS: "trial",
+        study_pb2.CLOSED_COMMITTEE: "committee",
+    }
+    column = columns[purpose]
+    pairs: dict[str, Any] = {name: getattr(key, column) for name, key in KEYS.items()}
+    return Limits(**{n: p[0] for n, p in pairs.items()}), Limits(**{n: p[1] for n, p in pairs.items()})

@@ -1,0 +1,89 @@
+"""The exact bytes that leave. The only place where what the gate said becomes bytes; `Outbound` is made here only."""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass
+
+from isthmus.v1 import study_pb2, summary_pb2
+from isthmus_methods.codec import array_to_message
+from isthmus_node.egress.gate import Cleared, Refusal
+from isthmus_node.egress.words import words_of_cleared, words_of_refusal
+from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest
+from isthmus_trust.identity import IdentityKey
+
+_SEAL = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a release answers, from whom. Digests are SHA-256, 32 bytes."""
+
+    task: bytes  # digest of the task's bytes
+    node: str
+    country: str
+    study: str = ""
+    study_digest: bytes = b""
+    analysis: str = ""
+    run: bytes = b""
+    round: int = 0
+    dataset_digest: bytes = b""  # of the snapshot; empty where no rows were read
+    software: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Bytes that may leave once they are in the journal."""
+
+    payload: bytes  # canonical bytes of a Signed summary or refusal
+    digest: bytes  # SHA-256 of the payload
+    event: str  # "RELEASED" or "REFUSED"
+    words: str  # what they say, for people at the site
+    header: Header
+    purpose: int
+    policy_digest: bytes
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only the wire makes bytes that may leave")
+
+
+def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
+    """A cleared summary as the bytes that leave: a `Summary`, signed by the node as ``isthmus/summary/1``."""
+    summary = summary_pb2.Summary(
+        task=header.task,
+        node=header.node,
+        country=header.country,
+        notes=cleared.notes,
+        policy_digest=cleared.policy_digest,
+        dataset_digest=header.dataset_digest,
+        software=header.software,
+    )
+    for item in cleared.items:
+        message = summary.items.add(field=item.field, label=item.label, withheld_by=item.withheld_by)
+        if item.value is not None:
+            message.value.CopyFrom(array_to_message(item.value))
+    signed = key.sign(SUMMARY, canonical(summary))
+    return _outbound(signed, "RELEASED", words_of_cleared(cleared), header, cleared.purpose, cleared.policy_digest)
+
+
+def encode_refusal(refusal: Refusal, header: Header, key: IdentityKey) -> Outbound:
+    """A refusal as the bytes that leave: a `Refusal`, signed by the node as ``isthmus/refusal/1``."""
+    message = summary_pb2.Refusal(
+        task=header.task,
+        node=header.node,
+        country=header.country,
+        code=refusal.code,
+        rule=refusal.rule,
+        field=refusal.field,
+        remedy=refusal.remedy,
+    )
+    signed = key.sign(REFUSAL, canonical(message))
+    return _outbound(signed, "REFUSED", words_of_refusal(refusal), header, refusal.purpose, refusal.policy_digest)
+
+
+def _outbound(
+    signed: study_pb2.Signed, event: str, words: str, header: Header, purpose: int, policy_digest: bytes
+) -> Outbound:
+    payload = canonical(signed)
+    return Outbound(payload, digest(payload), event, words, header, purpose, policy_digest, _SEAL)

@@ -1,0 +1,108 @@
+"""What leaves, in plain words and as tables, for the custodian. Nothing here leaves the site.
+
+Names and labels come from studies that others wrote: whatever a terminal would obey is shown as a code instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from isthmus.v1 import study_pb2, summary_pb2
+from isthmus_methods.codec import array_from_message
+from isthmus_methods.contract import Array, Integers
+from isthmus_node.egress.gate import Cleared, ClearedItem, Refusal
+from isthmus_trust.documents import REFUSAL, SUMMARY, read_canonical
+
+# Numbers of a table that are shown; the rest is in the bytes.
+MOST_ROWS = 400
+
+
+def printable(text: str) -> str:
+    """The text with everything a terminal would obey, or that changes the order of reading, as its code."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def words_of_cleared(cleared: Cleared) -> str:
+    """One line an item: what it is and how many numbers leave."""
+    lines = [words_of_item(item) for item in cleared.items]
+    if cleared.notes:
+        lines.append(f"notes: {', '.join(cleared.notes)}")
+    return "\n".join(lines) or "nothing but the word that there is nothing"
+
+
+def words_of_item(item: ClearedItem) -> str:
+    """E.g. ``persons [sex] by arm (A, B) x sex (F, M): 2 x 2 numbers``."""
+    about = item.about + (f", {item.unit}" if item.unit else "") + (f" [{item.label}]" if item.label else "")
+    if item.value is None:
+        return printable(f"{about}: withheld, {item.withheld_by}")
+    axes = " x ".join(name + (f" ({', '.join(labels)})" if labels else "") for name, labels in item.axes)
+    size = " x ".join(str(n) for n in item.value.shape) or "1"
+    return printable(f"{about}{' by ' if axes else ''}{axes}: {size} number{'' if item.value.size == 1 else 's'}")
+
+
+def words_of_refusal(refusal: Refusal) -> str:
+    """A refusal in a line."""
+    where = f" at {refusal.field}" if refusal.field else ""
+    return printable(f"refused: {refusal.code}{where}; rule: {refusal.rule}; remedy: {refusal.remedy}")
+
+
+def table_of_item(item: ClearedItem) -> str:
+    """One item with all its numbers, rows and columns named, as it would leave."""
+    if item.value is None:
+        return words_of_item(item)
+    names = [labels for _, labels in item.axes]
+    return "\n".join([words_of_item(item), *_table(item.value, names)])
+
+
+def tables_of_payload(payload: bytes) -> str:
+    """The numbers in bytes that left, read back from the bytes themselves.
+
+    Raises `AuthenticationError` where the bytes are no signed summary or refusal.
+    """
+    signed = read_canonical(payload, study_pb2.Signed)
+    lines = [f"signed as {printable(signed.context)} by key {signed.public_key.hex()}"]
+    if signed.context == SUMMARY:
+        lines.extend(_summary(read_canonical(signed.body, summary_pb2.Summary)))
+    elif signed.context == REFUSAL:
+        refusal = read_canonical(signed.body, summary_pb2.Refusal)
+        lines.extend(f"{name} {printable(getattr(refusal, name))}" for name in ("code", "rule", "field", "remedy"))
+    return "\n".join(lines)
+
+
+def _summary(summary: summary_pb2.Summary) -> Iterator[str]:
+    yield printable(f"node {summary.node}, country {summary.country}, isthmus {summary.software}")
+    for item in summary.items:
+        place = printable(f"{item.field}[{item.label}]" if item.label else item.field)
+        if item.withheld_by:
+            yield f"{place}: withheld, {printable(item.withheld_by)}"
+            continue
+        value = array_from_message(item.value)
+        yield f"{place}: {' x '.join(str(n) for n in value.shape) or '1'}"
+        yield from _table(value, [])
+    if summary.notes:
+        yield printable(f"notes: {', '.join(summary.notes)}")
+
+
+def _table(value: Array | Integers, names: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The array row by row: the last axis runs along the line, the others are named at its start."""
+    rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
+    columns = names[-1] if value.ndim and names and names[-1] else ()
+    width = max((len(printable(c)) for c in columns), default=0)
+    if columns:
+        yield "    " + " ".join(printable(c).rjust(max(width, 12)) for c in columns)
+    for k, row in enumerate(rows[:MOST_ROWS]):
+        place = np.unravel_index(k, value.shape[:-1]) if value.ndim > 1 else ()
+        start = " ".join(_name(names, axis, int(i)) for axis, i in enumerate(place))
+        yield "    " + " ".join(_numbers(row, max(width, 12))) + (f"  {start}" if start else "")
+    if len(rows) > MOST_ROWS:
+        yield f"    ... {len(rows) - MOST_ROWS} more rows"
+
+
+def _name(names: Sequence[Sequence[str]], axis: int, i: int) -> str:
+    return printable(names[axis][i]) if names and names[axis] else str(i)
+
+
+def _numbers(row: Iterable[np.float64 | np.int64], width: int) -> Iterator[str]:
+    return (repr(x.item()).rjust(width) for x in row)
