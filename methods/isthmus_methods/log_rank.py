@@ -265,7 +265,7 @@ def items_of(table: Table, plan: Plan) -> tuple[tuple[Item, ...], bool]:
             parameters=plan.arms - 1,
             # a test between arms rests on its arm with fewest events
             events=int(events[events > 0].min()) if events.any() else 0,
-            level_persons={f"{plan.arm}={level}": int(n) for level, n in zip(plan.levels, people, strict=True) if n},
+            level_persons={f"{plan.arm}={level}": int(n) for level, n in zip(plan.levels, people, strict=True)},
             effective_persons=float(table.persons.number),
             leverage=1.0 / float(people[people > 0].min()) if people.any() else 0.0,
         )

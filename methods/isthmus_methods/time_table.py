@@ -104,14 +104,15 @@ def at_risk(leavers: Integers) -> Integers:
 
 
 def time_support(leavers: Integers) -> TimeSupport:
-    """Support of tables, (groups, T) leavers in persons: the steps of all groups, and the smallest group with anyone.
+    """Support of tables that stand or fall together, (groups, T) leavers in persons, as if all were of one group.
 
-    Tables of several groups stand or fall together, because the groups add up to a table that is known as well.
+    The groups add up to a table that is known as well, so each is as safe as the smallest: persons are those of the
+    smallest group with anyone in it, and no step counts for more.
     """
-    risk = at_risk(leavers)
-    used = leavers > 0
     sizes = leavers.sum(axis=-1)
-    return TimeSupport(int(sizes[sizes > 0].min()) if sizes.any() else 0, leavers[used], risk[used])
+    persons = int(sizes[sizes > 0].min()) if sizes.any() else 0
+    used = leavers > 0
+    return TimeSupport(persons, np.minimum(leavers[used], persons), np.minimum(at_risk(leavers)[used], persons))
 
 
 def last_steps(steps: Integers, groups: Integers, subject: Integers, number: int) -> Integers:
