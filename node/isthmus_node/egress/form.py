@@ -83,7 +83,7 @@ def sums_fit(value: Array | Integers, support: SumSupport) -> bool:
 
 
 def model_fits(value: Array | Integers, support: ModelSupport) -> bool:
-    """No more numbers than a model of p parameters has; weights and levels are of the persons there are."""
+    """No more numbers than a model of p parameters has, so no rows; weights and levels are of the persons there are."""
     counts = [support.persons, support.parameters, *support.level_persons.values()]
     if support.events is not None:
         counts.append(support.events)
@@ -94,7 +94,7 @@ def model_fits(value: Array | Integers, support: ModelSupport) -> bool:
         and all(n <= support.persons for n in support.level_persons.values())
         and support.effective_persons <= support.persons * (1 + ROUNDING)
         and support.leverage <= 1 + ROUNDING
-        and value.size <= (support.parameters + 1) ** 2
+        and value.size <= (support.parameters + 2) ** 2
         and (support.persons > 0 or not value.any())
     )
 

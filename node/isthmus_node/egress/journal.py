@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from isthmus.errors import ConfigError
 from isthmus.v1 import journal_pb2
 from isthmus_node.egress.journal_file import MAGIC, Appender, Damaged, Unfinished, pack, read_frame
 from isthmus_node.egress.journal_read import FILE, NO_RECORD, Entry, damaged, entries, entry_of
@@ -76,13 +73,12 @@ class Journal:
             ``JOURNAL_IN_USE``, ``JOURNAL_DAMAGED`` naming the record, ``JOURNAL_UNREADABLE``, ``JOURNAL_NOT_WRITABLE``.
         """
         path = directory / FILE
-        descriptor = _open_locked(path)
+        appender = Appender.open(path)
         try:
-            end = os.fstat(descriptor).st_size
-            journal = cls(path, Appender(path, descriptor, end), now)
+            journal = cls(path, appender, now)
             journal._replay()
         except BaseException:
-            os.close(descriptor)
+            appender.close()
             raise
         return journal
 
@@ -146,7 +142,7 @@ class Journal:
 
     def close(self) -> None:
         """Give the journal up; another process may then open it."""
-        os.close(self._appender.descriptor)
+        self._appender.close()
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +164,6 @@ class Journal:
             self._appender.cut(torn.start)
         if self._appender.end == 0:
             self._appender.append(MAGIC)
-            _sync_folder(self._path.parent)
         if torn is not None and torn.size > 0:
             words = f"an entry that a crash had left unfinished was cut off: {torn.size} bytes"
             self._append(journal_pb2.Record(actor="node", event="STARTED", words=words), b"")
@@ -203,34 +198,3 @@ class Journal:
         except Damaged as damage:
             raise damaged(self._path, damage) from damage
         return Journaled(entry.payload, entry.record.payload_digest, task, sequence, _SEAL)
-
-
-def _open_locked(path: Path) -> int:
-    """The file's descriptor, made where it is not there, locked against every other writer."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            "JOURNAL_NOT_WRITABLE",
-            f"the journal {path} cannot be opened: {error.strerror or 'input/output error'}",
-            "let this user write there; check the disk",
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise ConfigError(
-            "JOURNAL_IN_USE",
-            f"another process writes the journal {path}; rule: one node, one journal, one writer",
-            "stop the other node, or use another home",
-        ) from error
-    return descriptor
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,7 @@ record, the payload. Record and payload are in one file so that one fsync makes 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import struct
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from isthmus.errors import ConfigError
 
@@ -111,12 +112,46 @@ def _frame(file: BinaryIO, start: int, size: int, number: int) -> Frame | Unfini
 class Appender:
     """The one writer of a journal file. An append is on the disk when it returns, or it has not happened."""
 
-    __slots__ = ("_end", "_path", "descriptor")
+    __slots__ = ("_descriptor", "_end", "_path")
 
     def __init__(self, path: Path, descriptor: int, end: int) -> None:
+        """Use `open`."""
         self._path = path
-        self.descriptor = descriptor
+        self._descriptor = descriptor
         self._end = end
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the file, made where it is not there, and lock it against every other writer.
+
+        Raises
+        ------
+        ConfigError
+            ``JOURNAL_NOT_WRITABLE``, ``JOURNAL_IN_USE``.
+        """
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _not_writable(path, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sync_folder(path.parent)
+            return cls(path, descriptor, os.fstat(descriptor).st_size)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise ConfigError(
+                "JOURNAL_IN_USE",
+                f"another process writes the journal {path}; rule: one node, one journal, one writer",
+                "stop the other node, or use another home",
+            ) from error
+        except OSError as error:
+            os.close(descriptor)
+            raise _not_writable(path, error) from error
+
+    def close(self) -> None:
+        """Give the file up; the lock goes with it."""
+        os.close(self._descriptor)
 
     def cut(self, end: int) -> None:
         """Forget what lies behind an offset; it goes with the next append."""
@@ -137,25 +172,20 @@ class Appender:
         """
         try:
             # whatever an earlier failure left behind the last whole entry goes first
-            if os.fstat(self.descriptor).st_size != self._end:
-                os.ftruncate(self.descriptor, self._end)
-            _write_all(self.descriptor, content, self._end)
+            if os.fstat(self._descriptor).st_size != self._end:
+                os.ftruncate(self._descriptor, self._end)
+            _write_all(self._descriptor, content, self._end)
             if durable:
-                os.fsync(self.descriptor)
+                os.fsync(self._descriptor)
         except OSError as error:
             self._cut_back()
-            raise ConfigError(
-                "JOURNAL_NOT_WRITABLE",
-                f"the journal {self._path} cannot be written: {error.strerror or 'input/output error'}; "
-                "rule: nothing leaves that is not in the journal",
-                "make room on the disk or let this user write there; the node goes on by itself then",
-            ) from error
+            raise _not_writable(self._path, error) from error
         self._end += len(content)
 
     def _cut_back(self) -> None:
         """Readers see whole entries at once again; where even this fails, the next append begins with it."""
         try:
-            os.ftruncate(self.descriptor, self._end)
+            os.ftruncate(self._descriptor, self._end)
         except OSError:
             return
 
@@ -165,3 +195,21 @@ def _write_all(descriptor: int, content: bytes, offset: int) -> None:
     while rest:
         written = os.pwrite(descriptor, rest, offset)
         rest, offset = rest[written:], offset + written
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file is on the disk only when its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _not_writable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        "JOURNAL_NOT_WRITABLE",
+        f"the journal {path} cannot be written: {error.strerror or 'input/output error'}; "
+        "rule: nothing leaves that is not in the journal",
+        "make room on the disk, or let this user write there; a running node then goes on by itself",
+    )

@@ -91,8 +91,8 @@ def _concentrated(limits: Limits) -> Violation:
 
 
 def model_has_persons(support: ModelSupport, limits: Limits) -> Violation | None:
-    """A model is over enough distinct persons."""
-    if support.persons < limits.sum_persons:
+    """Attack 24: a model is over enough distinct persons, and a survival model over enough events."""
+    if support.persons < limits.sum_persons or (support.events is not None and support.events < limits.sum_persons):
         return Violation("FEW_PERSONS", limits.rule("sum_persons"), FEWER_TERMS)
     return None
 

@@ -64,7 +64,12 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             "a count of nobody is withheld as a small one is",
         ),
         "sum_persons": Key(
-            "each sum, and each model, is over {} or more persons", "larger", (11, 5), (5, 3), (3, 3), "as cell_persons"
+            "each sum, and each model and its events, is of {} or more persons",
+            "larger",
+            (11, 5),
+            (5, 3),
+            (3, 3),
+            "as cell_persons",
         ),
         "two_largest_share": Key(
             "two persons make up no more than {} of a sum",

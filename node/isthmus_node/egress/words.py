@@ -5,7 +5,7 @@ Names and labels come from studies that others wrote: whatever a terminal would 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from isthmus_methods.contract import Array, Integers
 from isthmus_node.egress.gate import Cleared, ClearedItem, Refusal
 from isthmus_trust.documents import REFUSAL, SUMMARY, read_canonical
 
-# Numbers of a table that are shown; the rest is in the bytes.
+# Rows of a table that are shown; the rest is in the bytes. A longer last axis without names is a time grid.
 MOST_ROWS = 400
+MOST_COLUMNS = 12
 
 
 def printable(text: str) -> str:
@@ -86,23 +87,21 @@ def _summary(summary: summary_pb2.Summary) -> Iterator[str]:
 
 
 def _table(value: Array | Integers, names: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The array row by row: the last axis runs along the line, the others are named at its start."""
+    """The array row by row: the last axis runs along the line, the others are named at its end."""
+    labels = [list(names[k]) if k < len(names) else [] for k in range(value.ndim)]
+    grid = value.ndim > 1 and not labels[-1] and value.shape[-1] > MOST_COLUMNS
+    if grid:
+        # a time grid runs down the page, and steps at which nothing happens are left out
+        value, labels = np.moveaxis(value, -1, 0), [labels[-1], *labels[:-1]]
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
-    columns = names[-1] if value.ndim and names and names[-1] else ()
-    width = max((len(printable(c)) for c in columns), default=0)
+    columns = [printable(name) for name in labels[-1]] if value.ndim else []
+    width = max([12, *(len(name) for name in columns)])
     if columns:
-        yield "    " + " ".join(printable(c).rjust(max(width, 12)) for c in columns)
-    for k, row in enumerate(rows[:MOST_ROWS]):
+        yield "    " + " ".join(name.rjust(width) for name in columns)
+    shown = [k for k in range(len(rows)) if not grid or rows[k].any()]
+    for k in shown[:MOST_ROWS]:
         place = np.unravel_index(k, value.shape[:-1]) if value.ndim > 1 else ()
-        start = " ".join(_name(names, axis, int(i)) for axis, i in enumerate(place))
-        yield "    " + " ".join(_numbers(row, max(width, 12))) + (f"  {start}" if start else "")
-    if len(rows) > MOST_ROWS:
-        yield f"    ... {len(rows) - MOST_ROWS} more rows"
-
-
-def _name(names: Sequence[Sequence[str]], axis: int, i: int) -> str:
-    return printable(names[axis][i]) if names and names[axis] else str(i)
-
-
-def _numbers(row: Iterable[np.float64 | np.int64], width: int) -> Iterator[str]:
-    return (repr(x.item()).rjust(width) for x in row)
+        names_of_row = (printable(labels[axis][i]) if labels[axis] else str(i) for axis, i in enumerate(place))
+        yield "    " + " ".join([*(repr(x.item()).rjust(width) for x in rows[k]), "", *names_of_row]).rstrip()
+    if len(shown) > MOST_ROWS:
+        yield f"    ... {len(shown) - MOST_ROWS} more rows"
