@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -36,6 +36,7 @@ from isthmus_methods.contract import (
     VariableType,
     column_name,
 )
+from isthmus_methods.gathered import Gathered
 from isthmus_methods.moments import Sums, describe_numeric
 from isthmus_methods.persons import Persons
 
@@ -57,6 +58,11 @@ class Row:
     type: str
     levels: tuple[str, ...]  # empty: numeric
     zero: float  # numbers are summed from this public value on
+    complete: bool  # the dictionary says that no value may be missing
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("count",) if self.levels else ("count", "sum", "squares")
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -102,6 +108,7 @@ def plan_of(spec: Spec) -> Plan:
                 "indicator" if isinstance(column, Indicator) else plain.type.value if plain is not None else "numeric",
                 levels,
                 nearest_to_zero(low, high),
+                isinstance(column, Ref) and plain is not None and not plain.may_be_missing,
             )
         )
     by_country = bool(spec.options.get("by_country", TableOne.options["by_country"].default))
@@ -213,9 +220,12 @@ def items_of(partial: Partial, plan: Plan, state: State) -> tuple[Item, ...]:
     people = partial.arms if partial.in_arm is None else counted(partial.in_arm)
     items = [Item("arms", partial.arms, CellSupport(people), plan.arm, (arms,))]
     for k, row in enumerate(plan.rows):
-        inside = counted(partial.in_cells[k]) if partial.in_cells else partial.counts[k]
-        axes = (arms, (row.name, row.cells))
-        items.append(Item("count", partial.counts[k], CellSupport(inside, axis=1), row.name, axes))
+        counts = partial.counts[k]
+        inside = counted(partial.in_cells[k]) if partial.in_cells else counts
+        # nobody missing where the dictionary says so is no news: the zero need not leave
+        shown = len(row.cells) - (row.complete and not counts[:, -1].any())
+        axes = (arms, (row.name, row.cells[:shown]))
+        items.append(Item("count", counts[:, :shown].copy(), CellSupport(inside[:, :shown].copy(), 1), row.name, axes))
     items.extend(
         Item("sum", sums.value, sums.support(), row.name, (arms,))
         for row, sums in zip(plan.numeric, partial.sums, strict=True)
@@ -230,34 +240,6 @@ def counted(inside: Booleans) -> Integers:
 # --------------------------------------------------------------------------- the pooled half
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """What the countries gave in all rounds, and the rule by which a variable of a country was withheld."""
-
-    countries: tuple[str, ...]
-    values: Mapping[tuple[str, str, str], Array]  # (country, field, variable)
-    withheld: Mapping[tuple[str, str], str]  # (country, variable) -> code of the first rule
-
-    def covering(self, row: Row) -> tuple[str, ...]:
-        """Countries that gave all that a row of the table needs, so that its n, mean and sd are of the same persons."""
-        fields = ("count",) if row.levels else ("count", "sum", "squares")
-        return tuple(c for c in self.countries if all((c, name, row.name) in self.values for name in fields))
-
-    def total(self, countries: Sequence[str], name: str, variable: str) -> Array:
-        return np.asarray(np.sum([self.values[c, name, variable] for c in countries], axis=0))
-
-
-def gathered(contributions: Contributions) -> tuple[dict[tuple[str, str, str], Array], dict[tuple[str, str], str]]:
-    values: dict[tuple[str, str, str], Array] = {}
-    withheld: dict[tuple[str, str], str] = {}
-    for summary in contributions.summaries:
-        for (name, label), value in summary.values.items():
-            values[summary.country, name, label] = np.asarray(value, dtype=np.float64)
-        for (_, label), code in summary.withheld.items():
-            withheld.setdefault((summary.country, label), code)
-    return values, withheld
-
-
 def describe_factor(counts: Array, levels: tuple[str, ...]) -> list[Answer]:
     """Counts and percentages of those not missing, overall and by arm; `counts` (A, levels and missing)."""
 
@@ -270,12 +252,13 @@ def describe_factor(counts: Array, levels: tuple[str, ...]) -> list[Answer]:
     return [one(counts.sum(axis=0)), *(one(cells) for cells in counts)]
 
 
-def described(row: Row, plan: Plan, got: Gathered, countries: Sequence[str], about: State) -> dict[str, Answer]:
+def described(row: Row, plan: Plan, got: Gathered, countries: Collection[str], about: State) -> dict[str, Answer]:
     """One row of the table over some countries."""
     entry: dict[str, Answer] = {"type": row.type, "unit": row.unit, "label": row.label, OVERALL: None}
     if not countries:
         return {**entry, **dict.fromkeys(plan.arms)}
-    counts = got.total(countries, "count", row.name)
+    cells = len(row.cells)
+    counts = np.sum([persons.widened(got.values[c, "count", row.name], cells) for c in countries], axis=0)
     if row.levels:
         columns = describe_factor(counts, row.levels)
     else:
@@ -285,6 +268,17 @@ def described(row: Row, plan: Plan, got: Gathered, countries: Sequence[str], abo
     if plan.arm:
         entry.update(zip(plan.arms, columns[1:], strict=True))
     return entry
+
+
+def means(plan: Plan, got: Gathered, countries: Sequence[str]) -> dict[str, Array]:
+    """The pooled mean of every numeric variable, about which the second round takes squares."""
+    state = {}
+    for row in plan.numeric:
+        giving = got.giving(countries, ("count", "sum"), row.name)
+        n = sum(float(got.values[c, "count", row.name][:, 0].sum()) for c in giving)
+        total = sum(float(got.values[c, "sum", row.name].sum()) for c in giving)
+        state[row.name] = np.array([row.zero + total / n if n else row.zero])
+    return state
 
 
 class TableOne:
@@ -341,73 +335,30 @@ class TableOne:
 
     def pool(self, contributions: Contributions, spec: Spec, state: State, memory: State) -> Next | Done:
         plan = plan_of(spec)
-        values, withheld = gathered(contributions)
+        got = Gathered.of(contributions)
         if plan.numeric and not state:
-            return self._means(contributions, plan, values, withheld)
-        earlier, refused = recalled(memory, plan)
-        values = {**earlier, **values}
-        taking_part = {c for c, _, _ in values} | {c for c, _ in withheld}
-        order = dict.fromkeys([*spec.countries, *contributions.countries, *sorted(taking_part)])
-        countries = tuple(c for c in order if c in taking_part)
-        got = Gathered(countries, values, {**withheld, **refused})
+            return Next(means(plan, got, contributions.countries), got.remember())
+        got = got.after(Gathered.recall(memory))
+        countries = got.countries(spec.countries)
+        # all that a row needs, so that its n, mean and sd are of the same persons
+        covered = {row.name: got.giving(countries, row.needs, row.name) for row in plan.rows}
         said = list(caveats.of_notes(contributions, self.notes))
-        rows: dict[str, Answer] = {}
         for row in plan.rows:
-            covered = got.covering(row)
-            rows[row.name] = described(row, plan, got, covered, state)
-            missing = {c: got.withheld.get((c, row.name), "NOT_GIVEN") for c in countries if c not in covered}
+            missing = {c: got.withheld.get((c, row.name), "NOT_GIVEN") for c in countries if c not in covered[row.name]}
             if missing:
-                said.append(caveats.of_withheld(row.name, missing, covered))
+                said.append(caveats.of_withheld(row.name, missing, covered[row.name]))
         arms = got.total(countries, "arms", plan.arm) if countries else np.zeros(len(plan.arms))
-        answer: dict[str, Answer] = {"arms": list(plan.arms) if plan.arm else [], "rows": rows}
-        answer["n"] = {OVERALL: int(arms.sum()), **{a: int(x) for a, x in zip(plan.arms, arms, strict=True)}}
+        answer: dict[str, Answer] = {
+            "arms": list(plan.arms) if plan.arm else [],
+            "n": {OVERALL: int(arms.sum()), **{a: int(x) for a, x in zip(plan.arms, arms, strict=True)}},
+            "rows": {row.name: described(row, plan, got, covered[row.name], state) for row in plan.rows},
+        }
         if plan.by_country:
             answer["countries"] = {
                 c: {
-                    row.name: described(row, plan, got, [c] if c in got.covering(row) else [], state)
+                    row.name: described(row, plan, got, [c] if c in covered[row.name] else [], state)
                     for row in plan.rows
                 }
                 for c in countries
             }
         return Done(answer, tuple(said))
-
-    def _means(
-        self,
-        contributions: Contributions,
-        plan: Plan,
-        values: Mapping[tuple[str, str, str], Array],
-        withheld: Mapping[tuple[str, str], str],
-    ) -> Next:
-        """The pooled means for the second round; what was given is kept at the coordinator."""
-        state = {}
-        for row in plan.numeric:
-            giving = [c for c in contributions.countries if all((c, f, row.name) in values for f in ("count", "sum"))]
-            n = sum(float(values[c, "count", row.name][:, 0].sum()) for c in giving)
-            total = sum(float(values[c, "sum", row.name].sum()) for c in giving)
-            state[row.name] = np.array([row.zero + total / n if n else row.zero])
-        return Next(state, remembered(plan, values, withheld))
-
-
-# Names in the coordinator's memory: field/variable's place/country, or withheld:CODE/variable's place/country.
-
-
-def remembered(
-    plan: Plan, values: Mapping[tuple[str, str, str], Array], withheld: Mapping[tuple[str, str], str]
-) -> dict[str, Array]:
-    place = {row.name: row.k for row in plan.rows}
-    kept = {f"{name}/{place.get(label, -1)}/{country}": value for (country, name, label), value in values.items()}
-    for (country, label), code in withheld.items():
-        kept[f"withheld:{code}/{place.get(label, -1)}/{country}"] = np.zeros(0)
-    return kept
-
-
-def recalled(memory: State, plan: Plan) -> tuple[dict[tuple[str, str, str], Array], dict[tuple[str, str], str]]:
-    names = {-1: plan.arm, **{row.k: row.name for row in plan.rows}}
-    values, withheld = {}, {}
-    for key, value in memory.items():
-        name, k, country = key.split("/", 2)
-        if name.startswith("withheld:"):
-            withheld[country, names[int(k)]] = name.removeprefix("withheld:")
-        else:
-            values[country, name, names[int(k)]] = np.asarray(value)
-    return values, withheld

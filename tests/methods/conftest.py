@@ -109,7 +109,7 @@ class Case:
                 maximum=math.ceil(max(numbers)) if numbers else None,
                 roles=frozenset({"COUNTRY"}) if name == "country" else frozenset(),
                 grid=1.0 if numbers and all(x == round(x) for x in numbers) else None,
-                may_be_missing=True,
+                may_be_missing=name in (document.get("missing_cells_pooled") or {}).get("main", {}),
             )
         return case
 
