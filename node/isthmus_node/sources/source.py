@@ -54,7 +54,7 @@ class Source:
         if not self.is_database:
             return self.path.name
         scheme, _, rest = self.location.partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
+        return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def unreadable(source: Source, code: str, happened: str, remedy: str) -> DataError:

@@ -45,7 +45,7 @@ def _truncated(source: Source) -> DataError:
     return unreadable(
         source,
         "TRUNCATED",
-        "the transport file is cut off or damaged: it is not made of whole 80-byte records",
+        "the transport file is cut off or damaged: it does not end where a row ends",
         "copy the file again in binary mode",
     )
 
@@ -55,12 +55,20 @@ def _version_5(source: Source) -> Any:
 
     try:
         with pd.read_sas(source.path, format="xport", encoding=source.encoding, chunksize=_CHUNK) as reader:
+            start, width = int(reader.record_start), int(reader.record_length)
             chunks = list(reader)
     except UnicodeDecodeError:
         raise
     except (ValueError, KeyError, IndexError, OverflowError, TypeError, AttributeError):
         # what pandas raises where a header it counts on is not there
         raise _truncated(source) from None
+    with source.path.open("rb") as file:
+        file.seek(start)
+        body = source.path.stat().st_size - start
+        file.seek(start + body - body % width)
+        # after the last whole row there is nothing but the blanks that fill up a record
+        if file.read().strip(b" "):
+            raise _truncated(source)
     return pd.concat(chunks, ignore_index=True) if len(chunks) != 1 else chunks[0]
 
 
