@@ -22,7 +22,7 @@ from isthmus_node.catalogue.registration import (
     read_registrations,
     written,
 )
-from isthmus_node.sources import Conversion, Source, Table, convert, needed_columns, read, table_of
+from isthmus_node.sources import Source, Table, convert, needed_columns, read, table_of
 from isthmus_trust.key_files import read_secret, replace, write_new
 
 _TABLES_KEPT = 3
@@ -119,7 +119,10 @@ class Datasets:
 
     def check(self, name: str, dictionary: study_pb2.Dataset) -> tuple[Finding, ...]:
         """What in the dataset does not fit a study's dictionary. For eyes at the site only."""
-        return check_conversion(self._convert(self.get(name), dictionary))
+        registration = self.get(name)
+        # every column: a finding names the nearest one to what is absent
+        rows = registration.completed(read(registration.source))
+        return check_conversion(convert(rows, dictionary, self._country))
 
     def load(self, name: str, dictionary: study_pb2.Dataset, *, refresh: bool = False) -> Table:
         """The dataset as a study's dictionary has it, from memory while file, registration and dictionary stay.
@@ -138,7 +141,8 @@ class Datasets:
             if kept is not None and kept[:2] == (before, registration) and not is_stale:
                 self._loaded.move_to_end(key)
                 return kept[2]
-        conversion = self._convert(registration, dictionary)
+        rows = registration.completed(read(registration.source, needed_columns(dictionary) | registration.origins()))
+        conversion = convert(rows, dictionary, self._country)
         if _fingerprint(registration.source) != before:
             raise DataError(
                 "CHANGED_WHILE_READ",
@@ -152,10 +156,6 @@ class Datasets:
             while len(self._loaded) > _TABLES_KEPT:
                 self._loaded.popitem(last=False)
         return table
-
-    def _convert(self, registration: Registration, dictionary: study_pb2.Dataset) -> Conversion:
-        rows = read(registration.source, needed_columns(dictionary) | registration.origins())
-        return convert(registration.completed(rows), dictionary, self._country)
 
     def _snapshot_key(self) -> bytes:
         """The node's own key of snapshot digests, made when first needed."""
