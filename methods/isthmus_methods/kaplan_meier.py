@@ -97,7 +97,10 @@ class Plan:
 
 
 def numbers(setting: Setting) -> tuple[float, ...]:
-    return tuple(float(x) for x in setting) if isinstance(setting, tuple) else (float(setting),)
+    values = setting if isinstance(setting, tuple) else (setting,)
+    if any(isinstance(x, str) for x in values):
+        raise UsageError("WRONG_OPTION", "times are numbers, and texts were given", "give numbers in the unit of time")
+    return tuple(float(x) for x in values)
 
 
 def plan_of(spec: Spec) -> Plan:
@@ -107,12 +110,6 @@ def plan_of(spec: Spec) -> Plan:
     by = []
     for column in spec.role("by"):
         levels = spec.levels(column)
-        if not levels:
-            raise UsageError(
-                "NOT_A_FACTOR",
-                f"{column_name(column)!r} is no factor of the study's dictionary, so it makes no subgroups",
-                "name a factor, or declare its levels in the study's dictionary and write factor(...)",
-            )
         variable = spec.variables.get(column_name(column))
         by.append(By(column_name(column), levels, variable is not None and "COUNTRY" in variable.roles))
     grid, landmark = grid_of(spec, time), numbers(options["landmark"])[0]

@@ -97,13 +97,6 @@ def plan_of(spec: Spec) -> Plan:
     options = {name: spec.options.get(name, rule.default) for name, rule in LogRank.options.items()}
     time, arm = spec.role("time")[0], spec.role("arm")[0]
     factors = [(column_name(column), spec.levels(column)) for column in (arm, *spec.role("strata"))]
-    for name, levels in factors:
-        if not levels:
-            raise UsageError(
-                "NOT_A_FACTOR",
-                f"{name!r} is no factor of the study's dictionary, so it makes no arms or strata",
-                "name a factor, or declare its levels in the study's dictionary and write factor(...)",
-            )
     countries = {name for name, variable in spec.variables.items() if "COUNTRY" in variable.roles}
     named = tuple(name for name, _ in factors[1:] if name not in countries)
     within = bool(options["stratify_by_country"]) or len(named) < len(factors) - 1

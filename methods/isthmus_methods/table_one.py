@@ -33,7 +33,6 @@ from isthmus_methods.contract import (
     Spec,
     State,
     Summary,
-    VariableType,
     column_name,
 )
 from isthmus_methods.gathered import Gathered
@@ -84,17 +83,11 @@ class Plan:
 
 
 def plan_of(spec: Spec) -> Plan:
-    """Raises `UsageError` where the request cannot be answered."""
+    """Raises `UsageError` where a variable is named twice."""
     rows: list[Row] = []
     for k, column in enumerate(spec.role("variables")):
         name, levels = column_name(column), spec.levels(column)
         plain = spec.variables.get(name) if isinstance(column, Ref) or levels else None
-        if plain is not None and plain.type in (VariableType.TEXT, VariableType.DATE):
-            raise UsageError(
-                "NOT_TABULATED",
-                f"{name!r} is free text or a date, and neither leaves a country in any form",
-                "name numeric variables and factors",
-            )
         if any(row.name == name for row in rows):
             raise UsageError("VARIABLE_TWICE", f"{name!r} is named twice", "name each variable once")
         low = plain.minimum if plain is not None else None
@@ -115,12 +108,6 @@ def plan_of(spec: Spec) -> Plan:
     if not spec.role("arm"):
         return Plan(tuple(rows), "", (OVERALL,), by_country)
     arm = spec.role("arm")[0]
-    if not spec.levels(arm):
-        raise UsageError(
-            "NOT_A_FACTOR",
-            f"{column_name(arm)!r} is no factor of the study's dictionary, so it makes no arms",
-            "name a factor, or declare its levels in the study's dictionary and write factor(...)",
-        )
     return Plan(tuple(rows), column_name(arm), spec.levels(arm), by_country)
 
 

@@ -91,6 +91,7 @@ class Case:
         case = cls(folder, document, expected)
         for entry in document["countries"]:
             case.tables.setdefault(entry["table"], {})[entry["country"]] = read_rows(folder / entry["file"])
+        grids = document.get("grid") or {}
         for name, entry in document["variables"].items():
             kind = TYPES[entry["type"]]
             numbers = [
@@ -108,7 +109,7 @@ class Case:
                 minimum=min(0.0, math.floor(min(numbers))) if numbers else None,
                 maximum=math.ceil(max(numbers)) if numbers else None,
                 roles=frozenset({"COUNTRY"}) if name == "country" else frozenset(),
-                grid=1.0 if numbers and all(x == round(x) for x in numbers) else None,
+                grid=grids.get(name, 1.0 if numbers and all(x == round(x) for x in numbers) else None),
                 may_be_missing=name in (document.get("missing_cells_pooled") or {}).get("main", {}),
             )
         return case
@@ -178,7 +179,8 @@ class Case:
             )
         if step["method"] == "logrank":
             roles = {"time": names("time"), "event": names("event"), "arm": names("arm"), "strata": names("strata")}
-            return replace(spec, roles=roles, options={"unstratified": True, **options})
+            own = {"unstratified": True, "stratify_by_country": step["strata"] == "country"}
+            return replace(spec, roles=roles, options={**own, **options})
         return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
 
     def blocks(self, step: Mapping[str, Any], spec: c.Spec, method: c.Method) -> dict[str, list[c.Block]]:
