@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from isthmus.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/isthmus")
 SYSTEM_STATE = Path("/var/lib/isthmus")
+# Tries to get the lock of the home, 20 ms apart.
+_LOCK_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +132,61 @@ def find_home(given: Path | None, env: Mapping[str, str] | None = None) -> Home:
 def _one_folder(folder: Path, origin: str) -> Home:
     folder = folder.expanduser().absolute()
     return Home(folder, folder / "state", origin)
+
+
+def check_joined(home: Home, name: str, has_coordinator: bool) -> None:
+    """Raise `ConfigError` where the node has no name, no coordinator or no certificate."""
+    if not home.joined or not name or not has_coordinator:
+        raise ConfigError(
+            "NOT_JOINED",
+            f"there is no node in {home.config}: it has not joined a coordinator",
+            "join first: isthmus-node join TOKEN_FILE; or name its folder with --home",
+        )
+
+
+@contextmanager
+def only_one(home: Home) -> Iterator[None]:
+    """Hold the home for one running node; `ConfigError` ``RUNNING_ALREADY`` where another does."""
+    try:
+        descriptor = os.open(home.run_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            "HOME_NOT_WRITABLE",
+            f"{home.run_lock} cannot be written: {error.strerror or 'input/output error'}",
+            "run as the user the folder belongs to; check the disk",
+        ) from error
+    try:
+        if not any(_locked(descriptor) for _ in range(_LOCK_TRIES)):
+            raise ConfigError(
+                "RUNNING_ALREADY",
+                f"a node runs already on {home.state}; rule: one at a time",
+                "stop the other one, or use another home",
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        # `is_running` holds the lock for a moment too
+        time.sleep(0.02)
+        return False
+    return True
+
+
+def is_running(home: Home) -> bool:
+    """Whether a node runs on this home now."""
+    try:
+        descriptor = os.open(home.run_lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -12,10 +12,9 @@ import grpc
 
 from isthmus.errors import AuthenticationError, IsthmusError, LinkError, VersionError
 from isthmus.v1 import exchange_pb2, study_pb2
-from isthmus.v1.exchange_pb2_grpc import ExchangeStub
 from isthmus.version import __version__, check_compatible
 from isthmus_node.link.backoff import Backoff
-from isthmus_node.link.channel import Dial, Timing, error_from, open_channel
+from isthmus_node.link.channel import Dial, Session, Timing, error_from, open_channel
 from isthmus_node.link.diagnose import diagnose
 from isthmus_node.ops.logs import Log
 
@@ -25,15 +24,6 @@ HELD_SECONDS = 10.0
 TURNED_DOWN = 4
 # Once attached, these no longer end the node: whoever stands between may go away again.
 _MAY_PASS = ("WRONG_ISSUER", "COORDINATOR_CERTIFICATE_EXPIRED", "WRONG_HOST", "WRONG_ROLE", "FOREIGN_CERTIFICATE")
-
-
-class Session:
-    """One connection to the coordinator, and the calls that go over it."""
-
-    def __init__(self, channel: grpc.Channel, timing: Timing) -> None:
-        self.channel = channel
-        self.stub = ExchangeStub(channel)  # type: ignore[no-untyped-call]  # generated without types
-        self.timing = timing
 
 
 class Listener(Protocol):
@@ -142,6 +132,10 @@ class Attachment:
     def reopen(self) -> None:
         """End the session and open another at once: after a renewal, or when what `hello` says has changed."""
         self._again.set()
+        self._cancel()
+
+    def distrust(self) -> None:
+        """End a session that does not carry; the next one is opened after the usual wait."""
         self._cancel()
 
     def _cancel(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import grpc
 
 from isthmus.errors import IsthmusError
+from isthmus.v1.exchange_pb2_grpc import ExchangeStub
 from isthmus_node.config import Address, NodeConfig, Proxy
 from isthmus_trust.key_files import read_secret
 from isthmus_trust.wire_errors import error_of
@@ -56,8 +57,13 @@ def dial_of(config: NodeConfig) -> Dial:
     )
 
 
-def without_proxy(dial: Dial) -> Dial:
-    return replace(dial, proxy=None)
+class Session:
+    """One connection to the coordinator, and the calls that go over it."""
+
+    def __init__(self, channel: grpc.Channel, timing: Timing) -> None:
+        self.channel = channel
+        self.stub = ExchangeStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+        self.timing = timing
 
 
 def open_channel(dial: Dial, timing: Timing | None = None) -> grpc.Channel:

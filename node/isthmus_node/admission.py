@@ -1,0 +1,230 @@
+"""May this task run here? Who asks, about which approved study, for which planned analysis, by which method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from isthmus.errors import Refused, WaitingForApproval
+from isthmus.v1 import spec_pb2, study_pb2, summary_pb2
+from isthmus_methods import codec
+from isthmus_methods.contract import Method, Scope, Spec
+from isthmus_methods.registry import find
+from isthmus_node.custodian.decisions import REQUEST, Decisions, request_digest
+from isthmus_node.egress.policy import Policy
+from isthmus_node.shelf import Shelf, Shelved, participant_of
+from isthmus_trust.documents import DECISION, TASK, canonical, digest, open_signed
+
+# Specs read from messages that are kept: a fit asks with the same one in every round.
+_SPECS_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ourselves:
+    """Who this node is, by name and keys, and whose orders it takes."""
+
+    node: str
+    country: str
+    identity: bytes
+    custodian: bytes
+    coordinator: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A task that may run here."""
+
+    digest: bytes
+    task: summary_pb2.Task
+    shelved: Shelved
+    spec: Spec
+    method: Method
+    dataset: study_pb2.Dataset
+
+
+def open_task(signed: study_pb2.Signed, coordinator: bytes) -> tuple[bytes, summary_pb2.Task]:
+    """A task and its digest; `AuthenticationError` unless it is the coordinator's own, unchanged."""
+    return digest(signed.body), open_signed(signed, TASK, summary_pb2.Task, coordinator)
+
+
+class Admission:
+    """Judges tasks before a row is looked at. Remembers what it has read, so that rounds after the first cost little.
+
+    Parameters
+    ----------
+    ourselves
+        Who we are.
+    shelf, decisions
+        Studies that arrived, and what the custodian said of them.
+    policy
+        Gives the site's policy in force now.
+    now
+        UTC, nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        ourselves: Ourselves,
+        shelf: Shelf,
+        decisions: Decisions,
+        policy: Callable[[], Policy],
+        now: Callable[[], int],
+    ) -> None:
+        self._ourselves = ourselves
+        self._shelf = shelf
+        self._decisions = decisions
+        self._policy = policy
+        self._now = now
+        self._specs: dict[tuple[bytes, bytes], Spec] = {}
+
+    def admit(self, name: bytes, task: summary_pb2.Task) -> Order:
+        """The order that the task is.
+
+        Parameters
+        ----------
+        name
+            Digest of the task.
+        task
+            As the coordinator signed it.
+
+        Raises
+        ------
+        WaitingForApproval
+            A person at the site has to decide first: `STUDY_NOT_HERE`, `STUDY_NOT_DECIDED`, `REQUEST_NOT_DECIDED`.
+        Refused, UsageError
+            It may not run, whoever waits.
+        """
+        ours = self._ourselves
+        shelved = self._shelf.get(task.study_digest)
+        if shelved is None:
+            raise WaitingForApproval(
+                "STUDY_NOT_HERE", "the study of this task has not arrived at the site", "propose it to the coordinator"
+            )
+        study = shelved.study
+        participant_of(study, ours.node, ours.identity, ours.custodian)
+        self._check_participants(task, study)
+        self._check_decision(task.study_digest, study)
+        if task.deadline and self._now() > task.deadline:
+            raise Refused(
+                "DEADLINE_PAST",
+                "the task's deadline is over; rule: an answer that comes too late is not given",
+                "run the analysis again; if the deadline should not be over, compare the clocks of both sides",
+            )
+        policy = self._policy()
+        if not policy.allows_method(task.spec.method):
+            raise Refused(
+                "METHOD_NOT_ALLOWED",
+                f"the site's policy does not allow method {task.spec.method[:64]!r}",
+                "ask the site's custodian to allow it, or use another method",
+            )
+        self._check_plan(task, study, policy)
+        method = find(task.spec.method, task.spec.method_version)
+        spec = self._spec(task, study)
+        _check_round(task, study, method, spec)
+        dataset = next(d for d in study.datasets if d.name == task.spec.dataset)
+        return Order(name, task, shelved, spec, method, dataset)
+
+    def _check_participants(self, task: summary_pb2.Task, study: study_pb2.Study) -> None:
+        names = list(task.participants)
+        in_order = [p.node for p in study.participants if p.node in set(names)]
+        if self._ourselves.node not in names or names != in_order:
+            raise Refused(
+                "WRONG_PARTICIPANTS",
+                "the task's participants are not this node and others of the study, each once, in the study's order",
+                "run the analysis again with a coordinator of this release",
+            )
+
+    def _check_decision(self, study_digest: bytes, study: study_pb2.Study) -> None:
+        made = self._decisions.about(study_digest, DECISION)
+        if made is None:
+            raise WaitingForApproval(
+                "STUDY_NOT_DECIDED",
+                f"the site's custodian has not decided on study {study.name} version {study.version}",
+                "wait for the custodian: isthmus-node approve or refuse",
+            )
+        if not made.decision.approved:
+            raise Refused(
+                "STUDY_DECLINED",
+                f"the site's custodian declined study {study.name} version {study.version}",
+                "ask the site's custodian; a changed study is a new version",
+            )
+
+    def _check_plan(self, task: summary_pb2.Task, study: study_pb2.Study, policy: Policy) -> None:
+        if task.analysis:
+            planned = next((a for a in study.plan if a.name == task.analysis), None)
+            if planned is None:
+                raise Refused(
+                    "NOT_IN_PLAN",
+                    f"study {study.name} version {study.version} has no analysis {task.analysis[:64]!r} in its plan",
+                    "name one of its planned analyses, or make a new version of the study",
+                )
+            if _bytes(planned.spec) != _bytes(task.spec) or planned.purpose != task.purpose:
+                raise Refused(
+                    "NOT_AS_PLANNED",
+                    f"what is asked is not analysis {task.analysis[:64]!r} as the site approved it; "
+                    "rule: the same to the byte",
+                    "ask for it as it was approved, or make a new version of the study",
+                )
+            return
+        if task.purpose != study.exploratory_purpose or not task.purpose:
+            raise Refused(
+                "EXPLORATORY_PURPOSE",
+                f"study {study.name} does not let analyses outside its plan through for this purpose",
+                "use the study's exploratory purpose, or add the analysis to the plan",
+            )
+        if policy.exploratory == "allow":
+            return
+        if policy.exploratory != "ask":
+            raise Refused(
+                "EXPLORATORY_REFUSED",
+                "the site's policy lets no analysis through that is not in an approved plan",
+                "add the analysis to the plan: a new version of the study",
+            )
+        made = self._decisions.about(request_digest(task), REQUEST)
+        if made is None:
+            raise WaitingForApproval(
+                "REQUEST_NOT_DECIDED",
+                "the analysis is not in the plan; the site's custodian looks at it first",
+                "wait for the custodian: isthmus-node approve or refuse",
+            )
+        if not made.decision.approved:
+            raise Refused(
+                "REQUEST_DECLINED",
+                "the site's custodian declined this analysis, which is not in the plan",
+                "ask the site's custodian, or add it to the plan: a new version of the study",
+            )
+
+    def _spec(self, task: summary_pb2.Task, study: study_pb2.Study) -> Spec:
+        key = (task.study_digest, _bytes(task.spec))
+        spec = self._specs.get(key)
+        if spec is None:
+            spec = codec.spec_from_message(task.spec, study)
+            while len(self._specs) >= _SPECS_KEPT:
+                del self._specs[next(iter(self._specs))]
+            self._specs[key] = spec
+        return spec
+
+
+def _check_round(task: summary_pb2.Task, study: study_pb2.Study, method: Method, spec: Spec) -> None:
+    if len(task.run) != 16 or not 1 <= task.round <= method.rounds[1]:
+        raise Refused(
+            "ROUND_OUT_OF_BOUNDS",
+            f"method {method.name} has at most {method.rounds[1]} rounds; rule: no more are answered",
+            "simplify the model: fewer terms, or merged levels",
+        )
+    if task.round == 1 and task.state:
+        raise Refused(
+            "STATE_IN_FIRST_ROUND",
+            "the first round brings values of its own; rule: starting values are the method's",
+            "run the analysis again with a coordinator of this release",
+        )
+    if method.scope(spec) is Scope.BY_COUNTRY and not study.by_country:
+        raise Refused(
+            "BY_COUNTRY",
+            f"method {method.name} shows each country's own summary, and study {study.name} does not let it",
+            "use a method that needs the total only, or make a new version of the study that allows it",
+        )
+
+
+def _bytes(spec: spec_pb2.Spec) -> bytes:
+    return canonical(spec)

@@ -1,0 +1,144 @@
+"""From an order to the bytes that may leave: rows, method, gate, wire. Knows no network."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from isthmus.errors import IsthmusError, Refused
+from isthmus.v1 import summary_pb2
+from isthmus.version import __version__
+from isthmus_methods import codec
+from isthmus_methods.registry import METHODS
+from isthmus_node.admission import Order, Ourselves
+from isthmus_node.catalogue import Datasets
+from isthmus_node.compute.answer import Cache, answer
+from isthmus_node.egress.gate import Refusal, judge, refuse
+from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
+from isthmus_node.shelf import Shelved
+from isthmus_trust.identity import IdentityKey
+
+# Runs whose dataset snapshot is remembered.
+_RUNS_KEPT = 256
+
+
+class PolicyInForce:
+    """The site's policy, read again whenever its file changes. Without a readable one nothing leaves.
+
+    Parameters
+    ----------
+    path
+        policy.toml
+    changed
+        Told of each new policy, before it is used.
+    """
+
+    def __init__(self, path: Path, changed: Callable[[Policy], None] = lambda _: None) -> None:
+        self._path = path
+        self._changed = changed
+        self._stamp: tuple[int, int, int] | None = None
+        self._policy: Policy | None = None
+
+    def __call__(self) -> Policy:
+        """The policy in force; `ConfigError` where there is none that can be read."""
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except OSError:
+            stamp = None
+        if self._policy is None or stamp is None or stamp != self._stamp:
+            # an unreadable policy is not replaced by the one before it
+            self._policy = None
+            policy = Policy.load(self._path, METHODS)
+            self._changed(policy)
+            self._policy, self._stamp = policy, stamp
+        return self._policy
+
+
+class Answering:
+    """Answers orders over this site's datasets.
+
+    Parameters
+    ----------
+    ourselves, identity
+        Who answers, and the key that signs.
+    datasets
+        The site's rows.
+    policy
+        Gives the policy in force.
+    """
+
+    def __init__(
+        self, ourselves: Ourselves, identity: IdentityKey, datasets: Datasets, policy: Callable[[], Policy]
+    ) -> None:
+        self._ourselves = ourselves
+        self._identity = identity
+        self._datasets = datasets
+        self._policy = policy
+        self._cache = Cache()
+        self._snapshots: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def answer(self, order: Order) -> Outbound:
+        """The country's answer to one round, judged and signed; a refusal by the gate is an answer too.
+
+        Raises
+        ------
+        Exception
+            Whatever goes wrong on the way to the gate; the caller makes a refusal of it with `refusal`.
+        """
+        task = order.task
+        registration = self._datasets.get(order.dataset.name)
+        table = self._datasets.load(order.dataset.name, order.dataset, refresh=task.round == 1)
+        self._check_snapshot(task, table.digest)
+        state = codec.state_from_messages(task.state)
+        summary = answer(order.spec, table, state, self._cache, order.method)
+        outcome = judge(
+            summary, order.method.leaves, order.method.notes, task.purpose, self._policy(), registration.open_data
+        )
+        header = self._header(order.digest, task, order.shelved, table.digest)
+        if isinstance(outcome, Refusal):
+            return encode_refusal(outcome, header, self._identity)
+        return encode(outcome, header, self._identity)
+
+    def refusal(self, digest: bytes, task: summary_pb2.Task, shelved: Shelved | None, error: BaseException) -> Outbound:
+        """The refusal for an error: fixed code, rule and remedy, nothing of what the rows said."""
+        try:
+            policy: Policy | None = self._policy()
+        except IsthmusError:
+            policy = None
+        header = self._header(digest, task, shelved, b"")
+        return encode_refusal(refuse(error, task.purpose, policy), header, self._identity)
+
+    def forget(self) -> None:
+        """Drop prepared rows: a dataset was registered anew."""
+        self._cache.clear()
+
+    def _check_snapshot(self, task: summary_pb2.Task, digest: bytes) -> None:
+        """All rounds of a run are over the same rows."""
+        seen = self._snapshots.get(task.run)
+        if task.round > 1 and seen is not None and seen != digest:
+            raise Refused(
+                "DATASET_CHANGED",
+                "the site's dataset changed between two rounds; rule: a run is over one snapshot",
+                "run the analysis again",
+            )
+        self._snapshots[task.run] = digest
+        self._snapshots.move_to_end(task.run)
+        while len(self._snapshots) > _RUNS_KEPT:
+            self._snapshots.popitem(last=False)
+
+    def _header(self, digest: bytes, task: summary_pb2.Task, shelved: Shelved | None, snapshot: bytes) -> Header:
+        return Header(
+            task=digest,
+            node=self._ourselves.node,
+            country=self._ourselves.country,
+            study=shelved.study.name if shelved else "",
+            study_digest=task.study_digest,
+            analysis=task.analysis,
+            run=task.run,
+            round=task.round,
+            dataset_digest=snapshot,
+            software=__version__,
+        )

@@ -1,0 +1,377 @@
+"""The way of a task through a node: order, rows, gate, journal, and only then the link.
+
+The thread that reads the stream takes note and wakes the one thread that works; what is here runs on that thread
+unless it says otherwise, so nothing of it needs a lock.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from isthmus.errors import AuthenticationError, ConfigError, IsthmusError, LinkError, Refused, UsageError, VersionError
+from isthmus.errors import WaitingForApproval as Waiting
+from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
+from isthmus.version import __version__
+from isthmus_methods.registry import METHODS
+from isthmus_node.admission import Admission, Ourselves, open_task
+from isthmus_node.answering import Answering
+from isthmus_node.catalogue import Datasets
+from isthmus_node.custodian.decisions import Decisions, request_digest
+from isthmus_node.egress.journal import Journal, Journaled
+from isthmus_node.egress.wire import Outbound
+from isthmus_node.link.channel import Session
+from isthmus_node.link.submit import decide, submit
+from isthmus_node.noticing import Noticing
+from isthmus_node.ops.logs import Log
+from isthmus_node.shelf import Shelf, Shelved
+from isthmus_trust.documents import canonical
+from isthmus_trust.documents import digest as digest_of
+from isthmus_trust.key_files import replace
+
+# Tasks the coordinator took back; remembered so that work under way on one is dropped before it leaves.
+_WITHDRAWN_KEPT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the service works with."""
+
+    ourselves: Ourselves
+    shelf: Shelf
+    decisions: Decisions
+    datasets: Datasets
+    journal: Journal
+    admission: Admission
+    answering: Answering
+    noticing: Noticing
+    log: Log
+    # Requests that wait for the custodian, one file each, for the command line to show.
+    waiting_folder: Path
+
+
+class Service:
+    """Takes orders from the stream and answers them, one after the other.
+
+    Parameters
+    ----------
+    parts
+        What it works with.
+    distrust
+        Called where a connection that seems to stand does not carry: it is then made anew.
+    greet_again
+        Called where what `hello` says has changed.
+    clock
+        Monotonic seconds, for the log.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        distrust: Callable[[], None] = lambda: None,
+        greet_again: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._parts = parts
+        self._distrust = distrust
+        self._greet_again = greet_again
+        self._clock = clock
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._session: Session | None = None
+        self._waiting: dict[bytes, tuple[summary_pb2.Task, study_pb2.Signed]] = {}
+        self._unwritten: dict[bytes, study_pb2.Signed] = {}
+        self._withdrawn: OrderedDict[bytes, None] = OrderedDict()
+        self._not_wanted: set[bytes] = set()
+        self.welcome: exchange_pb2.Welcome | None = None
+        self._figures = dict.fromkeys(("tasks", "releases", "refusals", "bytes_out"), 0)
+
+    # ------------------------------------------------------------------ told by the link, on its thread
+
+    def hello(self) -> exchange_pb2.Hello:
+        """What the node says of itself on every stream: no counts."""
+        return exchange_pb2.Hello(
+            software=__version__,
+            methods=sorted(f"{method.name}/{method.version}" for method in METHODS.values()),
+            datasets=sorted(registration.name for registration in self._parts.datasets.list()),
+        )
+
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def attached(self, session: Session, welcome: exchange_pb2.Welcome) -> None:
+        self._session = session
+        self.welcome = welcome
+        self._work.put(self._after_attaching)
+
+    def detached(self) -> None:
+        self._session = None
+        self.welcome = None
+
+    def study(self, signed: study_pb2.Signed) -> None:
+        self._work.put(lambda: self._take_study(signed))
+
+    def task(self, signed: study_pb2.Signed) -> None:
+        self._work.put(lambda: self._take_task(signed))
+
+    def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
+        # noted at once, so that work under way on it stops before it leaves
+        self._withdrawn[withdrawal.task] = None
+        while len(self._withdrawn) > _WITHDRAWN_KEPT:
+            self._withdrawn.popitem(last=False)
+        self._work.put(lambda: self._take_back(withdrawal))
+
+    # ------------------------------------------------------------------ told by the main thread
+
+    def figures(self) -> dict[str, int]:
+        """How much work was done since the start: of the node, never of a study."""
+        return {f"isthmus_node_{name}_total": count for name, count in self._figures.items()}
+
+    def look_again(self) -> None:
+        """Something a person did may have changed: decisions, datasets."""
+        self._work.put(self._notice)
+
+    def settle_again(self) -> None:
+        """Try again what could not be written or sent."""
+        self._work.put(self._settle)
+
+    def do(self, job: Callable[[Session | None], None]) -> None:
+        """Run a job between two tasks, with the connection that stands then."""
+        self._work.put(lambda: job(self._session))
+
+    def stop(self) -> None:
+        """End `run` after the work under way."""
+        self._work.put(None)
+
+    # ------------------------------------------------------------------ the working thread
+
+    def run(self) -> None:
+        """Work until `stop`. A fault in one piece of work is logged, and the next is taken."""
+        while True:
+            work = self._work.get()
+            if work is None:
+                return
+            self.work_on(work)
+
+    def work_on(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except IsthmusError as error:
+            name = "journal-fault" if error.code.startswith("JOURNAL") else "not-sent"
+            self._log(name, error)
+        except Exception as error:  # noqa: BLE001 - the text of an unknown exception may quote a row: kind only
+            self._parts.log.event("fault", where=getattr(work, "__qualname__", ""), kind=type(error).__name__)
+
+    def work_off(self) -> None:
+        """Do what is queued now and return: for tests and for the end of a run."""
+        while True:
+            try:
+                work = self._work.get_nowait()
+            except queue.Empty:
+                return
+            if work is not None:
+                self.work_on(work)
+
+    def _after_attaching(self) -> None:
+        self._forget_waiting()
+        self._notice()
+        for path, made in self._parts.decisions.everything():
+            if isinstance(made, IsthmusError):
+                self._log("decision-not-taken", made, file=path.name)
+            elif made.about_study:
+                self._send_decision(made.signed, made.decision)
+        self._settle()
+
+    def _settle(self) -> None:
+        """What is in the journal and not acknowledged is sent; what could not be written is answered again."""
+        for journaled in self._parts.journal.unacknowledged():
+            if journaled.task not in self._not_wanted:
+                self._parts.log.event("sent-again", task=journaled.task.hex(), bytes=len(journaled.payload))
+                if not self._send(journaled):
+                    break
+        unwritten, self._unwritten = self._unwritten, {}
+        for signed in unwritten.values():
+            self._take_task(signed)
+
+    def _notice(self) -> None:
+        """Journal what people did since, then go on with what waited for it."""
+        changes = self._parts.noticing.notice()
+        if changes.datasets:
+            self._parts.answering.forget()
+            # the coordinator learns their names when the stream is opened
+            self._greet_again()
+            self._parts.log.event("datasets-changed", datasets=", ".join(changes.datasets))
+        for made in changes.decisions:
+            if made.about_study:
+                self._send_decision(made.signed, made.decision)
+        if changes.decisions:
+            self._try_waiting()
+
+    def _try_waiting(self) -> None:
+        for _, signed in list(self._waiting.values()):
+            self._take_task(signed)
+
+    def _send_decision(self, signed: study_pb2.Signed, decision: study_pb2.Decision) -> None:
+        shelved = self._parts.shelf.get(decision.study_digest)
+        session = self._session
+        if session is None or shelved is None:
+            return
+        name = decision.study_digest.hex()
+        try:
+            decide(session, signed, digest_of(signed.body))
+        except IsthmusError as error:
+            self._log("decision-not-sent", error, digest=name)
+        else:
+            self._parts.log.event("decision-sent", study=shelved.study.name, digest=name, approved=decision.approved)
+
+    def _take_study(self, signed: study_pb2.Signed) -> None:
+        try:
+            shelved, new = self._parts.shelf.put(signed)
+        except IsthmusError as error:
+            self._log("study-not-taken", error, digest=digest_of(signed.body).hex())
+            return
+        if new:
+            self._parts.log.event(
+                "study-arrived", study=shelved.study.name, version=shelved.study.version, digest=shelved.digest.hex()
+            )
+        if any(task.study_digest == shelved.digest for task, _ in self._waiting.values()):
+            self._try_waiting()
+
+    def _take_back(self, withdrawal: exchange_pb2.Withdrawal) -> None:
+        self._drop_waiting(withdrawal.task)
+        self._unwritten.pop(withdrawal.task, None)
+        self._parts.log.event("task-withdrawn", task=withdrawal.task.hex(), reason=withdrawal.reason)
+
+    def _take_task(self, signed: study_pb2.Signed) -> None:
+        began = self._clock()
+        if self._parts.noticing.changed():
+            self._notice()
+        try:
+            name, task = open_task(signed, self._parts.ourselves.coordinator)
+        except IsthmusError as error:
+            # nobody to answer: it is not the coordinator's word
+            self._log("task-not-taken", error, task=digest_of(signed.body).hex())
+            return
+        self._figures["tasks"] += 1
+        kept = self._parts.journal.find_release(name)
+        if kept is not None:
+            self._drop_waiting(name)
+            self._parts.log.event("sent-again", task=name.hex(), bytes=len(kept.payload))
+            self._send(kept)
+            return
+        if name in self._withdrawn:
+            self._drop_waiting(name)
+            return
+        outbound = self._answer(name, task, signed)
+        if outbound is None:
+            return
+        self._drop_waiting(name)
+        if name in self._withdrawn:
+            return
+        self._release(outbound, signed, began)
+
+    def _answer(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed) -> Outbound | None:
+        """The answer, a refusal where something stands against it, None where a person has to decide first."""
+        try:
+            return self._parts.answering.answer(self._parts.admission.admit(name, task))
+        except Waiting as wait:
+            self._keep_waiting(name, task, signed, wait)
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is a refusal without its text
+            if not isinstance(error, IsthmusError):
+                self._parts.log.event("fault", where="answer", kind=type(error).__name__)
+            elif not isinstance(error, Refused | UsageError):
+                self._log("task-not-taken", error, task=name.hex())
+            return self._parts.answering.refusal(name, task, self._known(task.study_digest), error)
+
+    def _known(self, study_digest: bytes) -> Shelved | None:
+        try:
+            return self._parts.shelf.get(study_digest)
+        except IsthmusError:
+            return None
+
+    # ------------------------------------------------------------------ waiting for a person
+
+    def _keep_waiting(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed, wait: Waiting) -> None:
+        if name not in self._waiting:
+            request = request_digest(task)
+            if wait.code == "REQUEST_NOT_DECIDED":
+                # the command line shows it to the custodian
+                replace(self._waiting_file(task), canonical(task))
+            self._parts.log.event(
+                "task-waiting",
+                task=name.hex(),
+                run=task.run.hex(),
+                round=task.round,
+                study=task.study_digest.hex(),
+                request=request.hex(),
+                code=wait.code,
+            )
+        self._waiting[name] = (task, signed)
+
+    def _drop_waiting(self, name: bytes) -> None:
+        kept = self._waiting.pop(name, None)
+        if kept is not None and not any(
+            request_digest(t) == request_digest(kept[0]) for t, _ in self._waiting.values()
+        ):
+            self._waiting_file(kept[0]).unlink(missing_ok=True)
+
+    def _forget_waiting(self) -> None:
+        """A new connection: the coordinator says again what it still wants."""
+        self._waiting.clear()
+        for path in self._parts.waiting_folder.glob("*.pb"):
+            path.unlink(missing_ok=True)
+
+    def _waiting_file(self, task: summary_pb2.Task) -> Path:
+        return self._parts.waiting_folder / f"{request_digest(task).hex()}.pb"
+
+    # ------------------------------------------------------------------ out
+
+    def _release(self, outbound: Outbound, signed: study_pb2.Signed, began: float) -> None:
+        header = outbound.header
+        try:
+            journaled = self._parts.journal.release(outbound)
+        except ConfigError as error:
+            # nothing leaves; tried again when there may be room
+            self._unwritten[header.task] = signed
+            self._log("journal-fault", error)
+            return
+        self._figures["releases" if outbound.event == "RELEASED" else "refusals"] += 1
+        self._send(journaled)
+        milliseconds = round((self._clock() - began) * 1000, 1)
+        self._parts.log.event(
+            "released" if outbound.event == "RELEASED" else "refused",
+            task=header.task.hex(),
+            run=header.run.hex(),
+            round=header.round,
+            bytes=len(journaled.payload),
+            milliseconds=milliseconds,
+        )
+
+    def _send(self, journaled: Journaled) -> bool:
+        """Send what the journal holds; whether the connection carried it."""
+        session = self._session
+        if session is None:
+            return False
+        try:
+            submit(session, journaled)
+        except (UsageError, Refused, AuthenticationError, VersionError) as error:
+            # sent again it would be the same; where it is about the certificate, the stream ends too
+            self._not_wanted.add(journaled.task)
+            self._log("not-wanted", error, task=journaled.task.hex())
+            return True
+        except IsthmusError as error:
+            self._log("not-sent", error, task=journaled.task.hex())
+            if isinstance(error, LinkError) and session is self._session:
+                self._distrust()
+            return False
+        self._figures["bytes_out"] += len(journaled.payload)
+        self._parts.journal.acknowledged(journaled.task)
+        self._parts.log.event("acknowledged", task=journaled.task.hex())
+        return True
+
+    def _log(self, name: str, error: IsthmusError, **more: str) -> None:
+        self._parts.log.event(name, code=error.code, message=error.message, remedy=error.remedy, **more)
