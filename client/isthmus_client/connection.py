@@ -108,7 +108,7 @@ def login(token_file: str, profile: str | None = None) -> Profile:
     credentials = credentials_of(token)
     with open_channel(token.address, credentials.authority_pem, credentials.chain_pem, credentials.key_pem) as channel:
         reply = call(
-            exchange_pb2_grpc.ExchangeStub(channel).Enrol,
+            exchange_pb2_grpc.ExchangeStub(channel).Enrol,  # type: ignore[no-untyped-call]  # generated without types
             exchange_pb2.EnrolRequest(
                 software=__version__,
                 secret=token.secret,
@@ -155,7 +155,7 @@ class Connection:
         self.profile = profile
         self._authority = profile.authority
         self._channel = channel or open_channel(profile.address, self._authority, profile.chain, profile.key)
-        self._stub = analyst_pb2_grpc.AnalystStub(self._channel)
+        self._stub = analyst_pb2_grpc.AnalystStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Connection:
         return self
@@ -284,7 +284,7 @@ class Connection:
             return False
         request = certificate_request(read_tls_key(self.profile.key), self.profile.analyst)
         reply: exchange_pb2.EnrolReply = call(
-            exchange_pb2_grpc.ExchangeStub(self._channel).Renew,
+            exchange_pb2_grpc.ExchangeStub(self._channel).Renew,  # type: ignore[no-untyped-call]
             exchange_pb2.RenewRequest(
                 certificate_request=request,
                 identity_proof=self.profile.identity.sign(ENROLMENT, request).signature,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -161,7 +162,7 @@ def follow(
     shows.begin(titles)
     try:
         for position, run in enumerate(runs):
-            _watch(study.connection, run, lambda p, at=position: shows.update(at, p), wait, sleep)
+            _watch(study.connection, run, functools.partial(shows.update, position), wait, sleep)
     except KeyboardInterrupt:
         _say_how_to_resume(runs)
         raise

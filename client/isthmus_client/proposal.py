@@ -180,23 +180,27 @@ def study_from_toml(path: Path, participants: Sequence[study_pb2.Participant]) -
     return study
 
 
-def purpose_of(word: str) -> study_pb2.Purpose:
-    """The purpose by its words, e.g. ``trial analysis``."""
-    return study_pb2.Purpose.Value(word.upper().replace(" ", "_"))
+def purpose_of(word: str) -> str:
+    """The contract's name of a purpose written in words, e.g. ``trial analysis``."""
+    return _upper(word)
 
 
-def missing_country_of(word: str) -> study_pb2.MissingCountry:
-    """What to do about a missing country: ``wait``, ``fail``, ``go on without``.
+def missing_country_of(word: str) -> str:
+    """The contract's name of what to do about a missing country: ``wait``, ``fail``, ``go on without``.
 
     Raises
     ------
     UsageError
         ``BAD_OPTION`` for any other word.
     """
-    name = word.upper().replace(" ", "_")
+    name = _upper(word)
     if name not in ("WAIT", "FAIL", "GO_ON_WITHOUT"):
         raise UsageError("BAD_OPTION", f"missing_country cannot be {word!r}", "choose from: wait, fail, go on without")
-    return study_pb2.MissingCountry.Value(name)
+    return name
+
+
+def _upper(words: str) -> str:
+    return words.upper().replace(" ", "_").replace("-", "_")
 
 
 def _chosen(written: WrittenStudy, participants: Sequence[study_pb2.Participant]) -> list[study_pb2.Participant]:
@@ -241,16 +245,14 @@ def _dataset(written: WrittenDataset) -> study_pb2.Dataset:
         message = study_pb2.Variable(
             name=name,
             label=variable.label,
-            type=study_pb2.Variable.Type.Value(variable.type.upper()),
+            type=variable.type.upper(),
             unit=variable.unit,
             levels=variable.levels,
             minimum=variable.minimum,
             maximum=variable.maximum,
             grid=variable.grid,
             may_be_missing=variable.may_be_missing,
-            roles=[
-                study_pb2.Variable.Role.Value(r.upper().replace(" ", "_").replace("-", "_")) for r in variable.roles
-            ],
+            roles=[_upper(r) for r in variable.roles],
         )
         if variable.type == "factor" and not variable.levels and "country" not in variable.roles:
             raise ConfigError("BAD_VALUE", f"{name} is a factor without levels", "list its levels, the reference first")

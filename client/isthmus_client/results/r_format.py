@@ -137,3 +137,8 @@ def aligned(
         ]
         lines.append(row.ljust(stub) + "".join(" " + cell for cell in cells))
     return lines
+
+
+def hazard_ratio(value: Number) -> Number:
+    """A log hazard ratio on the scale of the hazard ratio; infinite rather than an overflow."""
+    return None if value is None else math.exp(value) if value < 700 else math.inf

@@ -1,0 +1,193 @@
+"""The figures each result offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from isthmus.errors import UsageError
+from isthmus_client.plots.forest import ForestRow, forest_figure
+from isthmus_client.plots.km import km_figure
+from isthmus_client.results.r_format import p_values
+from isthmus_methods.contract import column_name, term_columns
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from isthmus_client.results.cox import CoxFit
+    from isthmus_client.results.fit import Fit
+    from isthmus_client.results.kaplan_meier import KmFit
+    from isthmus_client.results.log_rank import LogRankFit
+    from isthmus_client.results.meta_analysis import MetaFit
+
+MOST_CURVES = 8
+
+
+class KmPlots:
+    """Figures of a Kaplan-Meier result."""
+
+    def __init__(self, fit: KmFit) -> None:
+        self._fit = fit
+
+    def km(
+        self,
+        by: str | None = None,
+        *,
+        endpoint: str = "survival",
+        title: str = "",
+        test: LogRankFit | None = None,
+        band: bool = True,
+        limits: str = "loglog",
+    ) -> Figure:
+        """Survival curves with numbers at risk and events beneath.
+
+        Parameters
+        ----------
+        by
+            The factor whose levels are drawn; None: the first, or the overall curve where there is none.
+        endpoint
+            Name of the vertical axis, e.g. ``recurrence-free survival``.
+        test
+            A log-rank result to note in the figure.
+        band
+            Pointwise 95 % limits.
+        limits
+            Their type: ``loglog``, ``plain`` or ``log``.
+
+        Raises
+        ------
+        UsageError
+            ``UNKNOWN_GROUPING``, or ``TOO_MANY_CURVES`` above eight.
+        """
+        fit = self._fit
+        factors = fit.by
+        chosen = by if by is not None else (factors[0] if factors else None)
+        if chosen is not None and chosen not in factors:
+            raise UsageError(
+                "UNKNOWN_GROUPING",
+                f"the result has no curves by {chosen!r}",
+                f"it has: {', '.join(factors) or 'the overall curve'}",
+            )
+        names = [g for g in fit.groups if g.startswith(f"{chosen}=")] if chosen else ["overall"]
+        if len(names) > MOST_CURVES:
+            raise UsageError("TOO_MANY_CURVES", f"{len(names)} curves in one figure", "draw another factor")
+        noted = ""
+        if test is not None and test.tests:
+            noted = f"{test.test_name(test.tests[0])}: p {_p(test.p)}"
+        return km_figure(
+            [fit.curve(name, limits) for name in names if fit.curve(name, limits).n],
+            unit=fit.time_unit,
+            endpoint=endpoint,
+            title=title,
+            test=noted,
+            band=band,
+            notes=_notes(fit),
+        )
+
+
+class CoxPlots:
+    """Figures of a Cox model."""
+
+    def __init__(self, fit: CoxFit) -> None:
+        self._fit = fit
+
+    def forest(self, title: str = "") -> Figure:
+        """By country with the pooled fit and the meta-analysis, where asked for; otherwise by coefficient."""
+        if self._fit.by_country is not None:
+            return self._fit.by_country.plot.forest(pooled=self._fit, title=title)
+        return self.coefficients(title)
+
+    def coefficients(self, title: str = "") -> Figure:
+        """The hazard ratio of every coefficient; factors show their reference level."""
+        fit = self._fit
+        rows: list[ForestRow] = []
+        found = {c.name: c for c in fit.coefficients}
+        for term in fit.spec.terms:
+            for name, _ in term_columns(fit.spec, term):
+                c = found.get(name)
+                if c is not None:
+                    weight = 1 / c.se**2 if c.se else None
+                    rows.append(ForestRow(name, c.estimate, c.lower, c.upper, weight and 1.0))
+        return forest_figure(rows, headings=("coefficient",), title=title, notes=_notes(fit))
+
+
+class MetaPlots:
+    """Figures of estimates by country."""
+
+    def __init__(self, fit: MetaFit) -> None:
+        self._fit = fit
+
+    def forest(self, pooled: CoxFit | None = None, title: str = "") -> Figure:
+        """Countries with their numbers, the pooled fit, fixed effect and DerSimonian-Laird, and heterogeneity.
+
+        Parameters
+        ----------
+        pooled
+            The pooled fit whose coefficient of the same name gets a row.
+        title
+            One line above.
+        """
+        fit = self._fit
+        rows = [
+            ForestRow(
+                r.label,
+                r.estimate,
+                r.lower,
+                r.upper,
+                r.weight,
+                (_count(r.n), _count(r.events), f"{r.weight:.1f}" if r.weight is not None else "–"),
+            )
+            for r in fit.countries()
+        ]
+        if pooled is not None:
+            c = pooled.coefficient(fit.coefficient)
+            cells = (_count(pooled.n), _count(pooled.n_event), "")
+            rows.append(
+                ForestRow(
+                    "pooled, stratified by country", c.estimate, c.lower, c.upper, None, cells, True, True, True, True
+                )
+            )
+        for k, r in enumerate(fit.pooled()):
+            rows.append(
+                ForestRow(
+                    f"meta-analysis, {r.label}", r.estimate, r.lower, r.upper, None, ("", "", ""), True, False, k == 0
+                )
+            )
+        notes = [
+            fit.heterogeneity,
+            *_notes(fit),
+            *(s for s in (_notes(pooled) if pooled else ()) if s not in _notes(fit)),
+        ]
+        return forest_figure(
+            rows,
+            headings=("country", "n", "events", "weight %"),
+            measure="hazard ratio",
+            title=title or fit.coefficient,
+            favours=self._favours(),
+            notes=notes,
+        )
+
+    def _favours(self) -> tuple[str, str] | None:
+        """What lies on either side of 1, where the coefficient compares two levels of a factor."""
+        spec, name = self._fit.spec, self._fit.coefficient
+        variable, _, level = name.partition("=")
+        for term in spec.terms:
+            column = term.columns[0]
+            if len(term.columns) == 1 and column_name(column) == variable and level in spec.levels(column):
+                reference = spec.levels(column)[0]
+                return f"favours {variable}={level}", f"favours {variable}={reference}"
+        return None
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _p(value: float | None) -> str:
+    text = p_values([value], 2)[0]
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _notes(fit: Fit) -> Sequence[str]:
+    """The caveats: a figure that is passed on alone still says what is missing."""
+    return fit.caveats

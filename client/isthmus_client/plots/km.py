@@ -1,0 +1,237 @@
+"""The survival figure: steps with a band of their pointwise limits, medians, and who is at risk beneath."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isthmus_client.plots.canvas import (
+    FONT,
+    INK,
+    LINE,
+    QUIET,
+    SIZE,
+    SMALL,
+    TimeAxis,
+    literal,
+    new_figure,
+    shortened,
+    style,
+    time_axis,
+    widest,
+)
+from isthmus_client.results.kaplan_meier import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Inches.
+WIDTH = 7.2
+ROW = 0.20
+PANEL = 3.3
+RIGHT = 0.35
+
+
+def km_figure(
+    curves: Sequence[Curve],
+    *,
+    unit: str = "",
+    endpoint: str = "survival",
+    title: str = "",
+    test: str = "",
+    band: bool = True,
+    notes: Sequence[str] = (),
+) -> Figure:
+    """Survival curves with numbers at risk (and events so far) beneath.
+
+    Parameters
+    ----------
+    curves
+        At most eight, in the order of the legend.
+    unit
+        Unit of time; days are shown in months or years where they are many.
+    endpoint
+        Name of the vertical axis.
+    title
+        One line above.
+    test
+        A test's result, e.g. ``stratified log-rank p = 0.004``.
+    band
+        The pointwise 95 % limits as a band.
+    notes
+        Sentences beneath the figure.
+    """
+    axis = _axis(curves, unit)
+    labels = [shortened(c.label) for c in curves]
+    wrapped = [line for note in notes for line in _wrapped(note)]
+    head = (0.30 if title else 0.08) + ROW * len(curves) + 0.12
+    risk = 0.62 + ROW * (len(curves) + 1)
+    foot = 0.10 + ROW * 0.85 * len(wrapped)
+    height = head + PANEL + risk + foot
+    figure = new_figure(WIDTH, height)
+    left = max(0.75, 0.50 + widest(labels))
+    axes = figure.add_axes((left / WIDTH, (risk + foot) / height, 1 - (left + RIGHT) / WIDTH, PANEL / height))
+    _frame(axes, axis, endpoint)
+    for k, curve in enumerate(curves):
+        _draw(axes, curve, k, band)
+    _medians(axes, curves)
+    _header(figure, curves, axis, title, test, left, height)
+    _risk_table(figure, axes, curves, labels, axis, left, height, foot)
+    for k, line in enumerate(reversed(wrapped)):
+        figure.text(0.12 / WIDTH, (0.10 + ROW * 0.85 * k) / height, literal(line), size=SMALL, color=QUIET, family=FONT)
+    return figure
+
+
+def _axis(curves: Sequence[Curve], unit: str) -> TimeAxis:
+    """Ticks where the numbers at risk are known; the axis' own where they are known nowhere in common."""
+    last = max((c.last_time for c in curves), default=1.0) or 1.0
+    wanted = time_axis(last, unit)
+    common = [t for t in curves[0].risk_times if t <= last * 1.0001 and all(t in c.risk_times for c in curves)]
+    if len(common) < 2 or all(any(math.isclose(t, r, abs_tol=1e-6) for r in common) for t in wanted.ticks):
+        return wanted
+    # the request fixed other times: label those, in the shown unit where they are whole in it
+    thinned = common[:: math.ceil(len(common) / 11)]
+    scale = wanted.ticks[1] / float(wanted.labels[1].replace(",", "")) if len(wanted.ticks) > 1 else 1.0
+    if all(abs(t / scale - round(t / scale, 1)) < 1e-6 for t in thinned):
+        whole = all(abs(t / scale - round(t / scale)) < 1e-6 for t in thinned)
+        shown = tuple(f"{t / scale:,.{0 if whole else 1}f}" for t in thinned)
+        return TimeAxis(tuple(thinned), shown, wanted.unit, last)
+    return TimeAxis(tuple(thinned), tuple(f"{t:,.10g}" for t in thinned), unit, last)
+
+
+def _frame(axes: Axes, axis: TimeAxis, endpoint: str) -> None:
+    axes.set_xlim(0, axis.last * 1.01)
+    axes.set_ylim(0, 1.02)
+    axes.set_xticks(axis.ticks, axis.labels, family=FONT, size=SIZE)
+    shares = [0, 0.25, 0.5, 0.75, 1]
+    axes.set_yticks(shares, [f"{100 * s:.0f} %" for s in shares], family=FONT, size=SIZE)
+    axes.set_ylabel(literal(endpoint), family=FONT, size=SIZE, color=INK)
+    axes.set_xlabel(f"time ({axis.unit})" if axis.unit else "time", family=FONT, size=SIZE, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(QUIET)
+    axes.tick_params(colors=INK, length=3, color=QUIET)
+    axes.grid(axis="y", color=LINE, linewidth=0.4, alpha=0.6)
+    axes.set_axisbelow(True)
+
+
+def _draw(axes: Axes, curve: Curve, k: int, band: bool) -> None:
+    colour, dash = style(k)
+    time = np.array([0.0, *curve.time, max(curve.last_time, *curve.time, 0.0)])
+    survival = np.array([1.0, *curve.survival, curve.survival[-1] if curve.survival else 1.0])
+    if band:
+        lower = np.array([1.0, *_filled(curve.lower)])
+        upper = np.array([1.0, *_filled(curve.upper)])
+        lower, upper = np.append(lower, lower[-1]), np.append(upper, upper[-1])
+        axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.16, linewidth=0)
+    axes.step(time, survival, where="post", color=colour, linestyle=dash, linewidth=1.5, solid_capstyle="butt")
+
+
+def _filled(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if v is None else v for v in values]
+
+
+def _medians(axes: Axes, curves: Sequence[Curve]) -> None:
+    reached = [c.median[0] for c in curves if c.median[0] is not None]
+    if not reached:
+        return
+    axes.plot([0, max(reached)], [0.5, 0.5], color=QUIET, linewidth=0.7, linestyle=(0, (2, 2)))
+    for k, curve in enumerate(curves):
+        if curve.median[0] is not None:
+            axes.plot([curve.median[0]] * 2, [0, 0.5], color=style(k)[0], linewidth=0.7, linestyle=(0, (2, 2)))
+
+
+def median_text(curve: Curve, axis: TimeAxis) -> str:
+    """The median and its limits in the unit shown."""
+    scale = axis.ticks[1] / float(axis.labels[1].replace(",", "")) if len(axis.ticks) > 1 else 1.0
+    estimate, lower, upper = curve.median
+    if estimate is None:
+        return "median not reached"
+    places = 0 if max(estimate, 1) / scale >= 100 else 1 if estimate / scale >= 10 else 2
+
+    def shown(value: float | None) -> str:
+        return "not reached" if value is None else f"{value / scale:,.{places}f}"
+
+    return f"median {shown(estimate)} ({shown(lower)} – {shown(upper)}) {axis.unit}".rstrip()
+
+
+def _header(
+    figure: Figure, curves: Sequence[Curve], axis: TimeAxis, title: str, test: str, left: float, height: float
+) -> None:
+    from matplotlib.lines import Line2D
+
+    top = height - (0.30 if title else 0.08)
+    if title:
+        figure.text(
+            left / WIDTH, (height - 0.20) / height, literal(shortened(title, 90)), size=SIZE + 1, weight="bold",
+            family=FONT, color=INK, va="center",
+        )  # fmt: skip
+    for k, curve in enumerate(curves):
+        y = (top - ROW * (k + 0.5)) / height
+        colour, dash = style(k)
+        figure.add_artist(
+            Line2D([left / WIDTH, (left + 0.38) / WIDTH], [y, y], color=colour, linestyle=dash, linewidth=1.5)
+        )
+        said = f"{shortened(curve.label)}:  n = {curve.n:,}, {curve.events:,} events, {median_text(curve, axis)}"
+        figure.text((left + 0.47) / WIDTH, y, literal(said), size=SIZE, family=FONT, color=INK, va="center")
+    if test:
+        figure.text(
+            1 - RIGHT / WIDTH, (height - 0.20) / height if title else (top - ROW / 2) / height, literal(test),
+            size=SIZE, family=FONT, color=INK, va="center", ha="right",
+        )  # fmt: skip
+
+
+def _risk_table(
+    figure: Figure,
+    axes: Axes,
+    curves: Sequence[Curve],
+    labels: Sequence[str],
+    axis: TimeAxis,
+    left: float,
+    height: float,
+    foot: float,
+) -> None:
+    top = foot + ROW * (len(curves) + 1)
+    figure.text(
+        left / WIDTH, (top - ROW * 0.35) / height, "at risk (events so far)", size=SMALL, family=FONT, color=QUIET,
+        va="center", ha="left",
+    )  # fmt: skip
+    span = (WIDTH - left - RIGHT) / WIDTH
+    end = axes.get_xlim()[1]
+    # every second number where they would run into each other
+    wide = widest([_at(c, t) for c in curves for t in axis.ticks], SMALL) + 0.08
+    gap = (axis.ticks[1] / end * span * WIDTH) if len(axis.ticks) > 1 else WIDTH
+    every = max(1, math.ceil(wide / gap))
+    for k, (curve, label) in enumerate(zip(curves, labels, strict=True)):
+        y = (top - ROW * (k + 1.35)) / height
+        figure.text(
+            (left - 0.34) / WIDTH, y, literal(label), size=SIZE, family=FONT, color=style(k)[0], va="center", ha="right"
+        )
+        for t in axis.ticks[::every]:
+            figure.text(
+                left / WIDTH + t / end * span,
+                y,
+                _at(curve, t),
+                size=SMALL,
+                family=FONT,
+                color=INK,
+                va="center",
+                ha="center",
+            )
+
+
+def _at(curve: Curve, t: float) -> str:
+    """At risk and events so far at a time; empty where the answer does not give it."""
+    for known, at_risk, events in zip(curve.risk_times, curve.at_risk, curve.events_until, strict=True):
+        if math.isclose(known, t, rel_tol=1e-9, abs_tol=1e-6):
+            return f"{at_risk:,} ({events:,})"
+    return f"0 ({curve.events:,})" if t > curve.last_time else ""
+
+
+def _wrapped(note: str, width: int = 118) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(note, width)

@@ -1,0 +1,14 @@
+"""Results as a statistician reads them: printed as R prints, as data frames, figures and a page."""
+
+from __future__ import annotations
+
+from isthmus_client.results.cox import CoxFit
+from isthmus_client.results.fit import Fit, Provenance
+from isthmus_client.results.kaplan_meier import KmFit
+from isthmus_client.results.log_rank import LogRankFit
+from isthmus_client.results.meta_analysis import MetaFit
+from isthmus_client.results.table_one import TableOneFit
+
+CLASSES: dict[str, type[Fit]] = {kind.method: kind for kind in (CoxFit, KmFit, LogRankFit, MetaFit, TableOneFit)}
+
+__all__ = ["CLASSES", "CoxFit", "Fit", "KmFit", "LogRankFit", "MetaFit", "Provenance", "TableOneFit"]

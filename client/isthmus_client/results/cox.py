@@ -1,0 +1,214 @@
+"""The result of Cox's model, printed as R's ``summary(coxph(...))``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from isthmus_client.r_code import r_formula
+from isthmus_client.results.fit import Fit
+from isthmus_client.results.r_format import (
+    LEGEND,
+    aligned,
+    coefficient_columns,
+    format_numbers,
+    hazard_ratio,
+    one,
+    p_values,
+    rounded,
+    stars,
+)
+from isthmus_client.results.tree import Tree, count, has, number, tree
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from isthmus_client.plots.figures import CoxPlots
+    from isthmus_client.results.meta_analysis import MetaFit
+
+NOT_ESTIMABLE = "could not be estimated (collinear with the terms before it, or without variation), as NA in R"
+_ROBUST_NOTE = (
+    "  (Note: the likelihood ratio and score tests assume independence of\n"
+    "     observations within a cluster, the Wald and robust score tests do not)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficient:
+    """One coefficient, on the scale of the log hazard ratio; None where not estimable."""
+
+    name: str
+    estimate: float | None
+    se: float | None
+    robust_se: float | None
+    z: float | None
+    p: float | None
+    lower: float | None
+    upper: float | None
+
+    @property
+    def hr(self) -> float | None:
+        return hazard_ratio(self.estimate)
+
+    @property
+    def hr_lower(self) -> float | None:
+        return hazard_ratio(self.lower)
+
+    @property
+    def hr_upper(self) -> float | None:
+        return hazard_ratio(self.upper)
+
+
+class CoxFit(Fit):
+    """A pooled Cox model. `by_country` holds the countries' own estimates where they were asked for."""
+
+    method: ClassVar[str] = "cox"
+    by_country: MetaFit | None = None
+
+    @property
+    def n(self) -> int | None:
+        """Rows in the fit."""
+        return count(self.answer, "n")
+
+    @property
+    def n_event(self) -> int | None:
+        return count(self.answer, "n_event")
+
+    @property
+    def robust(self) -> Tree | None:
+        """Sandwich standard errors and tests, where they were asked for."""
+        return tree(self.answer, "robust") if has(self.answer, "robust") else None
+
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """In the order of the model; with the robust limits and tests where those were asked for."""
+        robust = self.robust
+        found = []
+        for name in tree(self.answer, "coef"):
+            own = tree(self.answer, "coef", name)
+            used = tree(robust, "coef", name) if robust is not None and has(robust, "coef", name) else own
+            found.append(
+                Coefficient(
+                    name=name,
+                    estimate=number(own, "estimate"),
+                    se=number(own, "se"),
+                    robust_se=number(used, "se") if robust is not None else None,
+                    z=number(used, "z"),
+                    p=number(used, "p"),
+                    lower=number(used, "ci95_lower"),
+                    upper=number(used, "ci95_upper"),
+                )
+            )
+        return tuple(found)
+
+    def coefficient(self, name: str) -> Coefficient:
+        """One coefficient by name, e.g. ``TRT01P=High``."""
+        return next(c for c in self.coefficients if c.name == name)
+
+    @property
+    def plot(self) -> CoxPlots:
+        """``plot.forest()``: by country where asked for, otherwise by coefficient; ``plot.coefficients()``."""
+        from isthmus_client.plots.figures import CoxPlots
+
+        return CoxPlots(self)
+
+    def call(self) -> str:
+        """The call in words of R."""
+        ties = str(self.spec.options.get("ties", "efron"))
+        return f'coxph({self.formula or r_formula(self.spec)}, stratified by country, ties = "{ties}")'
+
+    def table(self) -> pd.DataFrame:
+        """One row a coefficient: estimate (log hazard ratio), se, z, p, hazard ratio and its 95 % limits."""
+        import pandas as pd
+
+        rows = self.coefficients
+        columns: dict[str, list[float | None]] = {
+            "estimate": [c.estimate for c in rows],
+            "se": [c.se for c in rows],
+        }
+        if self.robust is not None:
+            columns["robust_se"] = [c.robust_se for c in rows]
+        columns |= {
+            "z": [c.z for c in rows],
+            "p": [c.p for c in rows],
+            "hr": [c.hr for c in rows],
+            "hr_lower": [c.hr_lower for c in rows],
+            "hr_upper": [c.hr_upper for c in rows],
+        }
+        index = pd.Index([c.name for c in rows], name="coefficient")
+        return pd.DataFrame(columns, index=index, dtype=float)
+
+    def text(self) -> str:
+        marks = self.footnotes
+        general = marks.mark(self.general_caveats([c.name for c in self.coefficients]))
+        lines = ["Call:", self.call(), "", f"  n= {self.n}{general}, number of events= {self.n_event}{general}"]
+        excluded = tree(self.answer, "excluded") if has(self.answer, "excluded") else {}
+        deleted = sum(count(excluded, country) or 0 for country in excluded)
+        if deleted:
+            lines.append(f"   ({deleted} observation{'s' * (deleted != 1)} deleted due to missingness)")
+        lines += ["", *self._coefficient_lines(), "", *self._ratio_lines(), "", *self._test_lines()]
+        if self.robust is not None:
+            lines += ["", _ROBUST_NOTE]
+        if marks.lines():
+            lines += ["", *marks.lines()]
+        if self.by_country is not None:
+            lines += ["", self.by_country.text()]
+        return "\n".join(lines)
+
+    def _name(self, c: Coefficient) -> str:
+        said = list(self.caveats_of(c.name))
+        if c.estimate is None:
+            said.append(f"{c.name} {NOT_ESTIMABLE}")
+        return c.name + self.footnotes.mark(said)
+
+    def _coefficient_lines(self) -> list[str]:
+        rows = self.coefficients
+        estimates = [[c.estimate for c in rows], [c.hr for c in rows], [c.se for c in rows]]
+        headings = ["coef", "exp(coef)", "se(coef)"]
+        if self.robust is not None:
+            estimates.append([c.robust_se for c in rows])
+            headings.append("robust se")
+        columns = coefficient_columns(estimates, [c.z for c in rows], [c.p for c in rows])
+        headings += ["z", "Pr(>|z|)", ""]
+        signs = [stars(c.p) for c in rows]
+        width = max((len(s) for s in signs), default=0)
+        columns.append([s.ljust(width) for s in signs])
+        lines = aligned([self._name(c) for c in rows], headings, columns, left=(len(columns) - 1,))
+        return [*lines, "---", LEGEND] if any(s.strip() for s in signs) else lines
+
+    def _ratio_lines(self) -> list[str]:
+        rows = self.coefficients
+        inverse = [None if c.estimate is None else hazard_ratio(-c.estimate) for c in rows]
+        columns = [
+            format_numbers(column, 4)
+            for column in (
+                [c.hr for c in rows],
+                inverse,
+                [c.hr_lower for c in rows],
+                [c.hr_upper for c in rows],
+            )
+        ]
+        return aligned([self._name(c) for c in rows], ["exp(coef)", "exp(-coef)", "lower .95", "upper .95"], columns)
+
+    def _test_lines(self) -> list[str]:
+        lines = []
+        if has(self.answer, "concordance", "c"):
+            c, se = number(self.answer, "concordance", "c"), number(self.answer, "concordance", "se")
+            lines.append(f"Concordance= {one(rounded(c, 3))}  (se = {one(rounded(se, 3))} )")
+        wald = self._test("wald_test")
+        if self.robust is not None and has(self.robust, "robust_wald", "statistic"):
+            statistic, p = number(self.robust, "robust_wald", "statistic"), number(self.robust, "robust_wald", "p")
+            df = count(self.answer, "wald_test", "df")
+            wald = f"{one(rounded(statistic, 2))}  on {df} df,   p={p_values([p], 1)[0]}"
+        lines.append(f"Likelihood ratio test= {self._test('lr_test')}")
+        lines.append(f"Wald test            = {wald}")
+        score = f"Score (logrank) test = {self._test('score_test')}"
+        if self.robust is not None and has(self.robust, "robust_score_test", "statistic"):
+            statistic = number(self.robust, "robust_score_test", "statistic")
+            p = number(self.robust, "robust_score_test", "p")
+            score += f",   Robust = {one(rounded(statistic, 2))}  p={p_values([p], 1)[0]}"
+        return [*lines, score]
+
+    def _test(self, name: str) -> str:
+        statistic, p = number(self.answer, name, "statistic"), number(self.answer, name, "p")
+        return f"{one(rounded(statistic, 2))}  on {count(self.answer, name, 'df')} df,   p={p_values([p], 1)[0]}"

@@ -1,0 +1,343 @@
+"""What every result has: its answer, where it comes from, what is not exact about it, and ways to keep it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from isthmus.errors import ConfigError, UsageError
+from isthmus.v1 import analyst_pb2, study_pb2
+from isthmus_client.results.tree import Tree, tree
+from isthmus_methods.codec import answer_from_message, spec_from_message
+from isthmus_methods.contract import Answer, Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from isthmus_client.study import Study
+
+# Version of the shape of `to_json`, not of what is in it.
+JSON_VERSION = 1
+# Footnote marks in their customary order; the asterisk is R's for significance.
+_MARKS = "†‡§¶#"
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one country gave."""
+
+    country: str
+    node: str
+    state: str  # "contributed", "missing", "refused"
+    releases: int
+    bytes: int
+    withheld: tuple[str, ...]
+    reason: str
+    policy_digest: str
+    dataset_digest: str
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a result comes from: enough to find every byte of it in the journals of the countries."""
+
+    study: str
+    study_version: int
+    study_digest: str
+    analysis: str
+    purpose: str
+    run: str
+    method: str
+    rounds: int
+    software: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    contributions: tuple[Contribution, ...]
+
+    def table(self) -> pd.DataFrame:
+        """One row a country: state, releases, bytes, digests (their first 16 digits)."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "country": [c.country for c in self.contributions],
+                "node": [c.node for c in self.contributions],
+                "state": [c.state for c in self.contributions],
+                "releases": [c.releases for c in self.contributions],
+                "bytes": [c.bytes for c in self.contributions],
+                "withheld": [len(c.withheld) for c in self.contributions],
+                "policy": [c.policy_digest[:16] for c in self.contributions],
+                "dataset": [c.dataset_digest[:16] for c in self.contributions],
+                "software": [c.software for c in self.contributions],
+            }
+        ).set_index("country")
+
+    def __str__(self) -> str:
+        lines = [
+            f"study     {self.study}, version {self.study_version}, digest {self.study_digest}",
+            f"analysis  {self.analysis or 'exploratory'} ({self.method}), for: {self.purpose}",
+            f"run       {self.run}, {self.rounds} round{'s' * (self.rounds != 1)}, isthmus {self.software}",
+        ]
+        for c in self.contributions:
+            said = f"{c.country:<9} {c.state}: {c.bytes:,} bytes in {c.releases} release{'s' * (c.releases != 1)}"
+            lines.append(said + (f"; {c.reason}" if c.reason else ""))
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Footnotes:
+    """Sentences with a mark each; the same sentence keeps its mark."""
+
+    def __init__(self) -> None:
+        self._sentences: dict[str, str] = {}
+
+    def mark(self, sentences: Sequence[str]) -> str:
+        """The marks of sentences, to stand after a number."""
+        for sentence in sentences:
+            k = len(self._sentences)
+            self._sentences.setdefault(sentence, _MARKS[k % len(_MARKS)] * (k // len(_MARKS) + 1))
+        return "".join(self._sentences[s] for s in sentences)
+
+    def lines(self) -> list[str]:
+        return [f"{mark} {sentence}" for sentence, mark in self._sentences.items()]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Mark and sentence."""
+        return iter([(mark, sentence) for sentence, mark in self._sentences.items()])
+
+
+class Fit:
+    """A result. ``summary()`` prints it as R does, ``table()`` gives a data frame, ``report(path)`` a page."""
+
+    method: ClassVar[str] = ""
+
+    def __init__(self, result: analyst_pb2.Result, study: study_pb2.Study, formula: str = "") -> None:
+        self.result = result
+        self.study = study
+        self.formula = formula
+        self.spec: Spec = spec_from_message(result.spec, study)
+        self.answer: Tree = tree(answer_from_message(result.answer))
+        self.footnotes = Footnotes()
+
+    # ------------------------------------------------------------------ what is said about it
+
+    @property
+    def exact(self) -> bool:
+        """It equals the analysis of the pooled rows of the countries that contributed, and all contributed."""
+        return self.result.exact and not self.missing_countries
+
+    @property
+    def missing_countries(self) -> tuple[str, ...]:
+        """Countries that are not in the result."""
+        return tuple(c.country for c in self.result.contributions if c.state != "contributed")
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences that say how the result is not the pooled one, and the method's notes; missing countries first."""
+        said = list(dict.fromkeys(self.result.caveats))
+        for c in self.result.contributions:
+            if c.state == "contributed" or any(c.country in sentence for sentence in said):
+                continue
+            reason = f": {c.failure.message}" if c.failure.message else ""
+            said.insert(0, f"{c.country} is not in this result ({c.state}{reason})")
+        return tuple(said)
+
+    def caveats_of(self, label: str) -> tuple[str, ...]:
+        """The caveats about one variable, group or curve: those that begin with its name."""
+        return tuple(s for s in self.caveats if s.startswith(f"{label}:"))
+
+    def general_caveats(self, labels: Sequence[str] = ()) -> tuple[str, ...]:
+        """The caveats about the result as a whole."""
+        own = {s for label in labels for s in self.caveats_of(label)}
+        return tuple(s for s in self.caveats if s not in own)
+
+    @property
+    def title(self) -> str:
+        """The analysis in words."""
+        planned = next((a.title for a in self.study.plan if a.name == self.result.analysis and a.title), "")
+        return planned or self._title()
+
+    def _title(self) -> str:
+        from isthmus_methods.registry import find
+
+        return find(self.spec.method).title
+
+    def provenance(self) -> Provenance:
+        r = self.result
+        return Provenance(
+            study=r.study,
+            study_version=r.study_version,
+            study_digest=r.study_digest.hex(),
+            analysis=r.analysis,
+            purpose=study_pb2.Purpose.Name(r.purpose).lower().replace("_", " "),
+            run=r.run.hex(),
+            method=f"{r.spec.method}/{r.spec.method_version}",
+            rounds=r.rounds,
+            software=r.software,
+            started_at=_moment(r.started_at),
+            ended_at=_moment(r.ended_at),
+            contributions=tuple(
+                Contribution(
+                    country=c.country,
+                    node=c.node,
+                    state=c.state,
+                    releases=c.releases,
+                    bytes=c.bytes,
+                    withheld=tuple(c.withheld),
+                    reason=c.failure.message,
+                    policy_digest=c.policy_digest.hex(),
+                    dataset_digest=c.dataset_digest.hex(),
+                    software=c.software,
+                )
+                for c in r.contributions
+            ),
+        )
+
+    # ------------------------------------------------------------------ ways to show it
+
+    def text(self) -> str:
+        """What `summary` prints."""
+        raise NotImplementedError
+
+    def table(self) -> pd.DataFrame:
+        """The result as a data frame."""
+        raise NotImplementedError
+
+    def summary(self) -> None:
+        """Print the result as R prints it, with footnotes."""
+        print(self.text())  # noqa: T201 - that is what it is for
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{escape(line)}</li>" for line in self.caveats)
+        return f"<h4>{escape(self.title)}</h4>{self.table().to_html(escape=True, na_rep='–', float_format='%.4g')}" + (
+            f"<ul>{notes}</ul>" if notes else ""
+        )
+
+    # ------------------------------------------------------------------ ways to keep it
+
+    def as_dict(self) -> dict[str, object]:
+        """The whole result as plain values: numbers, texts, lists and tables by name. Infinities are text."""
+        p = self.provenance()
+        return {
+            "schema_version": JSON_VERSION,
+            "method": self.spec.method,
+            "title": self.title,
+            "formula": self.formula or None,
+            "study": {"name": p.study, "version": p.study_version, "digest": p.study_digest},
+            "analysis": p.analysis or None,
+            "purpose": p.purpose,
+            "run": p.run,
+            "exact": self.exact,
+            "caveats": list(self.caveats),
+            "missing_countries": list(self.missing_countries),
+            "answer": _plain(self.answer),
+            "rounds": p.rounds,
+            "software": p.software,
+            "started_at": p.started_at.isoformat() if p.started_at else None,
+            "ended_at": p.ended_at.isoformat() if p.ended_at else None,
+            "contributions": [
+                {
+                    "country": c.country,
+                    "node": c.node,
+                    "state": c.state,
+                    "releases": c.releases,
+                    "bytes": c.bytes,
+                    "withheld": list(c.withheld),
+                    "reason": c.reason or None,
+                    "policy_digest": c.policy_digest,
+                    "dataset_digest": c.dataset_digest,
+                    "software": c.software,
+                }
+                for c in p.contributions
+            ],
+        }
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write the whole result as JSON."""
+        text = json.dumps(self.as_dict(), ensure_ascii=False, allow_nan=False, indent=1)
+        return write_text(Path(path), text + "\n")
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write `table` as CSV, all digits kept."""
+        return write_text(Path(path), self.table().to_csv(lineterminator="\n"))
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML page with table, figure, caveats and provenance; needs no network to be read."""
+        from isthmus_client.report import write_report
+
+        return write_report([self], Path(path))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file; `ConfigError` ``FILE_NOT_WRITTEN`` where it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            "FILE_NOT_WRITTEN",
+            f"{path} could not be written: {error.strerror or 'input/output error'}",
+            "check that the folder can be written to and that the disk is not full",
+        ) from error
+    return path
+
+
+def _plain(answer: Answer) -> object:
+    if isinstance(answer, Mapping):
+        return {name: _plain(value) for name, value in answer.items()}
+    if isinstance(answer, float) and math.isinf(answer):
+        return "Inf" if answer > 0 else "-Inf"
+    if isinstance(answer, Sequence) and not isinstance(answer, str):
+        return [_plain(value) for value in answer]
+    return answer
+
+
+def _moment(nanoseconds: int) -> datetime | None:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None
+
+
+def fit_of(result: analyst_pb2.Result, study: Study | study_pb2.Study, formula: str = "") -> Fit:
+    """The result as its method's own class.
+
+    Raises
+    ------
+    UsageError
+        ``UNKNOWN_METHOD`` where this version of isthmus has no such method.
+    """
+    from isthmus_client.results import CLASSES
+
+    kind = CLASSES.get(result.spec.method)
+    if kind is None:
+        raise UsageError(
+            "UNKNOWN_METHOD",
+            f"the result is of method {result.spec.method!r}, which this version does not know",
+            "use the release of isthmus that the coordinator runs",
+        )
+    return kind(result, study if isinstance(study, study_pb2.Study) else study.message, formula)
+
+
+def beside(main: Fit, others: Sequence[Fit]) -> Fit:
+    """The main result with those that were ordered together with it."""
+    from isthmus_client.results.cox import CoxFit
+    from isthmus_client.results.meta_analysis import MetaFit
+
+    if isinstance(main, CoxFit):
+        for other in others:
+            if isinstance(other, MetaFit):
+                main.by_country = other
+    return main

@@ -1,0 +1,175 @@
+"""Table 1: who is in the study."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from isthmus_client.results.fit import Fit
+from isthmus_client.results.r_format import aligned
+from isthmus_client.results.tree import Tree, count, has, number, texts, tree
+from isthmus_methods.contract import Answer, column_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One printed row: a label and a cell a column. `level` rows stand indented under their variable."""
+
+    variable: str
+    label: str
+    cells: tuple[str, ...]
+    level: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class TableOneFit(Fit):
+    """Counts and percentages of factors, mean (sd) of numbers, missing values: overall, by arm, by country."""
+
+    method: ClassVar[str] = "table_one"
+
+    @property
+    def arms(self) -> list[str]:
+        return texts(self.answer, "arms")
+
+    @property
+    def columns(self) -> list[str]:
+        """Keys of the columns: the arms, then ``overall``."""
+        return [*self.arms, OVERALL]
+
+    @property
+    def arm_name(self) -> str:
+        arm = self.spec.role("arm")
+        return column_name(arm[0]) if arm else ""
+
+    @property
+    def variables(self) -> list[str]:
+        return list(tree(self.answer, "rows"))
+
+    @property
+    def countries(self) -> list[str]:
+        """Countries with a table of their own."""
+        return list(tree(self.answer, "countries")) if has(self.answer, "countries") else []
+
+    def headings(self) -> list[str]:
+        """Of the columns, with their n."""
+        names = {OVERALL: "overall", **{arm: f"{self.arm_name}={arm}" for arm in self.arms}}
+        return [f"{names[c]} (n={_count(count(self.answer, 'n', c))})" for c in self.columns]
+
+    def lines(self, country: str | None = None) -> list[Line]:
+        """The printed rows of the pooled table, or of one country's."""
+        rows = tree(self.answer, "rows") if country is None else tree(self.answer, "countries", country)
+        found = []
+        for name in rows:
+            row = tree(rows, name)
+            said = self.caveats_of(name) if country is None else ()
+            unit = str(row.get("unit") or "")
+            label = str(row.get("label") or name)
+            cells = [row.get(c) for c in self.columns]
+            if any(has(c, "count") for c in cells) or self._levels(name):
+                found += self._factor(name, label, cells, said)
+            else:
+                places = _places([number(c, "sd") for c in cells])
+                shown = tuple(_mean(c, places) for c in cells)
+                found.append(Line(name, f"{label}{f' ({unit})' if unit else ''}, mean (sd)", shown, notes=said))
+            if any(number(c, "missing") for c in cells):
+                found.append(Line(name, "missing", tuple(_missing(c) for c in cells), level=True))
+        return found
+
+    def _levels(self, name: str) -> tuple[str, ...]:
+        column = next((c for c in self.spec.role("variables") if column_name(c) == name), None)
+        return self.spec.levels(column) if column is not None else ()
+
+    def _factor(self, name: str, label: str, cells: list[Answer], said: tuple[str, ...]) -> list[Line]:
+        blank = tuple("" for _ in cells)
+        found = [Line(name, f"{label}, n (%)", blank, notes=said)]
+        for level in self._levels(name):
+            found.append(Line(name, level, tuple(_share(c, level) for c in cells), level=True))
+        return found
+
+    def table(self) -> pd.DataFrame:
+        """One row a variable and statistic, one column an arm: the numbers with all their digits."""
+        import pandas as pd
+
+        records: list[dict[str, object]] = []
+        for scope, rows in self._scopes():
+            for name in rows:
+                row = tree(rows, name)
+                for statistic, level in self._statistics(name):
+                    record: dict[str, object] = {"scope": scope, "variable": name, "statistic": statistic}
+                    record["level"] = level
+                    for c in self.columns:
+                        path = (c, statistic, level) if level else (c, statistic)
+                        record[c] = number(row, *path)
+                    records.append(record)
+        return pd.DataFrame(records).set_index(["scope", "variable", "statistic", "level"])
+
+    def _scopes(self) -> list[tuple[str, Tree]]:
+        return [("pooled", tree(self.answer, "rows"))] + [
+            (country, tree(self.answer, "countries", country)) for country in self.countries
+        ]
+
+    def _statistics(self, name: str) -> list[tuple[str, str]]:
+        levels = self._levels(name)
+        if levels:
+            return [("n", ""), ("missing", "")] + [(s, level) for level in levels for s in ("count", "percent")]
+        return [("n", ""), ("missing", ""), ("mean", ""), ("sd", "")]
+
+    def text(self) -> str:
+        marks = self.footnotes
+        general = marks.mark(self.general_caveats(self.variables))
+        rows, cells = [], []
+        for line in self.lines():
+            rows.append(("    " if line.level else "") + line.label + marks.mark(line.notes))
+            cells.append(line.cells)
+        columns = [[row[k] for row in cells] for k in range(len(self.columns))]
+        lines = aligned(rows, [h + general for h in self.headings()], columns)
+        return "\n".join([*lines, *([""] if marks.lines() else []), *marks.lines()])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from isthmus_client.words import html_table
+
+        body = [(line.label, line.cells, line.level) for line in self.lines()]
+        notes = "".join(f"<li>{escape(s)}</li>" for s in self.caveats)
+        return html_table(self.headings(), body) + (f"<ul>{notes}</ul>" if notes else "")
+
+
+WITHHELD = "withheld"
+
+
+def _count(value: int | None) -> str:
+    return WITHHELD if value is None else f"{value:,}"
+
+
+def _places(spreads: list[float | None]) -> int:
+    """Decimals that show the smallest standard deviation with two digits at least, one decimal in any case."""
+    known = [s for s in spreads if s]
+    return min(6, max(1, 1 - math.floor(math.log10(min(known))))) if known else 1
+
+
+def _mean(cell: Answer, places: int) -> str:
+    mean, sd = number(cell, "mean"), number(cell, "sd")
+    if cell is None:
+        return WITHHELD
+    if mean is None:
+        return "–"
+    return f"{mean:.{places}f} ({sd:.{places}f})" if sd is not None else f"{mean:.{places}f} (–)"
+
+
+def _share(cell: Answer, level: str) -> str:
+    n, percent = count(cell, "count", level), number(cell, "percent", level)
+    if cell is None or n is None:
+        return WITHHELD
+    return f"{n:,} ({percent:.1f})" if percent is not None else f"{n:,} (–)"
+
+
+def _missing(cell: Answer) -> str:
+    n = count(cell, "missing")
+    return WITHHELD if cell is None or n is None else f"{n:,}"

@@ -1,0 +1,62 @@
+"""What is said in words: an explanation of what would leave, and small pieces of safe HTML for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isthmus_client.plan import PlanExplanation
+
+
+def explanation_text(explanation: PlanExplanation) -> str:
+    """Rounds, every field that would leave each country, and who must approve."""
+    blocks = []
+    for step in explanation.steps:
+        answer = step.answer
+        least, most = answer.rounds_least, answer.rounds_most
+        rounds = f"{least}" if least == most else f"{least} to {most}"
+        lines = [
+            step.title,
+            f"  rounds: {rounds}",
+            "  what would leave each country in a round:",
+        ]
+        width = max((len(f.field) for f in answer.fields), default=0)
+        for f in answer.fields:
+            unit = f", {f.unit}" if f.unit else ""
+            lines.append(f"    {f.field.ljust(width)}  {f.about} ({f.kind}{unit}; {f.size} numbers)")
+        lines.append(
+            "  each country's own values are needed, so results by country are shown"
+            if answer.by_country
+            else "  only the total over the countries is needed"
+        )
+        lines.append(f"  approval: {_approval(answer.in_plan, list(answer.outstanding), explanation.study)}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _approval(in_plan: bool, outstanding: Sequence[str], study: str) -> str:
+    if not in_plan:
+        said = f"not in the plan of {study}: each site's policy decides, by default after a person has looked"
+        return said + (f"; the study itself is still to be approved by {', '.join(outstanding)}" if outstanding else "")
+    if outstanding:
+        return f"in the plan of {study}, which is still to be approved by {', '.join(outstanding)}"
+    return f"in the plan of {study}, approved by every country"
+
+
+def as_html(text: str) -> str:
+    """A text as it stands, for a notebook."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def html_table(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
+    """A table with row labels; rows marked True stand indented."""
+    head = "".join(f"<th>{escape(h)}</th>" for h in headings)
+    body = "".join(
+        f"<tr><th style='text-align:left;padding-left:{2 if inner else 0.3}em'>{escape(label)}</th>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for label, cells, inner in rows
+    )
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
