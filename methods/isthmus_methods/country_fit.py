@@ -1,0 +1,234 @@
+"""A Cox model inside a country: the passes over its rows that turn a beta into log-likelihood, score and information.
+
+First pass: sums by time. Second: one weighted cross-product, now that the hazard is known, and whatever else needs
+it. Third: how much weight the heaviest person has, now that the cross-product is known. Each pass adds over blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus_methods.concordance import Predictors, predictors
+from isthmus_methods.contract import Array, Block, Integers, ModelSupport, Ref, Spec
+from isthmus_methods.model_support import EVENTS, ROWS, Used, level_persons, used
+from isthmus_methods.partial_likelihood import (
+    CrossProduct,
+    RiskSets,
+    cross_product,
+    information,
+    leverage,
+    padded_sum,
+    risk_sets,
+    row_weights,
+    score_residuals,
+    whitening,
+)
+from isthmus_methods.proportionality import Weighted, weighted
+from isthmus_methods.risk_sets import RiskTable, SortedRows, recentring, risk_table, sorted_rows
+from isthmus_methods.risk_steps import Steps, TimeCounts, time_counts
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the passes gather beside log-likelihood, score and information."""
+
+    efron: bool
+    clusters: bool = False  # rows keep the cluster they belong to
+    residuals: bool = False  # and this pass sums score residuals by it
+    shapes: tuple[str, ...] = ()  # time transforms of the proportionality test
+    pairs: bool = False
+    steps: Steps | None = None  # where rows are counted by time
+
+
+def rows_of(block: Block, spec: Spec, wanted: Wanted) -> SortedRows:
+    """The block's rows in order, put so once."""
+    return block.memo("cox rows", lambda: sorted_rows(block, clusters(block, spec) if wanted.clusters else None))
+
+
+def clusters(block: Block, spec: Spec) -> NDArray[Any]:
+    """What the cluster-robust variance takes as one: the cluster column, else the person, (rows,)."""
+    column = spec.role("cluster")
+    if not column or column[0] == Ref(spec.subject):
+        return block.subject
+    values: NDArray[Any] = block.columns["cluster"][0]
+    return values
+
+
+# --------------------------------------------------------------------------- first pass
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    table: RiskTable
+    used: Used
+    low: float  # smallest and largest x beta
+    high: float
+    times: TimeCounts | None = None
+
+    def __add__(self, other: First) -> First:
+        times = self.times
+        if times is not None and other.times is not None:
+            times = times + other.times
+        return First(
+            self.table + other.table,
+            self.used + other.used,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            times,
+        )
+
+
+def first_pass(block: Block, spec: Spec, beta: Array, wanted: Wanted) -> First:
+    """Sums by time, and who is there."""
+    rows = rows_of(block, spec, wanted)
+    counts = block.memo("cox used", lambda: used(block, rows, spec))
+    eta, middle = rows.predictor(beta)[0], float(rows.centre @ beta)
+    low, high = (float(eta.min()) + middle, float(eta.max()) + middle) if rows.size else (np.inf, -np.inf)
+    times = None if wanted.steps is None else time_counts(rows, wanted.steps)
+    return First(risk_table(rows, beta), counts, low, high, times)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the first pass of all blocks says; the second pass reads it. Never leaves the country."""
+
+    sets: RiskSets
+    used: Used
+    persons: Integers
+    predictor: float  # largest distance of x beta from that of the mean row
+    times: TimeCounts | None
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person may have several rows."""
+        return int(self.used.rows[ROWS]) > int(self.persons[ROWS])
+
+
+def gathered(first: First, wanted: Wanted) -> Gathered:
+    """The risk sets, and the counts behind them."""
+    sets = risk_sets(first.table, wanted.efron)
+    middle = float(sets.centre @ sets.beta)
+    reach = max(first.high - middle, middle - first.low, 0.0)
+    return Gathered(sets, first.used, first.used.persons(), reach, first.times)
+
+
+# --------------------------------------------------------------------------- second pass
+
+
+@dataclass(frozen=True, slots=True)
+class ByCluster:
+    """Sums of score residuals by cluster. Adds."""
+
+    names: NDArray[Any]  # (G,), sorted
+    sums: Array  # (G, p)
+
+    def __add__(self, other: ByCluster) -> ByCluster:
+        return _by_cluster(np.concatenate([self.names, other.names]), np.concatenate([self.sums, other.sums]))
+
+    def meat(self) -> Array:
+        """Sum over clusters of U U', (p, p)."""
+        meat: Array = self.sums.T @ self.sums
+        return meat
+
+
+def _by_cluster(names: NDArray[Any], values: Array) -> ByCluster:
+    distinct, code = np.unique(names, return_inverse=True)
+    sums = np.empty((len(distinct), values.shape[1]))
+    for k in range(values.shape[1]):
+        sums[:, k] = np.bincount(code, weights=values[:, k], minlength=len(distinct))
+    return ByCluster(distinct, sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    cross: CrossProduct
+    by_cluster: ByCluster | None = None
+    shapes: tuple[Weighted, ...] = ()
+    predictors: Predictors | None = None
+
+    def __add__(self, other: Second) -> Second:
+        by_cluster, pairs = self.by_cluster, self.predictors
+        if by_cluster is not None and other.by_cluster is not None:
+            by_cluster = by_cluster + other.by_cluster
+        if pairs is not None and other.predictors is not None:
+            pairs = pairs + other.predictors
+        shapes = tuple(a + b for a, b in zip(self.shapes, other.shapes, strict=True))
+        return Second(self.cross + other.cross, by_cluster, shapes, pairs)
+
+
+def second_pass(block: Block, spec: Spec, known: Gathered, wanted: Wanted, shapes: tuple[Array, ...] = ()) -> Second:
+    """`shapes`: for each time transform its values (J,) at the event times."""
+    rows, sets = rows_of(block, spec, wanted), known.sets
+    by_cluster = None
+    if wanted.residuals and rows.cluster is not None:
+        by_cluster = _by_cluster(rows.cluster, score_residuals(rows, sets))
+    return Second(
+        cross_product(rows, sets, known.by_person),
+        by_cluster,
+        tuple(weighted(rows, sets, g) for g in shapes),
+        predictors(rows, sets.beta) if wanted.pairs else None,
+    )
+
+
+# --------------------------------------------------------------------------- third pass
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What the second pass of all blocks says; the third pass reads it. Never leaves the country."""
+
+    known: Gathered
+    second: Second
+    shapes: tuple[Array, ...] = ()
+    map: Array = field(default_factory=lambda: np.zeros((0, 0)))  # about `known.sets.centre`
+
+    def information(self) -> Array:
+        return information(self.second.cross, self.known.sets)
+
+
+def weighed(known: Gathered, second: Second, shapes: tuple[Array, ...] = ()) -> Weighed:
+    map_ = recentring(known.sets.centre, second.cross.centre) @ whitening(second.cross)
+    return Weighed(known, second, shapes, map_)
+
+
+@dataclass(frozen=True, slots=True)
+class Heaviest:
+    """Largest leverage of a row, or the leverage of each person where persons have several rows."""
+
+    largest: float
+    by_person: Array | None
+
+    def __add__(self, other: Heaviest) -> Heaviest:
+        both = self.by_person
+        if both is not None and other.by_person is not None:
+            both = padded_sum(both, other.by_person)
+        return Heaviest(max(self.largest, other.largest), both)
+
+    @property
+    def value(self) -> float:
+        return self.largest if self.by_person is None else float(self.by_person.max(initial=0.0))
+
+
+def third_pass(block: Block, spec: Spec, known: Weighed, wanted: Wanted) -> Heaviest:
+    """The largest leverage of one block."""
+    rows, sets = rows_of(block, spec, wanted), known.known.sets
+    map_ = recentring(rows.centre, sets.centre) @ known.map
+    return Heaviest(*leverage(rows, row_weights(rows, sets), map_, known.known.by_person))
+
+
+def support_of(known: Weighed, heaviest: Heaviest, spec: Spec) -> ModelSupport:
+    """What the gate judges the country's share of the model by. Persons with an event count as events."""
+    gathered_, persons = known.known, known.known.persons
+    return ModelSupport(
+        persons=int(persons[ROWS]),
+        parameters=len(gathered_.sets.beta),
+        events=int(persons[EVENTS]),
+        level_persons=level_persons(persons, spec),
+        effective_persons=min(known.second.cross.effective_persons(), float(persons[ROWS])),
+        leverage=min(heaviest.value, 1.0),
+        predictor=gathered_.predictor,
+    )

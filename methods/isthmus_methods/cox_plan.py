@@ -1,0 +1,146 @@
+"""What a request to the Cox model asks for, read once from the spec."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus.errors import UsageError
+from isthmus_methods.contract import (
+    Array,
+    Booleans,
+    Integers,
+    OptionRule,
+    Ref,
+    Spec,
+    column_name,
+    term_columns,
+)
+from isthmus_methods.model_support import factors
+from isthmus_methods.risk_steps import Steps
+from isthmus_methods.time_table import Grid, grid_of
+
+OPTIONS: Mapping[str, OptionRule] = {
+    "ties": OptionRule("how tied event times are counted", "efron", ("efron", "breslow")),
+    "robust": OptionRule(
+        "also a cluster-robust variance; clusters are persons unless role `cluster` says otherwise", False
+    ),
+    "baseline": OptionRule("also each country's baseline cumulative hazard", False),
+    "baseline_times": OptionRule("times at which it is given; none: every step of the study's time grid", ()),
+    "concordance": OptionRule("also the concordance of the linear predictor", False),
+    "zph": OptionRule("also a test of proportional hazards, on this scale of time", "", ("", "km", "identity", "both")),
+    "iterations": OptionRule("rounds of Newton's method at most, from 2 to 60", 40),
+}
+MOST_ITERATIONS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    names: tuple[str, ...]  # (p,) of the design's columns
+    terms: tuple[tuple[str, tuple[int, ...]], ...]  # each term and its columns
+    levels: tuple[tuple[tuple[str, str], ...], ...]  # (p,) the (factor, level) that each column indicates
+    factors: tuple[tuple[str, tuple[str, ...]], ...]
+    efron: bool
+    robust: bool
+    cluster: str
+    baseline: bool
+    concordance: bool
+    shapes: tuple[str, ...]
+    iterations: int
+    grid: Grid | None  # where a time table leaves
+    steps: Steps | None  # where baseline hazards are given
+    strata: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def p(self) -> int:
+        return len(self.names)
+
+    @property
+    def has_extras(self) -> bool:
+        """Whether the last round asks for more than the fit."""
+        return self.robust or self.baseline or self.concordance or bool(self.shapes)
+
+    def stratum_label(self, code: int) -> str:
+        """``sex=female, arm=B`` for a stratum's number."""
+        picked = []
+        for name, levels in reversed(self.strata):
+            code, k = divmod(code, len(levels))
+            picked.append(f"{name}={levels[k]}")
+        return ", ".join(reversed(picked))
+
+    def stratum_labels(self) -> tuple[str, ...]:
+        sizes = [range(len(levels)) for _, levels in self.strata]
+        return tuple(self.stratum_label(code) for code, _ in enumerate(itertools.product(*sizes)))
+
+    def columns_present(self, level_rows: Mapping[str, Array | None]) -> Booleans:
+        """Columns left once levels without a row vanish, (p,).
+
+        `level_rows`: rows at each level of each factor, None where not every country gave them. Where the reference
+        level itself has no row, the first that has takes its place, as when R drops unused levels.
+        """
+        gone: set[tuple[str, str]] = set()
+        for name, levels in self.factors:
+            rows = level_rows.get(name)
+            if rows is None or not rows.any():
+                continue
+            gone |= {(name, level) for level, number in zip(levels, rows, strict=True) if number == 0}
+            first: Integers = np.flatnonzero(rows)
+            gone.add((name, levels[int(first[0])]))
+        return np.array([not gone.intersection(picked) for picked in self.levels], dtype=np.bool_)
+
+
+def plan_of(spec: Spec, options: Mapping[str, OptionRule] = OPTIONS) -> Plan:
+    """The plan of a request. Raises `UsageError` where it cannot be carried out."""
+
+    def setting(name: str) -> object:
+        return spec.options.get(name, options[name].default) if name in options else OPTIONS[name].default
+
+    names: list[str] = []
+    terms: list[tuple[str, tuple[int, ...]]] = []
+    levels: list[tuple[tuple[str, str], ...]] = []
+    for term in spec.terms:
+        start = len(names)
+        for name, picked in term_columns(spec, term):
+            names.append(name)
+            pairs = zip((column_name(column) for column in term.columns), picked, strict=True)
+            levels.append(tuple((factor, level) for factor, level in pairs if level is not None))
+        terms.append((term.name, tuple(range(start, len(names)))))
+    if not names:
+        raise UsageError("NO_TERMS", "a Cox model needs at least one term", "add a term to the model's formula")
+    iterations = setting("iterations")
+    if not isinstance(iterations, int) or not 2 <= iterations <= MOST_ITERATIONS:
+        raise UsageError("WRONG_OPTION", f"iterations must be from 2 to {MOST_ITERATIONS}", "leave it at its default")
+    zph = str(setting("zph"))
+    shapes = {"": (), "both": ("km", "identity")}.get(zph, (zph,))
+    time = spec.role("time")[0]
+    baseline = bool(setting("baseline"))
+    steps = _steps(spec, setting("baseline_times")) if baseline else None
+    cluster = spec.role("cluster")
+    return Plan(
+        names=tuple(names),
+        terms=tuple(terms),
+        levels=tuple(levels),
+        factors=factors(spec),
+        efron=setting("ties") == "efron",
+        robust=bool(setting("robust")) or bool(cluster),
+        cluster=column_name(cluster[0]) if cluster else spec.subject,
+        baseline=baseline,
+        concordance=bool(setting("concordance")),
+        shapes=shapes,
+        iterations=iterations,
+        grid=grid_of(spec, time) if "km" in shapes else None,
+        steps=steps,
+        strata=tuple((column_name(column), spec.levels(column)) for column in spec.role("strata")),
+    )
+
+
+def _steps(spec: Spec, times: object) -> Steps:
+    time = spec.role("time")[0]
+    if isinstance(times, tuple) and times:
+        wanted = np.unique(np.array([float(t) for t in times]))
+        return Steps(column_name(time), None, wanted, True)
+    grid = grid_of(spec, Ref(column_name(time)))
+    return Steps(column_name(time), grid, grid.times(np.arange(grid.size)), True)

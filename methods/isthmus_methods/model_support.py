@@ -1,0 +1,123 @@
+"""Who stands behind a survival model's rows: the counts that the gate judges it by. None of them leaves by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus_methods.contract import Block, Booleans, CellSupport, Column, Integers, Item, Spec, column_name
+from isthmus_methods.persons import widened
+from isthmus_methods.risk_sets import SortedRows
+
+# The first labels of every `Used`; then come the levels of the factors.
+ROWS, EVENTS, CENSORED = range(3)
+
+
+def factors(spec: Spec) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Factors of the terms with their levels, the reference first; each once, in the order of the terms."""
+    columns: dict[Column, None] = {column: None for term in spec.terms for column in term.columns}
+    named = {column_name(column): spec.levels(column) for column in columns}
+    return tuple((name, levels) for name, levels in named.items() if levels)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Persons and rows: all, with an event, without, and at each level of each factor. Adds."""
+
+    seen: Booleans  # (3 + levels, largest subject number + 1)
+    rows: Integers  # (3 + levels,)
+    selected_rows: int
+    selected_persons: int
+    empty_intervals: int
+
+    def __add__(self, other: Used) -> Used:
+        width = max(self.seen.shape[1], other.seen.shape[1])
+        return Used(
+            widened(self.seen, width) | widened(other.seen, width),
+            self.rows + other.rows,
+            self.selected_rows + other.selected_rows,
+            self.selected_persons + other.selected_persons,
+            self.empty_intervals + other.empty_intervals,
+        )
+
+    def persons(self) -> Integers:
+        """Distinct persons, (3 + levels,)."""
+        return np.array([np.count_nonzero(row) for row in self.seen], dtype=np.int64)
+
+
+def used(block: Block, rows: SortedRows, spec: Spec) -> Used:
+    """The counts of one block; to be kept in its memo."""
+    names = factors(spec)
+    lengths = [len(levels) for _, levels in names]
+    total = 3 + sum(lengths)
+    seen = np.zeros((total, int(rows.subject.max(initial=-1)) + 1), dtype=np.bool_)
+    counts = np.zeros(total, dtype=np.int64)
+    died = np.zeros(rows.size, dtype=np.bool_)
+    died[rows.death_rows] = True
+    seen[ROWS, rows.subject] = True
+    seen[EVENTS, rows.subject[died]] = True
+    seen[CENSORED, rows.subject[~died]] = True
+    counts[:3] = rows.size, int(died.sum()), rows.size - int(died.sum())
+    codes_of = {} if block.design is None else block.design.level_codes
+    place = 3
+    for (name, levels), length in zip(names, lengths, strict=True):
+        codes = codes_of[name][rows.order]
+        seen[place + codes, rows.subject] = True
+        counts[place : place + length] = np.bincount(codes, minlength=len(levels))
+        place += length
+    return Used(seen, counts, block.rows_selected, block.persons_selected, rows.dropped)
+
+
+def nobody(spec: Spec) -> Used:
+    """A country without rows."""
+    total = 3 + sum(len(levels) for _, levels in factors(spec))
+    return Used(np.zeros((total, 0), dtype=np.bool_), np.zeros(total, dtype=np.int64), 0, 0, 0)
+
+
+def level_slices(spec: Spec) -> list[tuple[str, tuple[str, ...], slice]]:
+    """Each factor, its levels, and where they stand in `Used`."""
+    place, slices = 3, []
+    for name, levels in factors(spec):
+        slices.append((name, levels, slice(place, place + len(levels))))
+        place += len(levels)
+    return slices
+
+
+def level_persons(persons: Integers, spec: Spec) -> dict[str, int]:
+    """``{"grade=3": distinct persons}`` from `Used.persons`."""
+    return {
+        f"{name}={level}": int(number)
+        for name, levels, where in level_slices(spec)
+        for level, number in zip(levels, persons[where], strict=True)
+    }
+
+
+def count_items(total: Used, persons: Integers, spec: Spec) -> list[Item]:
+    """The counts that do leave: events and censored, rows left out, rows at each level."""
+    excluded = max(total.selected_rows - int(total.rows[ROWS]), 0)
+    # a person with an excluded row may have complete ones too: no fewer than one stands behind it
+    behind = min(max(total.selected_persons - int(persons[ROWS]), 1), excluded) if excluded else 0
+    items = [
+        Item(
+            "outcomes",
+            total.rows[[EVENTS, CENSORED]],
+            CellSupport(persons[[EVENTS, CENSORED]], axis=0),
+            axes=(("outcome", ("event", "censored")),),
+        ),
+        Item(
+            "excluded",
+            np.array([excluded], dtype=np.int64),
+            CellSupport(_whole([behind]), within=_whole([max(total.selected_persons, behind)])),
+        ),
+    ]
+    for name, levels, where in level_slices(spec):
+        items.append(
+            Item("levels", total.rows[where], CellSupport(persons[where], axis=0), name, axes=(("level", levels),))
+        )
+    return items
+
+
+def _whole(values: Sequence[int]) -> Integers:
+    return np.array(values, dtype=np.int64)

@@ -1,0 +1,148 @@
+"""Newton's method on a log-likelihood that comes in by rounds: steps, step halving, aliased terms, when to stop.
+
+Used at the coordinator, where a round is a question to all countries, and inside a country that fits its own model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from isthmus_methods.contract import Array, Booleans
+
+# A pivot below this, on a unit diagonal, makes the column a combination of those before it (coxph: eps^0.75).
+PIVOT = float(np.finfo(np.float64).eps ** 0.75)
+# Newton distance sqrt(u' I^-1 u), in standard errors, at which the fit is done, relative to that at the start.
+CLOSE = 1e-10
+# The distance at which rounding, not the model, stops the progress.
+ROUGH = 1e-6
+# coxph's settings: relative change of the log-likelihood, and the step that is large for a converged one.
+SAME_LOGLIK = 1e-9
+LARGE_STEP = math.sqrt(SAME_LOGLIK)
+# A log-likelihood that falls by less has not fallen.
+ROUNDING = 1e-12
+HALVINGS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A symmetric non-negative matrix, inverted on the columns that are no combination of earlier ones."""
+
+    kept: Booleans  # (p,)
+    inverse: Array  # (p, p), zero outside `kept`
+    condition: float  # of the kept part on a unit diagonal
+
+
+def solve(matrix: Array, allowed: Booleans | None = None) -> Solved:
+    """Invert `matrix` (p, p) on its independent columns, in their order, as R's coxph does.
+
+    `allowed` (p,): columns that may be kept; None: all.
+    """
+    p = len(matrix)
+    diagonal = np.diag(matrix)
+    usable = (diagonal > 0) & (np.ones(p, dtype=np.bool_) if allowed is None else allowed)
+    scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, diagonal, 1.0)), 0.0)
+    unit = matrix * np.outer(scale, scale)
+    rest, kept = unit.copy(), np.zeros(p, dtype=np.bool_)
+    for j in np.flatnonzero(usable):
+        pivot = rest[j, j]
+        if pivot > PIVOT:
+            kept[j] = True
+            column = rest[j + 1 :, j] / pivot
+            rest[j + 1 :, j + 1 :] -= np.outer(column, rest[j + 1 :, j])
+    inverse = np.zeros((p, p))
+    if not kept.any():
+        return Solved(kept, inverse, 1.0)
+    where = np.ix_(kept, kept)
+    part = np.linalg.inv(unit[where])
+    inverse[where] = (part + part.T) / 2
+    inverse *= np.outer(scale, scale)
+    values = np.linalg.eigvalsh(unit[where])
+    return Solved(kept, inverse, float(values[-1] / max(values[0], np.finfo(np.float64).tiny)))
+
+
+def quadratic(vector: Array, matrix: Array) -> float:
+    """``vector' matrix^-1 vector`` over the matrix's independent columns, in their order."""
+    return float(vector @ solve(matrix).inverse @ vector)
+
+
+class Move(Enum):
+    STEP = 0  # on to the next beta
+    HALVE = 1  # back towards the last accepted beta
+    CONVERGED = 2
+    INFINITE = 3  # the log-likelihood has converged, some coefficients have not: they may be infinite
+    STUCK = 4  # no step raises the log-likelihood
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The last beta that did not lower the log-likelihood."""
+
+    beta: Array
+    loglik: float
+    distance: float
+    first_distance: float
+    null_loglik: float
+    halvings: int = 0
+
+    def packed(self) -> Array:
+        """As one array: what the coordinator remembers between rounds."""
+        numbers = [self.loglik, self.distance, self.first_distance, self.null_loglik, float(self.halvings)]
+        return np.concatenate([numbers, self.beta])
+
+    @classmethod
+    def unpacked(cls, array: Array) -> Accepted:
+        loglik, distance, first, null, halvings = (float(x) for x in array[:5])
+        return cls(np.array(array[5:]), loglik, distance, first, null, int(halvings))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    move: Move
+    beta: Array  # where to look next; the present one where the fit is over
+    accepted: Accepted
+    distance: float  # sqrt(u' I^-1 u) here
+    last: bool  # the next beta is expected to be the last
+    infinite: Booleans  # (p,)
+
+
+def decide(beta: Array, loglik: float, score: Array, solved: Solved, before: Accepted | None) -> Decision:
+    """What to do with the log-likelihood, score and information at `beta`.
+
+    `before` is None at the starting value.
+    """
+    step = solved.inverse @ score
+    distance = math.sqrt(max(float(score @ step), 0.0))
+    none = np.zeros(len(beta), dtype=np.bool_)
+    if before is not None and not loglik >= before.loglik - ROUNDING * abs(before.loglik):
+        # the step went too far (or to where nothing is finite): halfway back
+        moved = Accepted(
+            before.beta,
+            before.loglik,
+            before.distance,
+            before.first_distance,
+            before.null_loglik,
+            before.halvings + 1,
+        )
+        move = Move.HALVE if moved.halvings <= HALVINGS else Move.STUCK
+        return Decision(move, (beta + before.beta) / 2, moved, distance, False, none)
+    first = distance if before is None else before.first_distance
+    here = Accepted(beta, loglik, distance, first, loglik if before is None else before.null_loglik)
+    close = CLOSE * max(1.0, first)
+    if distance <= close:
+        return Decision(Move.CONVERGED, beta, here, distance, True, none)
+    expected = distance**2
+    if before is not None and before.halvings == 0:
+        ratio = distance / before.distance
+        if distance <= ROUGH * max(1.0, first) and ratio > 0.1:
+            return Decision(Move.CONVERGED, beta, here, distance, True, none)
+        change = abs(loglik - before.loglik)
+        same = change <= SAME_LOGLIK * max(abs(loglik), abs(here.null_loglik))
+        infinite = (np.abs(step) > SAME_LOGLIK) & (np.abs(step) > LARGE_STEP * np.abs(beta))
+        if same and ratio > 0.2 and infinite.any():
+            return Decision(Move.INFINITE, beta, here, distance, True, infinite)
+        expected = distance * ratio / before.distance * distance
+    return Decision(Move.STEP, beta + step, here, distance, expected <= close, none)

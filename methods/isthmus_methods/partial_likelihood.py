@@ -1,0 +1,375 @@
+"""Cox's partial likelihood inside a country: from sums by time to log-likelihood, score, information and residuals.
+
+With S0, S1 the weight and the weighted covariates at risk at an event time, D0, D1 those of its d events, and
+c = k / d for k = 0 .. d - 1 (Efron) or c = 0 (Breslow), each of the d steps has denominator s0 = S0 - c D0 and mean
+xbar = (S1 - c D1) / s0. The information is one weighted cross-product over rows, the weight of a row being
+exp(x beta) times the hazard gathered while it was at risk, less the cross-product of the means.
+
+Source: Efron (1977), JASA 72, 557-565; Therneau & Grambsch (2000), Modeling Survival Data, sections 3.1-3.3, 4.2.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus_methods.contract import Array, Integers
+from isthmus_methods.risk_sets import RiskTable, SortedRows, recentring
+
+# Rows taken together in a cross-product: their weighted copy stays in the processor's cache.
+CHUNK = 2048
+# A column that varies less than this within the risk sets does not vary: what is left is rounding.
+CONSTANT = 1e-11
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSets:
+    """What a country knows at one beta once its rows are added: one entry an event time, J in all."""
+
+    beta: Array  # (p,)
+    centre: Array  # (p,)
+    unit: float
+    stratum: Integers  # (J,)
+    time: Array  # (J,)
+    deaths: Array  # (J,)
+    at_risk: Array  # (J, 1 + p) S0, S1
+    dying: Array  # (J, 1 + p) D0, D1
+    # sums over the d steps
+    hazard: Array  # (J,) of 1 / s0
+    death_hazard: Array  # (J,) of c / s0
+    square: Array  # (J,) of 1 / s0^2
+    cross: Array  # (J,) of c / s0^2
+    death_square: Array  # (J,) of c^2 / s0^2
+    loglik: float
+    score: Array  # (p,)
+    strata: Integers  # (R,) strata that have events
+    stratum_first: Integers  # (R + 1,)
+
+    def ladder(self, steps: Array) -> Array:
+        """Sums of `steps` (J, ...) over time within each stratum, each stratum's own zero before it, (J + R, ...)."""
+        ladder = np.zeros((len(self.time) + max(1, len(self.strata)), *steps.shape[1:]))
+        for r in range(len(self.strata)):
+            low, high = self.stratum_first[r], self.stratum_first[r + 1]
+            np.cumsum(steps[low:high], axis=0, out=ladder[low + r + 1 : high + r + 1])
+        return ladder
+
+    def slots(self, stratum: Integers, time: Array) -> Integers:
+        """Where in a ladder the sum up to and including a time stands; zero for a stratum without events."""
+        if not len(self.time):
+            return np.zeros(len(time), dtype=np.int64)
+        if len(self.strata) == 1:
+            upto = np.searchsorted(self.time, time, side="right")
+            return np.where(stratum == self.strata[0], upto, 0)
+        events, m = len(self.time), len(time)
+        order = np.lexsort((np.r_[np.zeros(events), np.ones(m)], np.r_[self.time, time], np.r_[self.stratum, stratum]))
+        before = np.empty(events + m, dtype=np.int64)
+        before[order] = np.cumsum(order < events)
+        r = np.searchsorted(self.strata, stratum)
+        present = self.strata[np.minimum(r, len(self.strata) - 1)] == stratum
+        return np.where(present, before[events:] + r, 0)
+
+    def means(self) -> Array:
+        """Mean covariates of an event, over the d steps of its time, about the centre, (J, p)."""
+        summed = self.hazard[:, None] * self.at_risk[:, 1:] - self.death_hazard[:, None] * self.dying[:, 1:]
+        mean: Array = summed / self.deaths[:, None]
+        return mean
+
+    def spread(self, factor: Array | None = None) -> Array:
+        """Sum over events of `factor` (J,) times xbar xbar', about the centre, (p, p)."""
+        s1, d1 = self.at_risk[:, 1:], self.dying[:, 1:]
+        a, b, e = self.square, self.cross, self.death_square
+        # a s1 s1' - b (s1 d1' + d1 s1') + e d1 d1', as two sums of squares
+        root = np.sqrt(a)
+        first = root[:, None] * s1
+        tied = self.deaths > 1
+        first[tied] -= (b[tied] / root[tied])[:, None] * d1[tied]
+        second = d1[tied]
+        rest = e[tied] - b[tied] ** 2 / a[tied]
+        if factor is None:
+            spread: Array = first.T @ first + second.T @ (second * rest[:, None])
+        else:
+            spread = first.T @ (first * factor[:, None]) + second.T @ (second * (rest * factor[tied])[:, None])
+        return spread
+
+    def seen_from(self, centre: Array) -> tuple[Array, Array]:
+        """`at_risk` and `dying` about another centre."""
+        move = recentring(self.centre, centre)
+        return self.at_risk @ move, self.dying @ move
+
+
+def risk_sets(table: RiskTable, efron: bool) -> RiskSets:
+    """The risk sets, log-likelihood and score at the table's beta."""
+    p = len(table.beta)
+    exits = table.exits
+    deaths = exits.sums[:, -1]
+    stratum_runs = np.flatnonzero(np.r_[True, exits.stratum[1:] != exits.stratum[:-1]]) if len(deaths) else np.array([])
+    staying = _from_the_end(exits.sums[:, : p + 1], stratum_runs)
+    event = np.flatnonzero(deaths > 0)
+    stratum, time, d = exits.stratum[event], exits.time[event], deaths[event]
+    at_risk, dying = staying[event], exits.sums[event, p + 1 : 2 * p + 2]
+    if table.entries is not None and len(event):
+        at_risk = at_risk - _not_yet_entered(table, stratum, time)
+    sums = _steps(at_risk[:, 0], dying[:, 0], d, efron)
+    hazard, death_hazard = sums[0], sums[1]
+    loglik = table.death_eta - sums[5].sum()
+    score = table.death_x - hazard @ at_risk[:, 1:] + death_hazard @ dying[:, 1:]
+    begins = np.flatnonzero(np.r_[True, stratum[1:] != stratum[:-1]]) if len(event) else np.zeros(0, dtype=np.int64)
+    return RiskSets(
+        table.beta,
+        table.centre,
+        table.unit,
+        stratum,
+        time,
+        d,
+        at_risk,
+        dying,
+        *sums[:5],
+        loglik=float(loglik),
+        score=score,
+        strata=stratum[begins],
+        stratum_first=np.append(begins, len(event)),
+    )
+
+
+def _from_the_end(sums: Array, begins: NDArray[Any]) -> Array:
+    """Sums over each time and all later ones, within each stratum."""
+    total = np.empty_like(sums)
+    edges = [*(int(b) for b in begins), len(sums)]
+    for low, high in itertools.pairwise(edges):
+        np.cumsum(sums[low:high][::-1], axis=0, out=total[low:high][::-1])
+    return total
+
+
+def _not_yet_entered(table: RiskTable, stratum: Integers, time: Array) -> Array:
+    """Sums over rows that start at or after each event time, (J, 1 + p)."""
+    entries = table.entries
+    width = table.exits.sums.shape[1] // 2
+    waiting = np.zeros((len(time), width))
+    if entries is None:
+        return waiting
+    for code in np.unique(stratum):
+        low, high = np.searchsorted(entries.stratum, [code, code + 1])
+        later = np.zeros((high - low + 1, width))
+        np.cumsum(entries.sums[low:high][::-1], axis=0, out=later[:-1][::-1])
+        here = np.flatnonzero(stratum == code)
+        waiting[here] = later[np.searchsorted(entries.time[low:high], time[here], side="left")]
+    return waiting
+
+
+def _steps(s0: Array, d0: Array, deaths: Array, efron: bool) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Sums over the d steps of each event time, as `RiskSets` names them, and of log s0."""
+    hazard, square, logs = deaths / s0, deaths / s0**2, deaths * np.log(s0)
+    death_hazard, cross, death_square = (np.zeros(len(s0)) for _ in range(3))
+    tied = np.flatnonzero(deaths > 1) if efron else np.zeros(0, dtype=np.int64)
+    if len(tied):
+        counts = deaths[tied].astype(np.int64)
+        begins = np.cumsum(counts) - counts
+        share = (np.arange(counts.sum()) - np.repeat(begins, counts)) / np.repeat(deaths[tied], counts)
+        denominator = np.repeat(s0[tied], counts) - share * np.repeat(d0[tied], counts)
+        inverse = 1.0 / denominator
+        weighted = share * inverse
+        for target, values in (
+            (hazard, inverse),
+            (death_hazard, weighted),
+            (square, inverse * inverse),
+            (cross, weighted * inverse),
+            (death_square, weighted * weighted),
+            (logs, np.log(denominator)),
+        ):
+            target[tied] = np.add.reduceat(values, begins)
+    return hazard, death_hazard, square, cross, death_square, logs
+
+
+# --------------------------------------------------------------------------- the second pass
+
+
+@dataclass(frozen=True, slots=True)
+class CrossProduct:
+    """Sum over rows of v z z', z = [1, x - centre], and what the rows' weights v say of concentration. Adds."""
+
+    centre: Array  # (p,)
+    product: Array  # (1 + p, 1 + p)
+    squares: float  # sum of v^2
+    # by person, where a person has several rows
+    by_person: Array | None = None
+
+    def __add__(self, other: CrossProduct) -> CrossProduct:
+        move = recentring(other.centre, self.centre)
+        by_person = self.by_person
+        if by_person is not None and other.by_person is not None:
+            by_person = padded_sum(by_person, other.by_person)
+        return CrossProduct(
+            self.centre, self.product + move.T @ other.product @ move, self.squares + other.squares, by_person
+        )
+
+    def effective_persons(self) -> float:
+        """(sum w)^2 / sum w^2 over persons."""
+        squares = self.squares if self.by_person is None else float(self.by_person @ self.by_person)
+        return float(self.product[0, 0] ** 2 / squares) if squares > 0 else 0.0
+
+
+def padded_sum(a: Array, b: Array) -> Array:
+    """Elementwise sum of two vectors, the shorter taken as zero beyond its end."""
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    total = longer.copy()
+    total[: len(shorter)] += shorter
+    return total
+
+
+def row_slots(rows: SortedRows, sets: RiskSets) -> tuple[Integers, Integers, Integers | None]:
+    """For the rows' distinct times, the events and the starts: their place in a ladder. Kept while the times stay."""
+    known = rows.known_slots
+    if known is not None and (known[0] is sets.time or np.array_equal(known[0], sets.time)):
+        return known[1], known[2], known[3]
+    stops = sets.slots(rows.stratum, rows.time)
+    starts = None if rows.starts is None else sets.slots(rows.row_stratum, rows.starts)
+    # the event time of each event: one step below its place, less the zeros of the strata up to its own
+    died = np.repeat(stops, np.diff(rows.death_first))
+    strata = np.repeat(rows.stratum, np.diff(rows.death_first))
+    died = died - np.searchsorted(sets.strata, strata) - 1
+    rows.known_slots = (sets.time, stops, died, starts)
+    return stops, died, starts
+
+
+def row_hazards(rows: SortedRows, sets: RiskSets, factor: Array | None = None) -> Array:
+    """Hazard gathered by each row while at risk, Efron's correction for its own tied event taken off, (n,)."""
+    stops, died, starts = row_slots(rows, sets)
+    hazard = sets.hazard if factor is None else sets.hazard * factor
+    correction = sets.death_hazard if factor is None else sets.death_hazard * factor
+    ladder = sets.ladder(hazard)
+    gathered = np.repeat(ladder[stops], np.diff(rows.first))
+    if starts is not None:
+        gathered -= ladder[starts]
+    gathered[rows.death_rows] -= correction[died]
+    return gathered
+
+
+def cross_product(rows: SortedRows, sets: RiskSets, by_person: bool, factor: Array | None = None) -> CrossProduct:
+    """The weighted cross-product of one block; `factor` (J,) weighs the event times."""
+    v = row_weights(rows, sets, factor)
+    product = np.zeros((rows.x.shape[1], rows.x.shape[1]))
+    buffer = np.empty((min(CHUNK, max(1, rows.size)), rows.x.shape[1]))
+    for low in range(0, rows.size, CHUNK):
+        x = rows.x[low : low + CHUNK]
+        weighted = np.multiply(x, v[low : low + CHUNK, None], out=buffer[: len(x)])
+        product += x.T @ weighted
+    persons = np.bincount(rows.subject, weights=v).astype(np.float64) if by_person else None
+    return CrossProduct(rows.centre, product, float(v @ v), persons)
+
+
+def row_weights(rows: SortedRows, sets: RiskSets, factor: Array | None = None) -> Array:
+    """exp(x beta) times the hazard gathered, (n,)."""
+    known = rows.known_weights
+    if factor is None and known is not None and known[0] is sets.hazard:
+        return known[1]
+    _, weights, shift = rows.predictor(sets.beta)
+    scale = math.exp(float(rows.centre @ sets.beta) + shift - sets.unit)
+    v = row_hazards(rows, sets, factor)
+    v *= weights
+    if scale != 1.0:
+        v *= scale
+    if factor is None:
+        rows.known_weights = (sets.hazard, v)
+    return v
+
+
+def information(product: CrossProduct, sets: RiskSets, factor: Array | None = None) -> Array:
+    """Minus the second derivative of the log partial likelihood, (p, p).
+
+    A column that does not vary within any risk set has exact zeros.
+    """
+    moved = recentring(product.centre, sets.centre)
+    full = (moved.T @ product.product @ moved)[1:, 1:]
+    info: Array = full - sets.spread(factor)
+    info = (info + info.T) / 2
+    constant = np.abs(np.diag(info)) <= CONSTANT * np.abs(np.diag(full))
+    info[constant] = 0.0
+    info[:, constant] = 0.0
+    return info
+
+
+def leverage(rows: SortedRows, v: Array, map_: Array, by_person: bool) -> tuple[float, Array | None]:
+    """Largest squared row norm of Q of sqrt(v) X, and by person where a person has several rows.
+
+    `map_` (1 + p, r) takes ``[1, x - rows.centre]`` to the coordinates in which the weighted cross-product is the
+    identity. Rows that cannot hold the largest value are passed over: their distance under an earlier map, kept with
+    the rows, bounds the present one.
+    """
+    if not rows.size or not map_.size:
+        return 0.0, None
+    if by_person:
+        return 0.0, np.bincount(rows.subject, weights=v * _distances(rows.x, map_)).astype(np.float64)
+    known = rows.known_distance
+    if known is None or known[0].shape != map_.shape:
+        distance = _distances(rows.x, map_)
+        rows.known_distance = (map_, distance)
+        return float(np.max(v * distance, initial=0.0)), None
+    old, distance = known
+    # (x - m) G = (x - m0) G + (m0 - m) G, and (x - m0) G = (x - m0) G0 B
+    link, *_ = np.linalg.lstsq(old[1:], map_[1:], rcond=None)
+    stretch = float(np.linalg.norm(link, 2))
+    offset = float(np.linalg.norm(map_[0] - old[0] @ link))
+    if float(np.abs(old[1:] @ link - map_[1:]).max()) > 1e-8 * float(np.abs(map_[1:]).max()):
+        return float(np.max(v * _distances(rows.x, map_), initial=0.0)), None
+    bound = v * (stretch * np.sqrt(distance) + offset) ** 2
+    top = int(np.argmax(bound))
+    best = float(v[top] * _distances(rows.x[top : top + 1], map_)[0])
+    able = np.flatnonzero(bound >= best)
+    return max(best, float(np.max(v[able] * _distances(rows.x[able], map_), initial=0.0))), None
+
+
+def _distances(x: Array, map_: Array) -> Array:
+    """Squared row norms of x @ map_, (n,)."""
+    out = np.empty(len(x))
+    for low in range(0, len(x), CHUNK):
+        z = x[low : low + CHUNK] @ map_
+        np.einsum("ij,ij->i", z, z, out=out[low : low + CHUNK])
+    return out
+
+
+def whitening(product: CrossProduct) -> Array:
+    """The map to coordinates in which the centred weighted cross-product is the identity, (1 + p, rank)."""
+    p = len(product.centre)
+    total = product.product[0, 0]
+    if total <= 0:
+        return np.zeros((1 + p, 0))
+    mean = product.product[0, 1:] / total
+    centred = product.product[1:, 1:] - total * np.outer(mean, mean)
+    scale = np.sqrt(np.maximum(np.diag(centred), 0.0))
+    varied = scale**2 > CONSTANT * np.diag(product.product)[1:]
+    unit = np.where(varied, 1.0 / np.where(varied, scale, 1.0), 0.0)
+    values, vectors = np.linalg.eigh(centred * np.outer(unit, unit))
+    good = values > 1e-10
+    turned = unit[:, None] * vectors[:, good] / np.sqrt(values[good])
+    return np.vstack([-mean @ turned, turned])
+
+
+# --------------------------------------------------------------------------- residuals
+
+
+def score_residuals(rows: SortedRows, sets: RiskSets) -> Array:
+    """Each row's own part of the score, (n, p); their sum is the score.
+
+    With Efron's ties an event counts 1 - k / d in step k of its time.
+    """
+    _, weights, shift = rows.predictor(sets.beta)
+    weights = weights * math.exp(float(rows.centre @ sets.beta) + shift - sets.unit)
+    stops, died, starts = row_slots(rows, sets)
+    at_risk, dying = sets.seen_from(rows.centre)
+    s1, d1 = at_risk[:, 1:], dying[:, 1:]
+    gathered = sets.ladder(sets.square[:, None] * s1 - sets.cross[:, None] * d1)
+    means = np.repeat(gathered[stops], np.diff(rows.first), axis=0)
+    if starts is not None:
+        means -= gathered[starts]
+    own = sets.cross[:, None] * s1 - sets.death_square[:, None] * d1
+    means[rows.death_rows] -= own[died]
+    x = rows.x[:, 1:]
+    residuals = weights[:, None] * (means - x * row_hazards(rows, sets)[:, None])
+    event_mean = (sets.hazard[:, None] * s1 - sets.death_hazard[:, None] * d1) / sets.deaths[:, None]
+    residuals[rows.death_rows] += x[rows.death_rows] - event_mean[died]
+    return residuals
