@@ -238,7 +238,7 @@ def sums(counts: Integers) -> dict[str, tuple[Array, Array]]:
 def over_strata(counts: Integers, arms: int) -> dict[str, tuple[Array, Array]]:
     """`sums` added over the strata of (strata x arms, 2, U) counts, in their order."""
     total = {family: (np.zeros((2, arms)), np.zeros((arms, arms))) for family in FAMILIES}
-    for stratum in counts.reshape(-1, arms, *counts.shape[1:]):
+    for stratum in counts.reshape(len(counts) // arms, arms, *counts.shape[1:]):
         if stratum[:, 0].any():
             for family, (score, variance) in sums(stratum).items():
                 total[family] = (total[family][0] + score, total[family][1] + variance)
@@ -248,7 +248,7 @@ def over_strata(counts: Integers, arms: int) -> dict[str, tuple[Array, Array]]:
 def items_of(table: Table, plan: Plan) -> tuple[tuple[Item, ...], bool]:
     """All that leaves, and whether a time had to be rounded for it."""
     times, counts = table.joined()
-    by_arm = counts.reshape(-1, plan.arms, 2, counts.shape[-1]).sum(axis=(0, 3))
+    by_arm = counts.reshape(plan.number_of_strata, plan.arms, 2, counts.shape[-1]).sum(axis=(0, 3))
     rows, events = by_arm[:, 1], by_arm[:, 0]
     people = rows if table.by_person is None else np.count_nonzero(table.by_person.arms, axis=1).astype(np.int64)
     items = [Item("rows", rows, CellSupport(people), plan.arm, ((plan.arm, plan.levels),))]
@@ -270,7 +270,7 @@ def items_of(table: Table, plan: Plan) -> tuple[tuple[Item, ...], bool]:
         return tuple(items), False
     steps, rounded = on_grid(plan.grid, times, plan.time)
     if plan.within:
-        counts = counts.reshape(-1, plan.arms, 2, counts.shape[-1]).sum(axis=0)
+        counts = counts.reshape(plan.number_of_strata, plan.arms, 2, counts.shape[-1]).sum(axis=0)
     on = np.zeros((plan.tables * plan.arms, 2, plan.grid.size), dtype=np.int64)
     np.add.at(np.moveaxis(on, -1, 0), steps, np.moveaxis(counts, -1, 0))  # rounding may put two times on one step
     last = table.by_person.last if table.by_person is not None else None

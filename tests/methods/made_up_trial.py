@@ -1,0 +1,131 @@
+"""A made-up trial, and for every method requests on which its properties are tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from reference_cases import Rows, block_of
+
+from isthmus_methods import contract as c
+
+TRIAL = {
+    v.name: v
+    for v in (
+        c.Variable("time", c.VariableType.NUMERIC, unit="days", minimum=0, maximum=120, grid=1.0),
+        c.Variable("event", c.VariableType.INTEGER, minimum=0, maximum=1),
+        c.Variable("arm", c.VariableType.FACTOR, levels=("placebo", "low", "high")),
+        c.Variable("sex", c.VariableType.FACTOR, levels=("F", "M"), may_be_missing=True),
+        c.Variable("age", c.VariableType.NUMERIC, unit="years", minimum=18, maximum=99),
+        c.Variable("marker", c.VariableType.NUMERIC, may_be_missing=True),
+        c.Variable("country", c.VariableType.FACTOR, levels=("CN", "JP", "KR", "TW"), roles=frozenset({"COUNTRY"})),
+    )
+}
+
+
+def refs(*names: str) -> tuple[c.Column, ...]:
+    return tuple(c.Ref(name) for name in names)
+
+
+SURVIVAL = {"time": refs("time"), "event": refs("event")}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request that the properties are tested on, and what is true of its method."""
+
+    roles: Mapping[str, tuple[c.Column, ...]]
+    options: Mapping[str, c.Setting] = field(default_factory=dict)
+    terms: tuple[c.Term, ...] = ()
+    over_countries: bool = False  # the answer does not depend on which rows are in which country
+    rtol: float = 1e-12
+
+
+# Every method of the registry stands here, or `test_every_method` fails.
+EXAMPLES: Mapping[str, Mapping[str, Example]] = {
+    "table_one": {
+        "by arm": Example({"variables": refs("age", "marker", "sex"), "arm": refs("arm")}, over_countries=True),
+        "by country": Example({"variables": refs("sex", "age")}, {"by_country": True}),
+    },
+    "kaplan_meier": {
+        "by arm": Example(
+            {**SURVIVAL, "by": refs("arm", "sex")},
+            {"times": (10.0, 30.0, 60.0), "tau": 60.0, "compare": ("high", "placebo")},
+            over_countries=True,
+        ),
+        "landmark": Example({**SURVIVAL, "by": refs("arm")}, {"landmark": 5.0}, over_countries=True),
+    },
+    "log_rank": {
+        "within countries": Example({**SURVIVAL, "arm": refs("arm"), "strata": refs("sex")}),
+        "over countries": Example(
+            {**SURVIVAL, "arm": refs("arm"), "strata": refs("sex")},
+            {"stratify_by_country": False},
+            over_countries=True,
+        ),
+        "both": Example({**SURVIVAL, "arm": refs("arm")}, {"unstratified": True}),
+    },
+}
+
+
+def trial_rows(seed: int, number: int) -> Rows:
+    """Made-up patients of all countries together; the same seed gives the same."""
+    rng = np.random.default_rng(seed)
+    arm = rng.choice(["placebo", "low", "high"], number)
+    hazard = 0.03 * np.where(arm == "high", 0.6, 1.0)
+    time = np.minimum(np.floor(rng.exponential(1 / hazard)), 110).astype(int)
+    sex = rng.choice(["F", "M", ""], number, p=[0.45, 0.5, 0.05])
+    age = np.round(rng.uniform(18, 90, number), 1)
+    marker = np.where(rng.random(number) < 0.1, "", np.char.mod("%.4f", rng.lognormal(2, 1, number)))
+    event = (rng.random(number) < 0.7).astype(int)
+    columns = {"time": time, "event": event, "arm": arm, "sex": sex, "age": age, "marker": marker}
+    return Rows({name: [str(x) for x in values] for name, values in columns.items()}, number)
+
+
+def example_spec(name: str, example: Example) -> c.Spec:
+    return c.Spec(
+        name,
+        "trial",
+        TRIAL,
+        roles=example.roles,
+        terms=example.terms,
+        options=example.options,
+        countries=TRIAL["country"].levels,
+    )
+
+
+def by_country(
+    rows: Rows, spec: c.Spec, method: c.Method, seed: int = 0, sizes: Sequence[float] = (0.4, 0.3, 0.2, 0.1)
+) -> dict[str, list[c.Block]]:
+    """The rows dealt to the countries at random, one block each."""
+    names = TRIAL["country"].levels[: len(sizes)]
+    dealt = np.random.default_rng(seed).choice(len(names), rows.number, p=sizes)
+    countries = {}
+    for k, country in enumerate(names):
+        mine = rows.pick(np.flatnonzero(dealt == k).tolist())
+        mine.columns["country"] = [country] * mine.number
+        countries[country] = [block_of(country, mine, spec, method)]
+    return countries
+
+
+def split(block: c.Block, parts: Sequence[np.ndarray]) -> list[c.Block]:
+    """The block's rows in several blocks; `parts` are index arrays."""
+    return [
+        c.Block(
+            block.country,
+            len(part),
+            {role: tuple(values[part] for values in arrays) for role, arrays in block.columns.items()},
+            block.levels,
+            block.subject[part],
+            c.Design(
+                np.ascontiguousarray(block.design.matrix[part]),
+                block.design.names,
+                {name: codes[part] for name, codes in block.design.level_codes.items()},
+            )
+            if block.design is not None
+            else None,
+            rows_selected=len(part),
+            persons_selected=len(np.unique(block.subject[part])),
+        )
+        for part in parts
+    ]

@@ -1,0 +1,269 @@
+"""Reference cases as blocks of rows by country, read here without any code of the node."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus_methods import contract as c
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+TYPES = {
+    "numeric": c.VariableType.NUMERIC,
+    "integer": c.VariableType.INTEGER,
+    "factor": c.VariableType.FACTOR,
+    "string": c.VariableType.TEXT,
+}
+# Method of a reference plan -> ours, and where each of its arguments goes: a role, the terms, or an option.
+METHODS = {"kaplan_meier": "kaplan_meier", "logrank": "log_rank", "descriptive": "table_one", "frequency": "table_one"}
+
+
+# --------------------------------------------------------------------------- rows
+
+
+@dataclass
+class Rows:
+    """Text columns of one country; an empty field is missing."""
+
+    columns: dict[str, list[str]]
+    number: int
+
+    def pick(self, kept: Sequence[int]) -> Rows:
+        return Rows({name: [values[i] for i in kept] for name, values in self.columns.items()}, len(kept))
+
+
+def read_rows(path: Path) -> Rows:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        names = next(reader)
+        lines = list(reader)
+    return Rows({name: [line[k] for line in lines] for k, name in enumerate(names)}, len(lines))
+
+
+def holds(predicate: Mapping[str, Any], cell: str, factor: bool) -> bool:
+    """One predicate of a plan's grammar over one cell."""
+    op, value = predicate["op"], predicate.get("value")
+    if op in ("is_missing", "not_missing"):
+        return (cell == "") == (op == "is_missing")
+    if cell == "":
+        return False
+    values = value if isinstance(value, list) else [value]
+    mine: Any = cell if factor else float(cell)
+    theirs = [str(v) if factor else float(v) for v in values]
+    return {
+        "==": lambda: mine == theirs[0],
+        "!=": lambda: mine != theirs[0],
+        "<": lambda: mine < theirs[0],
+        "<=": lambda: mine <= theirs[0],
+        ">": lambda: mine > theirs[0],
+        ">=": lambda: mine >= theirs[0],
+        "in": lambda: mine in theirs,
+        "not_in": lambda: mine not in theirs,
+    }[op]()
+
+
+# --------------------------------------------------------------------------- a case
+
+
+@dataclass
+class Case:
+    """A reference case: its plan, the dictionary a study would have for it, and its rows by country."""
+
+    folder: Path
+    document: Mapping[str, Any]
+    expected: Mapping[str, Any]
+    variables: dict[str, c.Variable] = field(default_factory=dict)
+    tables: dict[str, dict[str, Rows]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> Case:
+        document = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+        case = cls(folder, document, expected)
+        for entry in document["countries"]:
+            case.tables.setdefault(entry["table"], {})[entry["country"]] = read_rows(folder / entry["file"])
+        grids = document.get("grid") or {}
+        for name, entry in document["variables"].items():
+            kind = TYPES[entry["type"]]
+            numbers = [
+                float(cell)
+                for table in case.tables.values()
+                for rows in table.values()
+                for cell in rows.columns.get(name, [])
+                if cell and kind in (c.VariableType.NUMERIC, c.VariableType.INTEGER)
+            ]
+            case.variables[name] = c.Variable(
+                name,
+                kind,
+                unit=entry.get("unit", ""),
+                levels=tuple(entry.get("levels", ())),
+                minimum=min(0.0, math.floor(min(numbers))) if numbers else None,
+                maximum=math.ceil(max(numbers)) if numbers else None,
+                roles=frozenset({"COUNTRY"}) if name == "country" else frozenset(),
+                grid=grids.get(name, 1.0 if numbers and all(x == round(x) for x in numbers) else None),
+                may_be_missing=name in (document.get("missing_cells_pooled") or {}).get("main", {}),
+            )
+        return case
+
+    @property
+    def plan(self) -> Sequence[Mapping[str, Any]]:
+        plan: Sequence[Mapping[str, Any]] = self.document["plan"]
+        return plan
+
+    def answer_to(self, step: Mapping[str, Any]) -> Any:
+        """What R gave for a step."""
+        answer: Any = self.expected
+        for key in step["at"]:
+            answer = answer[key]
+        return answer if not step.get("keep") else {key: answer[key] for key in step["keep"]}
+
+    def tolerance(self, path: str) -> float | None:
+        """Relative tolerance of a key path; None where it only informs."""
+        for rule in self.document.get("tolerances") or []:
+            if re.search(rule["pattern"], path):
+                return None if rule.get("informational") else float(rule.get("rtol", 1e-8))
+        return 1e-8
+
+    def is_factor(self, name: str) -> bool:
+        return name in self.variables and self.variables[name].type in (c.VariableType.FACTOR, c.VariableType.TEXT)
+
+    def rows(self, step: Mapping[str, Any]) -> dict[str, Rows]:
+        """The step's rows by country, after `derive` and `where`."""
+        prepared = {}
+        for country, rows in self.tables[step["table"]].items():
+            columns = dict(rows.columns)
+            for new in step.get("derive") or []:
+                columns[new["name"]] = [self.indicator(new["where"], columns, i) for i in range(rows.number)]
+                self.variables[new["name"]] = c.Variable(
+                    new["name"], c.VariableType.INTEGER, minimum=0, maximum=1, may_be_missing=True
+                )
+            kept = [i for i in range(rows.number) if self.all_hold(step.get("where") or [], columns, i)]
+            prepared[country] = Rows(columns, rows.number).pick(kept)
+        return prepared
+
+    def all_hold(self, predicates: Sequence[Mapping[str, Any]], columns: Mapping[str, list[str]], i: int) -> bool:
+        return all(holds(p, columns[p["var"]][i], self.is_factor(p["var"])) for p in predicates)
+
+    def indicator(self, predicates: Sequence[Mapping[str, Any]], columns: Mapping[str, list[str]], i: int) -> str:
+        if any(columns[p["var"]][i] == "" for p in predicates):
+            return ""
+        return str(int(self.all_hold(predicates, columns, i)))
+
+    def spec(self, step: Mapping[str, Any], **options: c.Setting) -> c.Spec:
+        """The step as a request to our method."""
+
+        def names(*keys: str) -> tuple[c.Column, ...]:
+            given = [step[key] for key in keys if step.get(key)]
+            return tuple(c.Ref(name) for value in given for name in ([value] if isinstance(value, str) else value))
+
+        spec = c.Spec(METHODS[step["method"]], "main", self.variables, countries=tuple(self.tables["main"]))
+        if step["method"] == "kaplan_meier":
+            return replace(
+                spec,
+                roles={"time": names("time"), "event": names("event"), "by": names("by")},
+                options={
+                    "times": tuple(float(t) for t in step["times"]),
+                    "tau": float(step["tau"] or 0),
+                    "curves": bool(step["curves"]),
+                    **options,
+                },
+            )
+        if step["method"] == "logrank":
+            roles = {"time": names("time"), "event": names("event"), "arm": names("arm"), "strata": names("strata")}
+            own = {"unstratified": True, "stratify_by_country": step["strata"] == "country"}
+            return replace(spec, roles=roles, options={**own, **options})
+        return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
+
+    def blocks(self, step: Mapping[str, Any], spec: c.Spec, method: c.Method) -> dict[str, list[c.Block]]:
+        """One block a country."""
+        return {country: [block_of(country, rows, spec, method)] for country, rows in self.rows(step).items()}
+
+
+def column_of(rows: Rows, column: c.Column, spec: c.Spec) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A variable as numbers, or as codes with its levels."""
+    cells, own = rows.columns[c.column_name(column)], spec.levels(column)
+    if own:
+        return np.array([own.index(cell) if cell in own else -1 for cell in cells], dtype=np.int64), own
+    return np.array([float(cell) if cell else np.nan for cell in cells], dtype=np.float64), own
+
+
+def design_of(rows: Rows, spec: c.Spec) -> tuple[c.Design, np.ndarray]:
+    """The model's columns, treatment coding, and which rows have them all."""
+    whole = np.ones(rows.number, dtype=bool)
+    names, columns, codes_of = [], [], {}
+    for term in spec.terms:
+        parts = [(c.column_name(column), *column_of(rows, column, spec)) for column in term.columns]
+        for name, values, own in parts:
+            whole &= values >= 0 if own else ~np.isnan(values)
+            if own:
+                codes_of[name] = values
+        for name, picked in c.term_columns(spec, term):
+            product = np.ones(rows.number)
+            for (_, values, own), level in zip(parts, picked, strict=True):
+                product = product * (values == own.index(level) if level is not None else values)
+            names.append(name)
+            columns.append(product)
+    return c.Design(np.column_stack(columns), tuple(names), codes_of), whole
+
+
+def block_of(country: str, rows: Rows, spec: c.Spec, method: c.Method) -> c.Block:
+    """The rows of a country as the method gets them: complete cases, or all of them with their gaps."""
+    columns: dict[str, list[np.ndarray]] = {}
+    levels: dict[str, list[tuple[str, ...]]] = {}
+    complete = np.ones(rows.number, dtype=bool)
+    for role, asked in spec.roles.items():
+        for column in asked:
+            values, own = column_of(rows, column, spec)
+            complete &= values >= 0 if own else ~np.isnan(values)
+            columns.setdefault(role, []).append(values)
+            levels.setdefault(role, []).append(own)
+    kept = complete if method.missingness is c.Missingness.COMPLETE else np.ones(rows.number, dtype=bool)
+    subject = np.arange(rows.number)
+    if "USUBJID" in rows.columns:
+        numbering: dict[str, int] = {}
+        subject = np.array([numbering.setdefault(s, len(numbering)) for s in rows.columns["USUBJID"]], dtype=np.int64)
+    design = None
+    if spec.terms:
+        design, whole = design_of(rows, spec)
+        kept = kept & whole
+        design = c.Design(
+            np.ascontiguousarray(design.matrix[kept]),
+            design.names,
+            {name: codes[kept] for name, codes in design.level_codes.items()},
+        )
+    return c.Block(
+        country,
+        int(kept.sum()),
+        {role: tuple(values[kept] for values in arrays) for role, arrays in columns.items()},
+        {role: tuple(own) for role, own in levels.items()},
+        subject[kept],
+        design,
+        rows_selected=rows.number,
+        persons_selected=len(set(subject.tolist())),
+    )
+
+
+def in_reference_shape(answer: Mapping[str, Any], step: Mapping[str, Any]) -> Any:
+    """A Table 1 answer as METHODS of the reference cases write descriptive and frequency tables."""
+    by = [name for name in step["by"] if name != "country"]
+    shaped: dict[str, Any] = {}
+    for variable, row in answer["rows"].items():
+        groups = {"overall": row["overall"]}
+        groups.update({f"{by[0]}={arm}": row[arm] for arm in answer["arms"]} if by else {})
+        groups.update({f"country={name}": rows[variable]["overall"] for name, rows in answer["countries"].items()})
+        shaped[variable] = {
+            group: {
+                {"missing": "n_missing", "percent": "percent_of_nonmissing"}.get(key, key): value
+                for key, value in cell.items()
+            }
+            for group, cell in groups.items()
+        }
+    return shaped

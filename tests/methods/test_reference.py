@@ -1,0 +1,55 @@
+"""Every method equals R on its reference cases, within each case's tolerances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from comparing import differences
+from reference_cases import METHODS, REFERENCE, Case, in_reference_shape
+
+from isthmus_methods.in_process import pool_in_process
+from isthmus_methods.kaplan_meier import rmst_difference
+from isthmus_methods.registry import find
+
+STEPS = [
+    (case.folder.name, k)
+    for case in (Case.load(path.parent) for path in sorted(REFERENCE.glob("*/case.json")))
+    for k, step in enumerate(case.plan)
+    if step["method"] in (*METHODS, "rmst_difference")
+]
+
+
+def answered(case: Case, step: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pooled answer to a step of a case's plan, in the shape of its expected answer."""
+    if step["method"] == "rmst_difference":
+        curves = next(s for s in case.plan if s["at"] == step["from"])
+        return rmst_difference(answered(case, curves), step["group"], step["treated"], step["control"])
+    if step["method"] in ("descriptive", "frequency"):
+        arms = [name for name in step["by"] if name != "country"]
+        step = {**step, "arm": arms[0] if arms else None}
+        spec = case.spec(step, by_country=True)
+    else:
+        spec = case.spec(step)
+    method = find(spec.method)
+    done, _ = pool_in_process(method, case.blocks(step, spec, method), spec)
+    assert done.caveats == ()
+    return in_reference_shape(done.answer, step) if spec.method == "table_one" else done.answer
+
+
+@pytest.mark.parametrize(("name", "k"), STEPS, ids=[f"{name}-{k}" for name, k in STEPS])
+def test_answer_equals_r(load_case: Callable[[str], Case], name: str, k: int) -> None:
+    case = load_case(name)
+    step = case.plan[k]
+    assert differences(answered(case, step), case.answer_to(step), case.tolerance) == []
+
+
+def test_comparison_can_fail(load_case: Callable[[str], Case]) -> None:
+    case = load_case("p11_km_lung")
+    step = case.plan[2]
+    answer = dict(answered(case, step))
+    answer["logrank"] = {**answer["logrank"], "chisq": answer["logrank"]["chisq"] * (1 + 2e-8)}
+    assert len(differences(answer, case.answer_to(step), case.tolerance)) == 1
+    del answer["gehan_breslow"]
+    assert len(differences(answer, case.answer_to(step), case.tolerance)) == 7
