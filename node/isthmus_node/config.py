@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -320,12 +321,19 @@ def _exempt(coordinator: str, no_proxy: str) -> bool:
     return any(rule == "*" or host == rule or host.endswith("." + rule) for rule in rules)
 
 
-def write_settings(path: Path, values: Mapping[str, str]) -> None:
-    """Write a first node.toml for a node that just joined."""
+def add_settings(path: Path, values: Mapping[str, str]) -> None:
+    """Put keys into node.toml that it does not have yet, before what people wrote there.
 
-    def quoted(text: str) -> str:
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-    lines = ["# Settings of this node. Other keys: proxy, log, health; see: isthmus-node config show --origin"]
-    lines += [f"{key} = {quoted(value)}" for key, value in values.items()]
-    replace(path, ("\n".join(lines) + "\n").encode())
+    Keys of tables (``proxy.url``) are written dotted, which TOML takes anywhere before the first table.
+    """
+    try:
+        before = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        before = "# Settings of this node; all of them, and where each comes from: isthmus-node config show --origin\n"
+    there = tomllib.loads(before)
+    lines = []
+    for key, value in values.items():
+        # of a table that stands there nothing is added: TOML takes a table only once
+        if key.split(".")[0] not in there:
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    replace(path, ("\n".join([*lines, before])).encode("utf-8"))

@@ -33,8 +33,8 @@ from isthmus_node.noticing import Noticing
 from isthmus_node.ops.health import Health
 from isthmus_node.ops.logs import Log
 from isthmus_node.ops.notify import Notifier
-from isthmus_node.service import Parts, Service
 from isthmus_node.public_keys import read_public
+from isthmus_node.service import Parts, Service
 from isthmus_node.shelf import Shelf
 from isthmus_trust.certificates import read_chain
 from isthmus_trust.identity import IdentityKey

@@ -1,0 +1,366 @@
+"""Commands for the custodian: what is asked, what leaves, yes or no, and what has left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.errors import IsthmusError, UsageError
+from isthmus_node.commands.common import (
+    HomeOption,
+    JsonOption,
+    QuietOption,
+    config_of,
+    decisions_of,
+    joined_config_of,
+    moment,
+    say,
+    show,
+    show_table,
+)
+
+if TYPE_CHECKING:
+    from isthmus.v1 import summary_pb2
+    from isthmus_node.config import NodeConfig
+    from isthmus_node.egress.journal_read import Entry
+    from isthmus_node.shelf import Shelved
+
+study_app = typer.Typer(help="A study in plain words.", no_args_is_help=True)
+journal_app = typer.Typer(help="What left this site, and what was decided.", no_args_is_help=True)
+policy_app = typer.Typer(help="What this site lets out.", no_args_is_help=True)
+
+_REASON = typer.Option("--reason", help="Why; it goes into the journal and to the coordinator.")
+
+
+# --------------------------------------------------------------------------- studies and decisions
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a decision is about: a study, or an analysis outside a plan."""
+
+    title: str
+    digest: bytes
+    context: str
+
+
+def studies(home: HomeOption = None, json: JsonOption = False) -> None:
+    """List the studies that arrived, what was decided, and analyses outside a plan that wait."""
+    from isthmus_node.shelf import Shelf
+    from isthmus_trust.identity import fingerprint
+
+    config = joined_config_of(home)
+    found = [
+        {
+            "study": shelved.study.name,
+            "version": shelved.study.version,
+            "title": shelved.study.title,
+            "digest": shelved.digest.hex(),
+            "decision": _decision(config, shelved),
+            "author": fingerprint(shelved.author),
+        }
+        for shelved in Shelf(config.home.studies).everything()
+    ]
+    requests = [
+        {"request": name, "study": task.study_digest.hex(), "method": task.spec.method}
+        for name, task in _requests(config)
+    ]
+
+    def render() -> None:
+        rows = [
+            [str(s["study"]), str(s["version"]), str(s["decision"]), str(s["digest"])[:12], str(s["title"])]
+            for s in found
+        ]
+        empty = "no study has arrived: they arrive while the node runs"
+        show_table("", ["study", "version", "decision", "digest", "title"], rows, empty)
+        for request in requests:
+            say(f"waits outside a plan: {request['method']}  (isthmus-node study show {str(request['request'])[:12]})")
+
+    show(json, {"studies": found, "requests": requests}, render)
+
+
+@study_app.command("show")
+def study_show(
+    study: Annotated[str, typer.Argument(help="Name, name@version, or the beginning of a digest.")],
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a study, or an analysis outside a plan, in plain words, and how the site's data fit it."""
+    from isthmus_node.custodian.reading import purpose_words, spec_words, study_words
+    from isthmus_node.shelf import Shelf
+    from isthmus_trust.identity import fingerprint
+
+    config = joined_config_of(home)
+    asked = next(((n, t) for n, t in _requests(config) if len(study) >= 8 and n.startswith(study.lower())), None)
+    if asked is not None:
+        name, task = asked
+        lines = [f"analysis outside the plan, for {purpose_words(task.purpose)}", *spec_words(task.spec)]
+        show(json, {"request": name, "words": lines}, lambda: say(*lines, f"digest {name}"))
+        return
+    shelved = Shelf(config.home.studies).find(study)
+    words = list(study_words(shelved.study))
+    findings = _findings(config, shelved)
+    payload = {
+        "study": shelved.study.name,
+        "version": shelved.study.version,
+        "digest": shelved.digest.hex(),
+        "author": fingerprint(shelved.author),
+        "decision": _decision(config, shelved),
+        "words": words,
+        "findings": findings,
+    }
+
+    def render() -> None:
+        say(*words, "", f"digest {shelved.digest.hex()}", f"signed by {fingerprint(shelved.author)}")
+        say(f"decision here: {_decision(config, shelved)}", "")
+        say(*[f"data {finding}" for finding in findings])
+
+    show(json, payload, render)
+
+
+def approve(
+    study: Annotated[str, typer.Argument(help="Name, name@version, or the beginning of a digest.")],
+    reason: Annotated[str, _REASON] = "",
+    home: HomeOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Let a study (or one analysis outside its plan) run over this site's data. Signed with the custodian's key."""
+    _decide(study, True, reason, home, json, quiet)
+
+
+def refuse(
+    study: Annotated[str, typer.Argument(help="Name, name@version, or the beginning of a digest.")],
+    reason: Annotated[str, _REASON] = "",
+    home: HomeOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Do not let a study run, or no longer. Signed with the custodian's key."""
+    _decide(study, False, reason, home, json, quiet)
+
+
+def _decide(study: str, approved: bool, reason: str, home: HomeOption, json: bool, quiet: bool) -> None:
+    from isthmus_node.homes import is_running
+    from isthmus_trust.identity import IdentityKey
+
+    config = joined_config_of(home)
+    asked = _asked(config, study, approved)
+    key = IdentityKey.load(config.custodian_key)
+    decision = decisions_of(config).make(key, asked.digest, approved=approved, reason=reason, context=asked.context)
+    running = is_running(config.home)
+    payload = {
+        "about": asked.title,
+        "digest": asked.digest.hex(),
+        "approved": approved,
+        "reason": reason,
+        "decided_at": moment(decision.decided_at),
+        "node_running": running,
+    }
+
+    def render() -> None:
+        say(f"{'approved' if approved else 'refused'}: {asked.title}  {asked.digest.hex()[:12]}")
+        say("the node tells the coordinator now" if running else "the coordinator learns of it when the node runs")
+
+    show(json, payload, render, quiet)
+
+
+def _asked(config: NodeConfig, text: str, approved: bool) -> _Asked:
+    from isthmus_node.custodian.decisions import REQUEST
+    from isthmus_node.public_keys import read_public
+    from isthmus_node.shelf import Shelf, participant_of
+    from isthmus_trust.documents import DECISION
+    from isthmus_trust.identity import IdentityKey
+
+    matching = [(name, task) for name, task in _requests(config) if len(text) >= 8 and name.startswith(text.lower())]
+    if len(matching) > 1:
+        raise UsageError("AMBIGUOUS", f"several requests have a digest that begins with {text}", "give more of it")
+    if matching:
+        name, task = matching[0]
+        return _Asked(f"{task.spec.method} outside the plan", bytes.fromhex(name), REQUEST)
+    shelved = Shelf(config.home.studies).find(text)
+    if approved:
+        identity = IdentityKey.load(config.home.identity_key).public
+        participant_of(shelved.study, config.name, identity, read_public(config.home.custodian_public))
+    return _Asked(shelved.title, shelved.digest, DECISION)
+
+
+def _requests(config: NodeConfig) -> list[tuple[str, summary_pb2.Task]]:
+    """Analyses outside a plan that wait for the custodian, by the digest that a decision is about."""
+    from isthmus.v1 import summary_pb2
+    from isthmus_node.custodian.decisions import request_digest
+    from isthmus_trust.documents import read_canonical
+
+    found = []
+    for path in sorted(config.home.waiting.glob("*.pb")):
+        try:
+            task = read_canonical(path.read_bytes(), summary_pb2.Task)
+        except (OSError, IsthmusError):
+            # the running node took it away in between
+            continue
+        # what is decided on is what was read, whatever the file is called
+        found.append((request_digest(task).hex(), task))
+    return found
+
+
+def _decision(config: NodeConfig, shelved: Shelved) -> str:
+    made = decisions_of(config).about(shelved.digest)
+    if made is None:
+        return "waiting"
+    return "approved" if made.decision.approved else "refused"
+
+
+def _findings(config: NodeConfig, shelved: Shelved) -> list[str]:
+    from isthmus_node.catalogue import Datasets
+
+    datasets = Datasets(config.home.state, config.country)
+    lines = []
+    for dictionary in shelved.study.datasets:
+        try:
+            found = datasets.check(dictionary.name, dictionary)
+        except IsthmusError as error:
+            lines.append(f"{dictionary.name}: {error.message} [{error.code}]")
+            continue
+        lines += [f"{dictionary.name}: {finding}" for finding in found] or [f"{dictionary.name}: fits"]
+    return lines
+
+
+# --------------------------------------------------------------------------- journal
+
+
+@journal_app.command("show")
+def journal_show(
+    run: Annotated[str, typer.Option("--run", help="Only this run: the beginning of its number.")] = "",
+    last: Annotated[int, typer.Option("--last", help="Only so many of the newest records.", min=0)] = 0,
+    numbers: Annotated[bool, typer.Option("--numbers", help="Every number that left, as tables.")] = False,
+    as_bytes: Annotated[bool, typer.Option("--bytes", help="The exact bytes that left, in hexadecimal.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what left this site in plain words, and with --numbers or --bytes exactly."""
+    from isthmus_node.egress.journal_read import read
+    from isthmus_node.egress.words import tables_of_payload
+
+    entries = [e for e in read(config_of(home).home.journal) if not run or e.record.run.hex().startswith(run.lower())]
+    entries = entries[-last:] if last else entries
+
+    def render() -> None:
+        for entry in entries:
+            say(_headline(entry), *(f"    {line}" for line in entry.record.words.splitlines()))
+            if numbers and entry.payload:
+                say(*(f"    {line}" for line in tables_of_payload(entry.payload).splitlines()))
+            if as_bytes and entry.payload:
+                digits = entry.payload.hex()
+                say(*(f"    {digits[k : k + 96]}" for k in range(0, len(digits), 96)))
+        say(_totals_words(_totals(entries)))
+
+    payload = {"records": [_record(entry, as_bytes) for entry in entries], "totals": _totals(entries)}
+    show(json, payload, render)
+
+
+@journal_app.command("verify")
+def journal_verify(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Check every byte of the journal: its chain of hashes, and the bytes that left."""
+    from isthmus_node.egress.journal_read import read, verify
+
+    folder = config_of(home).home.journal
+    verified = verify(folder)
+    totals = _totals(list(read(folder)))
+    payload = {
+        "records": verified.records,
+        "head": verified.head.hex(),
+        "unfinished": verified.unfinished,
+        "totals": totals,
+    }
+
+    def render() -> None:
+        say(f"{verified.records} records, every byte as it was written", f"head {verified.head.hex()}")
+        if verified.unfinished:
+            say("the last entry is unfinished: it is being written, or a crash cut it off")
+        say(_totals_words(totals))
+
+    show(json, payload, render)
+
+
+def _headline(entry: Entry) -> str:
+    record = entry.record
+    parts = [f"{record.sequence:>6}", moment(record.recorded_at), record.event, f"by {record.actor}"]
+    if record.study:
+        parts.append(f"study {record.study}")
+    if record.run:
+        parts.append(f"{record.analysis or 'outside the plan'} run {record.run.hex()[:12]} round {record.round}")
+    if record.payload_bytes:
+        parts.append(f"{record.payload_bytes} bytes")
+    if record.purpose:
+        parts.append(f"({record.purpose})")
+    return "  ".join(parts)
+
+
+def _record(entry: Entry, as_bytes: bool) -> dict[str, object]:
+    record = entry.record
+    line: dict[str, object] = {
+        "sequence": record.sequence,
+        "recorded_at": moment(record.recorded_at),
+        "actor": record.actor,
+        "event": record.event,
+        "study": record.study,
+        "analysis": record.analysis,
+        "run": record.run.hex(),
+        "round": record.round,
+        "task": record.task.hex(),
+        "policy_digest": record.policy_digest.hex(),
+        "dataset_digest": record.dataset_digest.hex(),
+        "payload_digest": record.payload_digest.hex(),
+        "payload_bytes": record.payload_bytes,
+        "purpose": record.purpose,
+        "words": record.words,
+    }
+    if as_bytes:
+        line["payload"] = entry.payload.hex()
+    return line
+
+
+def _totals(entries: list[Entry]) -> dict[str, int]:
+    out = [entry.record for entry in entries if entry.payload]
+    return {
+        "releases": sum(record.event == "RELEASED" for record in out),
+        "refusals": sum(record.event == "REFUSED" for record in out),
+        "bytes": sum(record.payload_bytes for record in out),
+    }
+
+
+def _totals_words(totals: dict[str, int]) -> str:
+    return f"left this site: {totals['releases']} releases, {totals['refusals']} refusals, {totals['bytes']} bytes"
+
+
+# --------------------------------------------------------------------------- policy
+
+
+@policy_app.command("show")
+def policy_show(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Show what this site lets out, rule by rule, for each purpose."""
+    from isthmus_methods.registry import METHODS
+    from isthmus_node.egress.policy import Policy
+    from isthmus_node.egress.thresholds import PURPOSES
+
+    where = config_of(home).home.policy
+    policy = Policy.load(where, METHODS)
+    rules = {name: list(policy.words(number)) for name, number in PURPOSES.items()}
+    methods = sorted(policy.methods) if policy.methods is not None else sorted(METHODS)
+    payload = {
+        "file": str(where),
+        "digest": policy.digest.hex(),
+        "methods": methods,
+        "exploratory": policy.exploratory,
+        "rules": rules,
+    }
+
+    def render() -> None:
+        say(f"{where}  digest {policy.digest.hex()}", f"methods: {', '.join(methods)}")
+        say(f"analyses outside an approved plan: {policy.exploratory}")
+        for name, lines in rules.items():
+            say("", name, *(f"  {line.removeprefix(name + ': ')}" for line in lines))
+
+    show(json, payload, render)

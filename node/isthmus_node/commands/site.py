@@ -1,0 +1,190 @@
+"""Commands for site IT: join, run, check, status, config."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from isthmus.command import console
+from isthmus_node.commands.common import (
+    HomeOption,
+    JsonOption,
+    QuietOption,
+    config_of,
+    decisions_of,
+    home_of,
+    joined_config_of,
+    say,
+    show,
+    show_table,
+)
+
+config_app = typer.Typer(help="The node's settings.", no_args_is_help=True)
+
+_MARKS = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "SKIP": "dim"}
+
+
+def join(
+    source: Annotated[
+        str, typer.Argument(metavar="TOKEN_FILE", help="File with the join token; - reads it from standard input.")
+    ],
+    name: Annotated[str | None, typer.Option("--name", help="The name you expect the node to have.")] = None,
+    proxy: Annotated[str | None, typer.Option("--proxy", help="The site's way out: http://host:port.")] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Enrol this machine as a node, with the token that the coordinating team gave you."""
+    from isthmus_node import joining
+
+    text = joining.read_token_text(source, sys.stdin.read() if source == "-" else None)
+    joined = joining.join(home_of(home), text, name, {"proxy.url": proxy})
+    payload = {
+        "node": joined.node,
+        "country": joined.country,
+        "coordinator": joined.coordinator,
+        "authority": joined.authority,
+        "identity": joined.identity,
+        "custodian": joined.custodian,
+        "home": str(joined.home.config),
+        "policy": str(joined.policy),
+    }
+
+    def render() -> None:
+        say(
+            f"joined {joined.coordinator} as node {joined.node}, country {joined.country}",
+            "",
+            "compare these with the coordinating team, by telephone:",
+            f"  authority  {joined.authority}",
+            f"  identity   {joined.identity}",
+            f"  custodian  {joined.custodian}",
+            "",
+            "next:",
+            f"  let the custodian read {joined.policy}{' (the default was put there)' if joined.policy_is_new else ''}",
+            "  isthmus-node data add FILE --dataset NAME",
+            "  isthmus-node check",
+            "  isthmus-node run",
+        )
+
+    show(json, payload, render, quiet)
+
+
+def run(
+    home: HomeOption = None,
+    coordinator: Annotated[
+        str | None, typer.Option("--coordinator", help="host:port, instead of the settings'.")
+    ] = None,
+    proxy: Annotated[str | None, typer.Option("--proxy", help="http://host:port, instead of the settings'.")] = None,
+    log_level: Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")] = None,
+) -> None:
+    """Run the node: attach to the coordinator, answer what may be answered, until stopped."""
+    from isthmus_node.running import run_node
+
+    run_node(config_of(home, {"coordinator": coordinator, "proxy.url": proxy, "log.level": log_level}))
+
+
+def check(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """Ask whether everything is as it must be, line by line; ends with 0 where nothing failed."""
+    from isthmus_node.ops import check as checks
+
+    lines = checks.check(home_of(home))
+    code = checks.exit_code(lines)
+    payload = {
+        "passed": code == 0,
+        "checks": [
+            {"question": line.question, "mark": line.mark.value, "found": line.found, "remedy": line.remedy}
+            for line in lines
+        ],
+    }
+
+    def render() -> None:
+        from rich.text import Text
+
+        from isthmus_node.commands.common import plain
+
+        out = console()
+        for line in lines:
+            out.print(
+                Text(line.mark.value, style=_MARKS[line.mark.value]), Text(plain(f" {line.question}: {line.found}"))
+            )
+            if line.remedy and line.mark.value in ("WARN", "FAIL"):
+                out.print(Text(plain(f"       -> {line.remedy}")))
+
+    show(json, payload, render, quiet)
+    if code:
+        raise typer.Exit(code)
+
+
+def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """Show where the node stands: running, attached, waiting for whom."""
+    import json as json_module
+    from datetime import UTC, datetime
+
+    from isthmus_node.catalogue.registration import read_registrations
+    from isthmus_node.homes import is_running
+    from isthmus_node.shelf import Shelf
+    from isthmus_trust.certificates import read_chain
+    from isthmus_trust.key_files import read_secret
+
+    config = joined_config_of(home)
+    where = config.home
+    running = is_running(where)
+    standing: dict[str, object] = {}
+    if running and where.standing.exists():
+        standing = json_module.loads(where.standing.read_text(encoding="utf-8"))
+    end = read_chain(read_secret(where.certificate))[0].not_valid_after_utc
+    decisions = decisions_of(config)
+    undecided = [s.title for s in Shelf(where.studies).everything() if decisions.about(s.digest) is None]
+    payload: dict[str, object] = {
+        "node": config.name,
+        "country": config.country,
+        "coordinator": str(config.coordinator),
+        "running": running,
+        "attached": bool(standing.get("attached", False)),
+        "since": standing.get("since", ""),
+        "waiting": standing.get("waiting", 0),
+        "certificate_expires": end.isoformat(timespec="seconds"),
+        "datasets": sorted(read_registrations(where.state / "datasets.toml")),
+        "studies_to_decide": undecided,
+    }
+
+    def render() -> None:
+        state = "not running" if not running else ("attached" if payload["attached"] else "running, not attached")
+        days = (end - datetime.now(UTC)).days
+        say(
+            f"node {config.name} ({config.country}) -> {config.coordinator}: {state}"
+            + (f" since {payload['since']}" if payload["since"] else ""),
+            f"certificate: {days} days left",
+            f"datasets: {', '.join(read_registrations(where.state / 'datasets.toml')) or 'none'}",
+            f"tasks waiting for a person: {payload['waiting']}",
+        )
+        for title in undecided:
+            say(f"to decide: {title}  (isthmus-node study show, approve, refuse)")
+
+    show(json, payload, render, quiet)
+
+
+@config_app.command("show")
+def config_show(
+    origin: Annotated[bool, typer.Option("--origin", help="Say where each comes from.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the settings in force. Precedence: flag, ISTHMUS_*, node.toml, default."""
+    config = config_of(home)
+    payload = {
+        "home": str(config.home.config),
+        "state": str(config.home.state),
+        "home_origin": config.home.origin,
+        "settings": {key: {"value": config.shown[key], "origin": config.origins[key]} for key in config.shown},
+    }
+
+    def render() -> None:
+        rows = [["home", str(config.home.config), config.home.origin], ["state", str(config.home.state), ""]]
+        rows += [[key, value, config.origins[key]] for key, value in config.shown.items()]
+        columns = ["key", "value", "from"] if origin else ["key", "value"]
+        show_table("", columns, [row[: len(columns)] for row in rows], "no settings")
+
+    show(json, payload, render)
