@@ -118,6 +118,14 @@ def test_csv_byte_order_mark_quotes_and_line_breaks_inside_quotes(csv_file: Writ
     assert rows.text("b").distinct == ("two\nlines", "z")
 
 
+def test_csv_inch_sign_in_an_unquoted_field_is_text(csv_file: Writer) -> None:
+    assert read(Source(csv_file('a,b\n1,6"\n2,7\n'))).text("b").distinct == ('6"', "7")
+
+
+def test_csv_of_one_column_keeps_its_empty_lines(csv_file: Writer) -> None:
+    assert read(Source(csv_file("a\n1\n\n2\n"))).text("a").codes.tolist() == [0, -1, 1]
+
+
 def test_csv_in_another_encoding_and_with_another_delimiter(csv_file: Writer) -> None:
     location = csv_file("名前;x\n東京;1\n".encode("gb18030"))
     rows = read(Source(location, format="csv", encoding="gb18030", delimiter=";"))
@@ -174,6 +182,7 @@ BROKEN: list[tuple[str, Content, Source, str]] = [
     ("column twice", lambda s, _: b"a,b,a\n1,2,3\n", Source(""), "DUPLICATE_COLUMN"),
     ("short row", lambda s, _: f"a,b\n1,2\n{SECRET}\n".encode(), Source(""), "RAGGED_ROW"),
     ("long row", lambda s, _: f"a,b\n1,2\n{SECRET},2,3\n".encode(), Source(""), "RAGGED_ROW"),
+    ("ends in quotes", lambda s, _: f'a,b\n1,"{SECRET}\n2,3\n4,5\n'.encode(), Source(""), "TRUNCATED"),
     ("other delimiter", lambda s, _: f"a;b\n{SECRET};2\n".encode(), Source(""), "WRONG_DELIMITER"),
     ("other encoding", lambda s, _: f"a,b\né,{SECRET}\n".encode("latin-1"), Source(""), "WRONG_ENCODING"),
     ("encoding of the header", lambda s, _: f"é,b\n1,{SECRET}\n".encode("latin-1"), Source(""), "WRONG_ENCODING"),

@@ -113,7 +113,7 @@ def prepare(
     starts = range(0, len(rows), step)
     # each block answers for the selected rows from its own first row up to the next block's
     edges = [0, *(int(rows[start]) for start in starts[1:]), table.rows]
-    new_persons = _first_rows(table.subject, selected)
+    counted = _one_row_a_person(table.subject, selected, table.persons)
     subject = _renumbered(table.subject, rows, table.persons)
     return Prepared(
         tuple(
@@ -125,7 +125,7 @@ def prepare(
                 rows[start : start + step],
                 subject[start : start + step],
                 int(np.count_nonzero(selected[low:high])),
-                int(np.count_nonzero(new_persons[low:high])),
+                int(np.count_nonzero(counted[low:high])),
             )
             for start, low, high in zip(starts, edges[:-1], edges[1:], strict=True)
         ),
@@ -177,15 +177,15 @@ def _block(
     )
 
 
-def _first_rows(subject: NDArray[np.int32], selected: Booleans) -> Booleans:
-    """True at the first selected row of each person: over any blocks these add up to the persons."""
-    first: Booleans = np.zeros(len(subject), dtype=np.bool_)
+def _one_row_a_person(subject: NDArray[np.int32], selected: Booleans, persons: int) -> Booleans:
+    """True at one selected row of each person: over any blocks these add up to the persons."""
     kept = np.flatnonzero(selected)
-    # written backwards, so that the first row of a person is the one that stays
-    place = np.full(int(subject.max(initial=-1)) + 1, -1, dtype=np.int64)
-    place[subject[kept[::-1]]] = kept[::-1]
-    first[place[place >= 0]] = True
-    return first
+    place = np.full(persons, -1, dtype=np.int64)
+    # of several rows of a person one stays
+    place[subject[kept]] = kept
+    marked: Booleans = np.zeros(len(subject), dtype=np.bool_)
+    marked[place[place >= 0]] = True
+    return marked
 
 
 def _renumbered(subject: NDArray[np.int32], rows: Integers, persons: int) -> Integers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Collection
-from typing import Any
 
 from isthmus_node.sources.rows import Rows
 from isthmus_node.sources.source import Source, check_names, first_bytes, unreadable, wrong_encoding
@@ -25,18 +24,16 @@ def read(source: Source, columns: Collection[str] | None = None) -> Rows:
 
     names = _header(source)
     wanted = names if columns is None else [name for name in names if name in columns]
-    ragged: list[int | None] = []
-
-    def note_and_stop(row: Any) -> str:
-        ragged.append(row.number)
-        return "error"
-
+    _check_quotes(source)
     try:
         table = pc.read_csv(
             source.path,
             read_options=pc.ReadOptions(encoding=source.encoding, block_size=1 << 22),
             parse_options=pc.ParseOptions(
-                delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=note_and_stop
+                delimiter=source.delimiter,
+                newlines_in_values=True,
+                # with one column an empty line is a missing value
+                ignore_empty_lines=len(names) > 1,
             ),
             convert_options=pc.ConvertOptions(
                 # a file with a header alone still has its columns
@@ -100,6 +97,30 @@ def _header(source: Source) -> list[str]:
             f"name the delimiter {other!r} when adding the file",
         )
     return names
+
+
+def _check_quotes(source: Source) -> None:
+    """Raises `DataError` where the file ends inside quotes: the rows after the last one opened would be one field."""
+    quotes = 0
+    with source.path.open("rb") as file:
+        while part := file.read(1 << 20):
+            quotes += part.count(b'"')
+    if quotes % 2 == 0:
+        return
+    # an odd one may also be an inch sign in an unquoted field, which is allowed
+    try:
+        with source.path.open(encoding=source.encoding, newline="") as file:
+            for _ in csv.reader(file, delimiter=source.delimiter, strict=True):
+                pass
+    except UnicodeError:
+        raise wrong_encoding(source) from None
+    except csv.Error:
+        raise unreadable(
+            source,
+            "TRUNCATED",
+            "the file ends inside quotes: cut off, or a quote is not closed",
+            "export the file again; a quote inside quotes must be doubled",
+        ) from None
 
 
 def _line(source: Source, width: int) -> str:
