@@ -1,0 +1,471 @@
+"""The journal: on the disk before sending, whole or refused, and every changed byte named."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isthmus.errors import ConfigError
+from isthmus.v1 import journal_pb2, study_pb2
+from isthmus_methods.contract import Field, Item, Kind, ModelSupport, Summary
+from isthmus_node.egress import journal_file
+from isthmus_node.egress.gate import Cleared, judge, refuse
+from isthmus_node.egress.journal import EVENTS, Journal
+from isthmus_node.egress.journal_file import HEAD_BYTES, MAGIC, pack, read_frames
+from isthmus_node.egress.journal_read import FILE, Verified, read, verify
+from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
+from isthmus_trust.documents import canonical, digest
+from isthmus_trust.identity import IdentityKey
+
+Answer = Callable[..., Outbound]
+STARTED = journal_pb2.Record(actor="node", event="STARTED", words="isthmus 0.1.0")
+
+
+@pytest.fixture(scope="session")
+def answer(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> Answer:
+    """An outbound answer to a task, of a size in numbers."""
+
+    def make(task: str, size: int = 4, value: float = 1.5) -> Outbound:
+        support = ModelSupport(60, 2, effective_persons=60.0, leverage=0.1)
+        several = tuple(Item("score", np.full(min(16, size - k), value), support, str(k)) for k in range(0, size, 16))
+        leaves = {"score": Field(Kind.SCORE, "score")}
+        verdict = judge(Summary(several), leaves, (), study_pb2.TRIAL_ANALYSIS, policy, False)
+        assert isinstance(verdict, Cleared)
+        return encode(verdict, header(task), key)
+
+    return make
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond this: the kernel writes what fits and refuses the rest."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def code_of(error: pytest.ExceptionInfo[ConfigError]) -> str:
+    return error.value.code
+
+
+# --------------------------------------------------------------------------- what is in it
+
+
+def test_release_is_recorded_with_its_exact_bytes(home: Path, answer: Answer, policy: Policy) -> None:
+    out = answer("one")
+    with Journal.open(home, now=lambda: 1_700_000_000_000_000_000) as journal:
+        kept = journal.release(out)
+        assert (kept.payload, kept.digest, kept.task, kept.sequence) == (out.payload, out.digest, out.header.task, 1)
+    (entry,) = read(home)
+    record = entry.record
+    assert entry.payload == out.payload
+    assert (record.sequence, record.previous, record.recorded_at) == (1, bytes(32), 1_700_000_000_000_000_000)
+    assert (record.actor, record.event, record.purpose) == ("node", "RELEASED", "trial_analysis")
+    assert (record.study, record.analysis, record.round) == ("PATHWAY-ASIA", "primary", 2)
+    assert (record.run, record.task) == (out.header.run, out.header.task)
+    assert (record.study_digest, record.dataset_digest) == (out.header.study_digest, out.header.dataset_digest)
+    assert record.policy_digest == policy.digest
+    assert (record.payload_digest, record.payload_bytes) == (digest(out.payload), len(out.payload))
+    assert record.words == out.words
+
+
+def test_refusal_is_recorded_as_one(home: Path, header: Callable[[str], Header], key: IdentityKey) -> None:
+    with Journal.open(home) as journal:
+        journal.release(encode_refusal(refuse(ValueError("x")), header("t"), key))
+    (entry,) = read(home)
+    assert (entry.record.event, entry.record.purpose) == ("REFUSED", "")
+
+
+def test_records_are_chained(home: Path, answer: Answer) -> None:
+    with Journal.open(home) as journal:
+        journal.append(STARTED)
+        journal.release(answer("one"))
+        journal.acknowledged(answer("one").header.task)
+    records = [entry.record for entry in read(home)]
+    assert [r.sequence for r in records] == [1, 2, 3]
+    assert [r.event for r in records] == ["STARTED", "RELEASED", "ACKNOWLEDGED"]
+    assert [r.previous for r in records] == [bytes(32), digest(canonical(records[0])), digest(canonical(records[1]))]
+    assert verify(home) == Verified(3, digest(canonical(records[2])), unfinished=False)
+
+
+def test_chain_goes_on_after_a_restart(home: Path, answer: Answer) -> None:
+    for task in ("one", "two", "three"):
+        with Journal.open(home) as journal:
+            journal.release(answer(task))
+    assert verify(home).records == 3
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_decisions_and_events_are_recorded(home: Path, event: str) -> None:
+    with Journal.open(home) as journal:
+        entry = journal.append(journal_pb2.Record(actor="custodian", event=event, words="why"))
+    assert entry.record.sequence == 1
+    assert [e.record for e in read(home)] == [entry.record]
+
+
+@pytest.mark.parametrize(
+    ("actor", "event"), [("node", "RELEASED"), ("node", "REFUSED"), ("coordinator", "ACKNOWLEDGED"), ("eve", "STARTED")]
+)
+def test_release_has_no_other_way_in(home: Path, actor: str, event: str) -> None:
+    with Journal.open(home) as journal, pytest.raises(ValueError, match="no event or actor"):
+        journal.append(journal_pb2.Record(actor=actor, event=event))
+
+
+def test_empty_journal_is_whole(home: Path) -> None:
+    Journal.open(home).close()
+    assert verify(home) == Verified(0, bytes(32), unfinished=False)
+    assert (home / FILE).stat().st_mode & 0o777 == 0o600
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+# --------------------------------------------------------------------------- one task, one answer
+
+
+def test_task_asked_again_gets_the_bytes_it_got(home: Path, answer: Answer) -> None:
+    first, changed = answer("one", value=1.5), answer("one", value=2.5)
+    assert first.payload != changed.payload
+    with Journal.open(home) as journal:
+        kept = journal.release(first)
+        assert journal.release(changed) == kept
+    with Journal.open(home) as journal:
+        found = journal.find_release(first.header.task)
+        assert found == kept
+        assert journal.find_release(bytes(32)) is None
+    assert verify(home).records == 1
+
+
+def test_unacknowledged_answers_are_known_after_a_crash(home: Path, answer: Answer) -> None:
+    tasks = [answer(name) for name in ("one", "two", "three")]
+    with Journal.open(home) as journal:
+        for out in tasks:
+            journal.release(out)
+        journal.acknowledged(tasks[1].header.task)
+        journal.acknowledged(tasks[1].header.task)  # the coordinator may say so twice
+        journal.acknowledged(bytes(32))  # and of what was never sent
+        assert [kept.payload for kept in journal.unacknowledged()] == [tasks[0].payload, tasks[2].payload]
+    with Journal.open(home) as journal:
+        assert [kept.payload for kept in journal.unacknowledged()] == [tasks[0].payload, tasks[2].payload]
+    assert verify(home).records == 4
+
+
+def test_threads_get_one_chain(home: Path, answer: Answer) -> None:
+    outs = [answer(f"task {k}") for k in range(24)]
+    with Journal.open(home) as journal:
+        threads = [
+            threading.Thread(target=lambda part=outs[k::4]: [journal.release(out) for out in part]) for k in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(journal.find_release(out.header.task) is not None for out in outs)
+    assert verify(home).records == 24
+
+
+# --------------------------------------------------------------------------- durable before it returns
+
+
+def test_release_returns_after_one_fsync(home: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        really(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    with Journal.open(home) as journal:
+        out = answer("one")
+        monkeypatch.setattr(journal_file.os, "fsync", fsync)
+        journal.release(out)
+        # what was made durable is the whole file, payload and all
+        assert synced == [(home / FILE).stat().st_size]
+        journal.acknowledged(out.header.task)
+        assert len(synced) == 1
+
+
+def test_second_writer_is_refused(home: Path) -> None:
+    with Journal.open(home), pytest.raises(ConfigError) as caught:
+        Journal.open(home)
+    assert code_of(caught) == "JOURNAL_IN_USE"
+    Journal.open(home).close()
+
+
+def test_second_writer_in_another_process_is_refused(home: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from isthmus.errors import ConfigError\n"
+        "from isthmus_node.egress.journal import Journal\n"
+        "try:\n    Journal.open(Path(sys.argv[1]))\nexcept ConfigError as error:\n    print(error.code)\n"
+    )
+    with Journal.open(home):
+        done = subprocess.run([sys.executable, "-c", program, str(home)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("JOURNAL_IN_USE\n", "")
+
+
+def test_readers_need_no_lock(home: Path, answer: Answer) -> None:
+    with Journal.open(home) as journal:
+        journal.release(answer("one"))
+        assert verify(home).records == 1
+        assert len(list(read(home))) == 1
+
+
+# --------------------------------------------------------------------------- full, read-only and broken disks
+
+
+def test_full_disk_releases_nothing_and_recovers(home: Path, answer: Answer) -> None:
+    with Journal.open(home) as journal:
+        journal.release(answer("one"))
+        before = (home / FILE).read_bytes()
+        large = answer("two", size=2000)
+        # room for a part of the entry: the kernel writes it and says that the rest does not fit
+        with largest_file(len(before) + 5000), pytest.raises(ConfigError) as caught:
+            journal.release(large)
+        assert code_of(caught) == "JOURNAL_NOT_WRITABLE"
+        assert (home / FILE).read_bytes() == before
+        assert journal.find_release(large.header.task) is None
+        assert verify(home) == Verified(1, verify(home).head, unfinished=False)
+        assert journal.release(large).payload == large.payload
+    assert verify(home).records == 2
+
+
+def test_full_disk_at_the_first_byte_makes_no_journal(home: Path) -> None:
+    with largest_file(5), pytest.raises(ConfigError) as caught:
+        Journal.open(home)
+    assert code_of(caught) == "JOURNAL_NOT_WRITABLE"
+    Journal.open(home).close()
+    assert verify(home).records == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])
+def test_disk_that_fails_releases_nothing_and_recovers(
+    home: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch, number: int, call: str
+) -> None:
+    def fails(*arguments: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with Journal.open(home) as journal:
+        journal.release(answer("one"))
+        before = (home / FILE).read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(journal_file.os, call, fails)
+            for _ in range(2):
+                with pytest.raises(ConfigError) as caught:
+                    journal.release(answer("two"))
+        assert code_of(caught) == "JOURNAL_NOT_WRITABLE"
+        assert os.strerror(number) in caught.value.message
+        assert (home / FILE).read_bytes() == before
+        journal.release(answer("two"))
+    assert verify(home).records == 2
+
+
+def test_disk_that_cannot_even_be_cut_back_is_cut_back_before_the_next_release(
+    home: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise OSError(errno.EIO, "")
+
+    with Journal.open(home) as journal:
+        journal.release(answer("one"))
+        with monkeypatch.context() as patch:
+            patch.setattr(journal_file.os, "fsync", fails)
+            patch.setattr(journal_file.os, "ftruncate", fails)
+            with pytest.raises(ConfigError) as caught:
+                journal.release(answer("two", size=2000))
+        assert "input/output error" in caught.value.message
+        journal.release(answer("three"))
+        assert journal.find_release(answer("two").header.task) is None
+    assert [entry.record.sequence for entry in read(home)] == [1, 2]
+    assert verify(home).unfinished is False
+
+
+def test_folder_that_cannot_be_synced_makes_no_journal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_file.os, "fsync", fails)
+        with pytest.raises(ConfigError) as caught:
+            Journal.open(home)
+    assert code_of(caught) == "JOURNAL_NOT_WRITABLE"
+    Journal.open(home).close()  # and the lock went with the failure
+
+
+def test_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError) as caught:
+        Journal.open(tmp_path / "file")
+    assert code_of(caught) == "JOURNAL_NOT_WRITABLE"
+
+
+# --------------------------------------------------------------------------- crashes
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory, answer: Answer) -> bytes:
+    """A journal of three entries, as bytes."""
+    home = tmp_path_factory.mktemp("written")
+    with Journal.open(home, now=lambda: 1) as journal:
+        journal.append(STARTED)
+        journal.release(answer("one"))
+        journal.acknowledged(answer("one").header.task)
+    return (home / FILE).read_bytes()
+
+
+def ends_of(content: bytes, home: Path) -> list[int]:
+    """Where each whole entry ends."""
+    home.mkdir(exist_ok=True)
+    (home / FILE).write_bytes(content)
+    return [getattr(frame, "end", 0) for frame in read_frames(home / FILE)]
+
+
+def test_crash_at_every_byte_of_an_append_is_recovered_and_recorded(home: Path, written: bytes) -> None:
+    ends = [len(MAGIC), *ends_of(written, home)]
+    for cut in range(len(written)):
+        (home / FILE).write_bytes(written[:cut])
+        whole = sum(end <= cut for end in ends) - 1
+        torn = cut not in ends and cut > 0
+        assert (verify(home).records, verify(home).unfinished) == (max(whole, 0), torn or cut == 0)
+        Journal.open(home).close()
+        entries = list(read(home))
+        assert verify(home).unfinished is False
+        assert len(entries) == max(whole, 0) + torn
+        if torn:
+            lost = cut - max((end for end in ends if end <= cut), default=0)
+            assert entries[-1].record.words.endswith(f"was cut off: {lost} bytes")
+
+
+def test_release_that_a_crash_tore_was_never_released(home: Path, written: bytes, answer: Answer) -> None:
+    ends = ends_of(written, home)
+    (home / FILE).write_bytes(written[: ends[1] - 1])
+    with Journal.open(home) as journal:
+        assert journal.find_release(answer("one").header.task) is None
+        assert journal.unacknowledged() == ()
+
+
+# --------------------------------------------------------------------------- damage
+
+
+def changed(content: bytes, place: int, flip: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :]
+
+
+def record_at(ends: list[int], place: int) -> str:
+    return "its first line" if place < len(MAGIC) else f"record {1 + sum(end <= place for end in ends)}"
+
+
+def test_every_changed_byte_is_found_and_its_record_named(home: Path, written: bytes) -> None:
+    ends = ends_of(written, home)
+    for place in range(len(written)):
+        (home / FILE).write_bytes(changed(written, place, 1 << (place % 8)))
+        with pytest.raises(ConfigError) as caught:
+            verify(home)
+        assert code_of(caught) == "JOURNAL_DAMAGED"
+        assert f"was changed at {record_at(ends, place)}:" in caught.value.message
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damaged_journal_is_not_opened_and_not_touched(home: Path, written: bytes, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(written) - 1))
+    bad = changed(written, place, data.draw(st.integers(1, 255)))
+    home.mkdir(exist_ok=True)
+    (home / FILE).write_bytes(bad)
+    with pytest.raises(ConfigError) as caught:
+        Journal.open(home)
+    assert code_of(caught) == "JOURNAL_DAMAGED"
+    assert (home / FILE).read_bytes() == bad
+
+
+def entry_bytes(record: journal_pb2.Record, payload: bytes = b"") -> bytes:
+    return pack(canonical(record), payload)
+
+
+def test_record_taken_out_of_the_middle_is_found(home: Path, written: bytes) -> None:
+    ends = ends_of(written, home)
+    (home / FILE).write_bytes(written[: ends[0]] + written[ends[1] :])
+    with pytest.raises(ConfigError) as caught:
+        verify(home)
+    assert "record 2: its number is not its place" in caught.value.message
+
+
+def test_record_written_anew_breaks_the_chain(home: Path, written: bytes) -> None:
+    ends = ends_of(written, home)
+    forged = journal_pb2.Record()
+    forged.CopyFrom(next(read(home)).record)
+    forged.words = "isthmus 0.1.1"
+    (home / FILE).write_bytes(MAGIC + entry_bytes(forged) + written[ends[0] :])
+    with pytest.raises(ConfigError) as caught:
+        verify(home)
+    assert "record 2: it does not follow the record before it" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("record", "payload", "what"),
+    [
+        (b"\xff\xff", b"", "its record cannot be read"),
+        (canonical(journal_pb2.Record(sequence=1, previous=bytes(32), payload_bytes=3)), b"12", "the bytes that left"),
+        (canonical(journal_pb2.Record(sequence=1, previous=bytes(32), payload_bytes=2)), b"12", "the bytes that left"),
+    ],
+)
+def test_entry_that_contradicts_itself_is_found(home: Path, record: bytes, payload: bytes, what: str) -> None:
+    home.mkdir()
+    (home / FILE).write_bytes(MAGIC + pack(record, payload))
+    with pytest.raises(ConfigError) as caught:
+        verify(home)
+    assert f"record 1: {what}" in caught.value.message
+
+
+@pytest.mark.parametrize("how", ["changed", "cut"])
+def test_bytes_damaged_while_the_node_runs_are_not_sent_again(
+    home: Path, answer: Answer, written: bytes, how: str
+) -> None:
+    ends = ends_of(written, home)
+    out = answer("one")
+    with Journal.open(home) as journal:
+        assert journal.find_release(out.header.task) is not None
+        bad = changed(written, ends[1] - 1, 1) if how == "changed" else written[: ends[1] - 1]
+        (home / FILE).write_bytes(bad)
+        with pytest.raises(ConfigError) as caught:
+            journal.find_release(out.header.task)
+    assert code_of(caught) == "JOURNAL_DAMAGED"
+    assert "record 2" in caught.value.message
+
+
+def test_length_of_a_damaged_head_is_not_taken_for_a_crash(home: Path, written: bytes) -> None:
+    # a length that points behind the end of the file would otherwise cut off every later record
+    ends = ends_of(written, home)
+    place = ends[0] + 2
+    (home / FILE).write_bytes(changed(written, place, 0x40))
+    with pytest.raises(ConfigError) as caught:
+        Journal.open(home)
+    assert "record 2: its head was changed" in caught.value.message
+    assert HEAD_BYTES == 48
+
+
+@pytest.mark.parametrize(("make", "code"), [(False, "JOURNAL_MISSING"), (True, "JOURNAL_UNREADABLE")])
+def test_journal_that_cannot_be_read_is_an_error(home: Path, make: bool, code: str) -> None:
+    if make:
+        (home / FILE).mkdir(parents=True)
+    for look in (verify, lambda where: list(read(where))):
+        with pytest.raises(ConfigError) as caught:
+            look(home)
+        assert code_of(caught) == code
