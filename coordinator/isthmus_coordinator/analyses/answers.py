@@ -1,0 +1,143 @@
+"""A submission, opened and held against the task it answers: signed by the right node, declared, finite."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.errors import AuthenticationError, Refused, UsageError
+from isthmus.v1 import study_pb2, summary_pb2
+from isthmus_coordinator.analyses.run import Answer, Failure, Request
+from isthmus_methods import codec
+from isthmus_methods.contract import Array, Cleared, Integers
+from isthmus_trust.documents import REFUSAL, SUMMARY, digest, open_signed
+
+
+def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Signed, now: int) -> Answer:
+    """What a node submitted, checked.
+
+    Parameters
+    ----------
+    request
+        What was asked.
+    node
+        Name in the certificate of the connection on which it came.
+    task
+        Digest of the task it says it answers.
+    signed
+        As received.
+    now
+        UTC nanoseconds.
+
+    Raises
+    ------
+    AuthenticationError
+        Where the signature, the node or the task is another's.
+    Refused
+        ``NOT_A_PARTICIPANT``, ``UNDECLARED_FIELD``, ``REQUIRED_FIELD_WITHHELD``, ``NOT_FINITE``.
+    UsageError
+        Where it is malformed.
+    """
+    participant = next((p for p in request.study.participants if p.node == node), None)
+    if participant is None:
+        raise not_a_participant(node)
+    body = signed.SerializeToString(deterministic=True)
+    if signed.context == REFUSAL:
+        refusal = open_signed(signed, REFUSAL, summary_pb2.Refusal, participant.identity_key)
+        _check_from(refusal.task, refusal.node, refusal.country, task, participant)
+        return Answer(node, digest(body), body, now, refusal=_failure(refusal))
+    summary = open_signed(signed, SUMMARY, summary_pb2.Summary, participant.identity_key)
+    _check_from(summary.task, summary.node, summary.country, task, participant)
+    return Answer(
+        node,
+        digest(body),
+        body,
+        now,
+        cleared=_cleared(request, summary),
+        policy_digest=summary.policy_digest,
+        dataset_digest=summary.dataset_digest,
+        software=summary.software,
+    )
+
+
+def not_a_participant(node: str) -> Refused:
+    """A node answered what it was not asked."""
+    return Refused(
+        "NOT_A_PARTICIPANT",
+        f"node {node} does not take part in this analysis, or no longer does",
+        "drop this answer; nothing else is to be done",
+    )
+
+
+def _check_from(answered: bytes, node: str, country: str, task: bytes, participant: study_pb2.Participant) -> None:
+    if (node, country) != (participant.node, participant.country):
+        raise AuthenticationError(
+            "FOREIGN_ANSWER",
+            f"node {participant.node} sent an answer in the name of {node!r}; rule: a node speaks for itself only",
+            "send it from the node whose answer it is",
+        )
+    if answered != task:
+        raise AuthenticationError(
+            "WRONG_TASK",
+            "the signed answer is for another task than the one it was sent for",
+            "send it for the task that it answers",
+        )
+
+
+def _failure(refusal: summary_pb2.Refusal) -> Failure:
+    field = f", field {refusal.field}" if refusal.field else ""
+    return Failure(
+        refusal.code[:64] or "REFUSED",
+        f"{refusal.country} refused: {refusal.rule or 'no rule was given'}{field}",
+        refusal.remedy or "ask the site's custodian",
+        Refused.exit_code,
+    )
+
+
+def _cleared(request: Request, summary: summary_pb2.Summary) -> Cleared:
+    values: dict[tuple[str, str], Array | Integers] = {}
+    withheld: dict[tuple[str, str], str] = {}
+    for item in summary.items:
+        declared = request.method.leaves.get(item.field)
+        if declared is None:
+            raise Refused(
+                "UNDECLARED_FIELD",
+                f"the summary holds a field {item.field[:80]!r} that method {request.method.name} does not declare",
+                "run the same release of isthmus at the coordinator and at the site",
+            )
+        key = (item.field, item.label)
+        if key in values or key in withheld or item.HasField("value") == bool(item.withheld_by):
+            raise UsageError(
+                "MALFORMED_SUMMARY",
+                f"field {item.field!r} stands twice in the summary, or is neither given nor withheld",
+                "run the same release of isthmus at the coordinator and at the site",
+            )
+        if item.withheld_by:
+            if declared.required:
+                raise Refused(
+                    "REQUIRED_FIELD_WITHHELD",
+                    f"field {item.field!r} is withheld, and method {request.method.name} cannot do without it; "
+                    "rule: then the whole request is refused",
+                    "run the same release of isthmus at the coordinator and at the site",
+                )
+            withheld[key] = item.withheld_by
+        else:
+            values[key] = _finite(item)
+    unknown = set(summary.notes) - set(request.method.notes)
+    if unknown:
+        raise UsageError(
+            "MALFORMED_SUMMARY",
+            f"the summary holds a note that method {request.method.name} does not declare",
+            "run the same release of isthmus at the coordinator and at the site",
+        )
+    return Cleared(summary.country, values, withheld, frozenset(summary.notes))
+
+
+def _finite(item: summary_pb2.Item) -> Array | Integers:
+    array = codec.array_from_message(item.value)
+    if not np.isfinite(array).all():
+        raise Refused(
+            "NOT_FINITE",
+            f"field {item.field!r} holds a number that is not finite; rule: sums are finite",
+            "look for infinite values in the variables of this analysis at the site",
+        )
+    return array

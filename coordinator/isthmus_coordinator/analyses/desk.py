@@ -1,0 +1,191 @@
+"""Where analysts come with their analyses: asking, following, cancelling, results, and what would leave."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+from isthmus.errors import Refused, UsageError, WaitingForApproval
+from isthmus.v1 import analyst_pb2, study_pb2
+from isthmus_coordinator.analyses import records
+from isthmus_coordinator.analyses.explain import explanation
+from isthmus_coordinator.analyses.progress import progress_of
+from isthmus_coordinator.analyses.rounds import Rounds
+from isthmus_coordinator.analyses.run import Request, Run
+from isthmus_coordinator.analyses.states import State
+from isthmus_coordinator.clock import Clock
+from isthmus_coordinator.store.database import Database
+from isthmus_coordinator.studies.catalogue import StoredStudy, Studies
+from isthmus_coordinator.studies.proposals import FindMethod, check_analysis
+from isthmus_methods.validate import nearest
+from isthmus_trust.documents import canonical
+
+# Seconds a round may take where the analysis does not say.
+DEFAULT_DEADLINE = 600
+# How often somebody who follows a run is asked whether he is still there, in seconds.
+STILL_THERE = 5.0
+
+
+class Desk:
+    """The analysts' side of the runs.
+
+    Parameters
+    ----------
+    attached
+        Whether a node is attached now.
+    deadline_seconds
+        Seconds a round may take where the analysis does not say.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        studies: Studies,
+        rounds: Rounds,
+        find_method: FindMethod,
+        attached: Callable[[str], bool],
+        clock: Clock,
+        deadline_seconds: int = DEFAULT_DEADLINE,
+    ) -> None:
+        self._database = database
+        self._studies = studies
+        self._rounds = rounds
+        self._find_method = find_method
+        self._attached = attached
+        self._clock = clock
+        self._deadline_seconds = deadline_seconds
+
+    def submit(self, requested_by: str, message: analyst_pb2.SubmitRequest) -> bytes:
+        """Start a run; its number, 16 bytes. It waits where a custodian has still to approve the study.
+
+        Raises
+        ------
+        UsageError
+            ``UNKNOWN_ANALYSIS``, or what the checks of study, dictionary and method say.
+        Refused
+            ``BY_COUNTRY_NOT_ALLOWED``, ``EXPLORATORY_NOT_ALLOWED``.
+        """
+        stored = self._studies.get(message.study_digest)
+        analysis, planned = self._analysis(stored, message)
+        run = self._new_run(stored, analysis, planned, requested_by)
+        self._rounds.begin(run)
+        return run.request.run
+
+    def cancel(self, number: bytes) -> None:
+        """End a run that is not wanted any more; `Refused` ``RUN_CLOSED`` where it has ended."""
+        live = self._rounds.find(number)
+        if live is None:
+            state, _ = self._stored_result(number)
+            raise Refused("RUN_CLOSED", f"the run is {state} already", "look at its result")
+        self._rounds.cancel(live)
+
+    def follow(self, number: bytes, alive: Callable[[], bool]) -> Iterator[analyst_pb2.Progress]:
+        """Progress at once and at every change until the run ends, or `alive` says that nobody listens."""
+        live = self._rounds.find(number)
+        if live is None:
+            yield progress_of(self._load(number), self._attached, {})
+            return
+        seen = -1
+        while alive() and not self._rounds.closed:
+            with live.changed:
+                if live.version == seen and not live.changed.wait(STILL_THERE):
+                    continue
+                seen = live.version
+            run = live.run
+            standing = self._studies.standing(run.request.study_digest) if run.state is State.WAITING else {}
+            yield progress_of(run, self._attached, standing)
+            if run.final:
+                return
+
+    def result(self, number: bytes) -> bytes:
+        """The result as stored; `WaitingForApproval` or `UsageError` ``NOT_FINISHED`` while there is none."""
+        state, result = self._stored_result(number)
+        if result is not None:
+            return result
+        if state is State.WAITING:
+            live = self._rounds.find(number)
+            names = ", ".join(self._outstanding_countries(live.run)) if live else ""
+            raise WaitingForApproval(
+                "WAITING_FOR_APPROVAL",
+                f"the study has still to be approved by: {names}",
+                "ask the custodians; the run starts by itself once all have approved",
+            )
+        raise UsageError("NOT_FINISHED", "the run has not ended", "watch it until it ends, then ask again")
+
+    def explain(self, message: analyst_pb2.ExplainRequest) -> analyst_pb2.Explanation:
+        """What would leave each country; errors as `submit`."""
+        stored = self._studies.get(message.study_digest)
+        wanted = message.analysis
+        if not wanted.HasField("spec"):
+            wanted = self._planned(stored, wanted.name)
+        body = canonical(wanted.spec)
+        in_plan = any(canonical(a.spec) == body for a in stored.study.plan)
+        if not in_plan:
+            wanted = _with_missing_policy(wanted)
+        spec, method = check_analysis(wanted, stored.study, self._find_method, planned=in_plan)
+        standing = self._studies.standing(stored.digest)
+        outstanding = [p.country for p in stored.study.participants if not standing.get(p.node, False)]
+        return explanation(spec, method, in_plan=in_plan, outstanding=outstanding)
+
+    def _load(self, number: bytes) -> Run:
+        self._stored_result(number)
+        with self._database.read() as connection:
+            return records.load_run(connection, number, self._studies.get, self._find_method)
+
+    def _stored_result(self, number: bytes) -> tuple[State, bytes | None]:
+        with self._database.read() as connection:
+            found = records.find_result(connection, number)
+        if found is None:
+            raise UsageError("UNKNOWN_RUN", "there is no run of this number", "use the number that submit gave")
+        return found
+
+    def _outstanding_countries(self, run: Run) -> list[str]:
+        standing = self._studies.standing(run.request.study_digest)
+        return [run.request.country(node) for node in run.participants if not standing.get(node, False)]
+
+    def _planned(self, stored: StoredStudy, name: str) -> study_pb2.Analysis:
+        found = next((a for a in stored.study.plan if a.name == name), None)
+        if found is None:
+            names = [a.name for a in stored.study.plan]
+            raise UsageError(
+                "UNKNOWN_ANALYSIS",
+                f"study {stored.study.name} has no analysis {name!r}{nearest(name, names)}",
+                f"use one of its plan: {', '.join(names) or 'the plan is empty'}",
+            )
+        return found
+
+    def _analysis(self, stored: StoredStudy, message: analyst_pb2.SubmitRequest) -> tuple[study_pb2.Analysis, bool]:
+        if message.planned:
+            return self._planned(stored, message.planned), True
+        if not message.HasField("exploratory"):
+            raise UsageError("NO_ANALYSIS", "the request names no analysis", "name one of the plan, or give one")
+        return _with_missing_policy(message.exploratory), False
+
+    def _new_run(self, stored: StoredStudy, analysis: study_pb2.Analysis, planned: bool, requested_by: str) -> Run:
+        study = stored.study
+        spec, method = check_analysis(analysis, study, self._find_method, planned=planned)
+        request = Request(
+            run=secrets.token_bytes(16),
+            study_digest=stored.digest,
+            study=study,
+            analysis=analysis.name if planned else "",
+            spec_message=analysis.spec,
+            spec=spec,
+            method=method,
+            purpose=analysis.purpose if planned else study.exploratory_purpose,
+            missing_country=analysis.missing_country,
+            deadline_seconds=analysis.deadline_seconds or self._deadline_seconds,
+            requested_by=requested_by,
+            submitted_at=self._clock(),
+        )
+        return Run(request=request, participants=tuple(p.node for p in study.participants))
+
+
+def _with_missing_policy(analysis: study_pb2.Analysis) -> study_pb2.Analysis:
+    """An exploratory analysis that says nothing about missing countries ends where one is missing."""
+    if analysis.missing_country != study_pb2.MISSING_COUNTRY_UNSPECIFIED:
+        return analysis
+    copy = study_pb2.Analysis()
+    copy.CopyFrom(analysis)
+    copy.missing_country = study_pb2.FAIL
+    return copy

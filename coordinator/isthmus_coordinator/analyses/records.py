@@ -1,0 +1,249 @@
+"""Runs in the store: a turn is written whole, in one transaction, before anybody hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from isthmus.v1 import analyst_pb2, spec_pb2, study_pb2, summary_pb2
+from isthmus.version import __version__
+from isthmus_coordinator.analyses.answers import read_answer
+from isthmus_coordinator.analyses.results import failure_message
+from isthmus_coordinator.analyses.run import Answer, Failure, Given, LeftOut, OpenTask, Request, Run, given_with
+from isthmus_coordinator.analyses.states import FINAL, State
+from isthmus_coordinator.store.tables import analyses, left_out, rounds, submissions
+from isthmus_coordinator.studies.catalogue import StoredStudy
+from isthmus_coordinator.studies.proposals import FindMethod
+from isthmus_methods import codec
+
+GetStudy = Callable[[bytes], StoredStudy]
+
+
+def insert_run(connection: Connection, run: Run) -> None:
+    """A run that was just asked for."""
+    request = run.request
+    connection.execute(
+        insert(analyses).values(
+            run=request.run,
+            study_digest=request.study_digest,
+            name=request.analysis,
+            spec=request.spec_message.SerializeToString(deterministic=True),
+            purpose=int(request.purpose),
+            missing_country=int(request.missing_country),
+            deadline_seconds=request.deadline_seconds,
+            requested_by=request.requested_by,
+            submitted_at=request.submitted_at,
+            **_standing(run),
+        )
+    )
+
+
+def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence[Answer], now: int) -> None:
+    """What changed between two moments of a run, and the answers that came between them."""
+    request = after.request
+    if answers and before.task is not None:
+        connection.execute(
+            insert(submissions),
+            [
+                {
+                    "task": before.task.digest,
+                    "node": a.node,
+                    "kind": a.kind,
+                    "digest": a.digest,
+                    "signed": a.signed,
+                    "size": len(a.signed),
+                    "received_at": a.received_at,
+                }
+                for a in answers
+            ],
+        )
+    if before.task is not None and (after.task is not before.task or after.final):
+        connection.execute(update(rounds).where(rounds.c.task == before.task.digest).values(closed_at=now))
+    if after.task is not None and after.task is not before.task:
+        connection.execute(
+            insert(rounds).values(
+                task=after.task.digest,
+                run=request.run,
+                attempt=after.attempt,
+                round=after.task.round,
+                signed=after.task.signed.SerializeToString(deterministic=True),
+                memory=after.task.memory_bytes,
+                opened_at=after.task.opened_at,
+                closed_at=0,
+            )
+        )
+    newly = [(node, left) for node, left in after.left_out.items() if node not in before.left_out]
+    if newly:
+        connection.execute(insert(left_out), [_left_row(request.run, node, left) for node, left in newly])
+    if _standing(before) != _standing(after):
+        connection.execute(update(analyses).where(analyses.c.run == request.run).values(**_standing(after)))
+
+
+def open_runs(connection: Connection) -> list[bytes]:
+    """Numbers of the runs that have not ended, oldest first."""
+    final = [state.value for state in FINAL]
+    query = select(analyses.c.run).where(analyses.c.state.not_in(final)).order_by(analyses.c.submitted_at)
+    return list(connection.execute(query).scalars())
+
+
+def load_run(connection: Connection, number: bytes, get_study: GetStudy, find_method: FindMethod) -> Run:
+    """A run as it stood when its last turn was written; `UsageError` where its method is not here any more."""
+    row = connection.execute(select(analyses).where(analyses.c.run == number)).one()
+    request = _request(row, get_study(row.study_digest), find_method)
+    gone = connection.execute(select(left_out).where(left_out.c.run == number)).all()
+    left = {g.node: LeftOut(g.how, Failure(g.code, g.message, g.remedy, g.exit_code)) for g in gone}
+    run = Run(
+        request=request,
+        participants=tuple(p.node for p in request.study.participants if p.node not in left),
+        state=State(row.state),
+        attempt=row.attempt,
+        left_out=left,
+        traffic=_traffic(connection, number),
+        measure=row.measure,
+        measured=row.measured,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        result=row.result,
+    )
+    if row.task is None:
+        return run
+    answers: dict[str, Answer] = {}
+    given: dict[str, Given] = {}
+    asked = select(rounds).where(rounds.c.run == number, rounds.c.attempt == row.attempt).order_by(rounds.c.round)
+    for opened in connection.execute(asked).all():
+        answers = {}
+        for s in connection.execute(select(submissions).where(submissions.c.task == opened.task)).all():
+            signed = study_pb2.Signed.FromString(s.signed)
+            answer = read_answer(request, s.node, opened.task, signed, s.received_at)
+            answers[s.node] = answer
+            if answer.cleared is not None:
+                given[s.node] = given_with(given.get(s.node), answer, answer.cleared)
+        run = replace(run, task=_open_task(opened))
+    return replace(run, answers=answers, given=given)
+
+
+def close_unreadable(connection: Connection, number: bytes, failure: Failure, now: int) -> None:
+    """End a run that this release cannot go on with."""
+    row = connection.execute(select(analyses).where(analyses.c.run == number)).one()
+    result = analyst_pb2.Result(
+        run=number,
+        study_digest=row.study_digest,
+        analysis=row.name,
+        spec=spec_pb2.Spec.FromString(row.spec),
+        purpose=row.purpose,
+        state=State.FAILED.value,
+        failure=failure_message(failure),
+        software=__version__,
+        started_at=row.started_at,
+        ended_at=now,
+    )
+    connection.execute(
+        update(analyses)
+        .where(analyses.c.run == number)
+        .values(state=State.FAILED.value, ended_at=now, result=result.SerializeToString(deterministic=True))
+    )
+
+
+def count_runs(connection: Connection) -> dict[str, int]:
+    """Number of runs in each state that any is in."""
+    counted = connection.execute(select(analyses.c.state, func.count()).group_by(analyses.c.state)).all()
+    found = {state: int(n) for state, n in counted}
+    return {state.value: found[state.value] for state in State if state.value in found}
+
+
+def find_result(connection: Connection, run: bytes) -> tuple[State, bytes | None] | None:
+    """State and result of a run; None where there is none of that number."""
+    row = connection.execute(select(analyses.c.state, analyses.c.result).where(analyses.c.run == run)).first()
+    return None if row is None else (State(row.state), row.result)
+
+
+def find_submission(connection: Connection, task: bytes, node: str) -> bytes | None:
+    """Digest of what a node submitted for a task."""
+    digest: bytes | None = connection.execute(
+        select(submissions.c.digest).where(submissions.c.task == task, submissions.c.node == node)
+    ).scalar_one_or_none()
+    return digest
+
+
+def find_participants(connection: Connection, task: bytes) -> tuple[str, ...] | None:
+    """Nodes that were asked a task, open or closed; None where there never was such a task."""
+    signed = connection.execute(select(rounds.c.signed).where(rounds.c.task == task)).scalar_one_or_none()
+    if signed is None:
+        return None
+    return tuple(summary_pb2.Task.FromString(study_pb2.Signed.FromString(signed).body).participants)
+
+
+# --------------------------------------------------------------------------- one run
+
+
+def _request(row: Row[tuple[object, ...]], stored: StoredStudy, find_method: FindMethod) -> Request:
+    message = spec_pb2.Spec.FromString(row.spec)
+    spec = codec.spec_from_message(message, stored.study)
+    return Request(
+        run=row.run,
+        study_digest=stored.digest,
+        study=stored.study,
+        analysis=row.name,
+        spec_message=message,
+        spec=spec,
+        method=find_method(spec.method, spec.version),
+        purpose=row.purpose,
+        missing_country=row.missing_country,
+        deadline_seconds=row.deadline_seconds,
+        requested_by=row.requested_by,
+        submitted_at=row.submitted_at,
+    )
+
+
+def _open_task(row: Row[tuple[object, ...]]) -> OpenTask:
+    signed = study_pb2.Signed.FromString(row.signed)
+    task = summary_pb2.Task.FromString(signed.body)
+    return OpenTask(
+        digest=row.task,
+        signed=signed,
+        round=row.round,
+        opened_at=row.opened_at,
+        deadline=task.deadline,
+        state=codec.state_from_messages(task.state),
+        memory=codec.state_from_messages(summary_pb2.Task.FromString(row.memory).state),
+        memory_bytes=row.memory,
+    )
+
+
+def _traffic(connection: Connection, number: bytes) -> dict[str, tuple[int, int]]:
+    query = (
+        select(submissions.c.node, func.count().label("releases"), func.sum(submissions.c.size).label("bytes"))
+        .join(rounds, rounds.c.task == submissions.c.task)
+        .where(rounds.c.run == number)
+        .group_by(submissions.c.node)
+    )
+    return {row.node: (int(row.releases), int(row.bytes)) for row in connection.execute(query)}
+
+
+def _standing(run: Run) -> dict[str, object]:
+    return {
+        "state": run.state.value,
+        "attempt": run.attempt,
+        "task": None if run.task is None else run.task.digest,
+        "measure": run.measure[:128],
+        "measured": run.measured,
+        "result": run.result,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+    }
+
+
+def _left_row(run: bytes, node: str, left: LeftOut) -> dict[str, object]:
+    failure = left.failure
+    return {
+        "run": run,
+        "node": node,
+        "how": left.how,
+        "code": failure.code,
+        "message": failure.message,
+        "remedy": failure.remedy,
+        "exit_code": failure.exit_code,
+    }

@@ -1,0 +1,154 @@
+"""A run of an analysis as a value: what was asked, where it stands, what came from whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from isthmus.errors import IsthmusError
+from isthmus.v1 import spec_pb2, study_pb2
+from isthmus_coordinator.analyses.states import FINAL, State
+from isthmus_methods.contract import Cleared, Method, Spec
+from isthmus_methods.contract import State as Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run ended, or a country did not take part."""
+
+    code: str
+    message: str
+    remedy: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, error: IsthmusError) -> Failure:
+        return cls(error.code, error.message, error.remedy, error.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked. Never changes while it runs."""
+
+    run: bytes
+    study_digest: bytes
+    study: study_pb2.Study
+    analysis: str  # name in the plan; empty: exploratory
+    spec_message: spec_pb2.Spec
+    spec: Spec
+    method: Method
+    purpose: study_pb2.Purpose
+    missing_country: study_pb2.MissingCountry
+    deadline_seconds: int
+    requested_by: str
+    submitted_at: int
+
+    def country(self, node: str) -> str:
+        """Country of a participant."""
+        return next(p.country for p in self.study.participants if p.node == node)
+
+    def spec_for(self, nodes: tuple[str, ...]) -> Spec:
+        """The request with the countries of these nodes only."""
+        return replace(self.spec, countries=tuple(self.country(node) for node in nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """The task of a round that was announced, or is about to be."""
+
+    digest: bytes
+    signed: study_pb2.Signed
+    round: int
+    opened_at: int
+    deadline: int
+    # As decoded from what is stored and sent, so that a restart changes no bit.
+    state: Arrays
+    memory: Arrays
+    memory_bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node submitted for a task: its cleared summary, or its refusal."""
+
+    node: str
+    digest: bytes  # of `signed`
+    signed: bytes
+    received_at: int
+    cleared: Cleared | None = None
+    refusal: Failure | None = None
+    policy_digest: bytes = b""
+    dataset_digest: bytes = b""
+    software: str = ""
+
+    @property
+    def kind(self) -> str:
+        return "refusal" if self.cleared is None else "summary"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a country gave over the rounds of the present attempt."""
+
+    policy_digest: bytes
+    dataset_digest: bytes
+    software: str
+    withheld: tuple[str, ...] = ()  # "field[label]: rule"
+    notes: frozenset[str] = frozenset()
+
+
+def given_with(before: Given | None, answer: Answer, cleared: Cleared) -> Given:
+    """What a country gave, one more answer added."""
+    withheld = dict.fromkeys(before.withheld if before else ())
+    for (name, label), rule in cleared.withheld.items():
+        withheld.setdefault(f"{name}[{label}]: {rule}" if label else f"{name}: {rule}")
+    return Given(
+        policy_digest=answer.policy_digest,
+        dataset_digest=answer.dataset_digest,
+        software=answer.software,
+        withheld=tuple(withheld),
+        notes=cleared.notes | (before.notes if before else frozenset()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A country that the run goes on, or ended, without."""
+
+    how: str  # "missing" or "refused"
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run at one moment. Turns make a new one; nothing in it is changed in place."""
+
+    request: Request
+    # Nodes whose summaries are added, in the study's order.
+    participants: tuple[str, ...]
+    state: State = State.WAITING
+    attempt: int = 1
+    task: OpenTask | None = None
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    given: Mapping[str, Given] = field(default_factory=dict)
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    # Releases and their bytes, over all attempts.
+    traffic: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    measure: str = ""
+    measured: float = 0.0
+    started_at: int = 0
+    ended_at: int = 0
+    result: bytes | None = None
+
+    @property
+    def round(self) -> int:
+        return 0 if self.task is None else self.task.round
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """Participants that have not answered the open task."""
+        return tuple(node for node in self.participants if node not in self.answers)

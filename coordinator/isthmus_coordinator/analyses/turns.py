@@ -1,0 +1,258 @@
+"""What happens next in a run: pure functions from a run and an event to the run that follows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from isthmus.errors import (
+    AuthenticationError,
+    CountriesMissing,
+    DataError,
+    IsthmusError,
+    MethodError,
+    Refused,
+)
+from isthmus.v1 import study_pb2, summary_pb2
+from isthmus_coordinator.analyses.results import result_bytes
+from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, OpenTask, Run, given_with
+from isthmus_coordinator.analyses.states import Event, check_transition
+from isthmus_coordinator.clock import SECOND
+from isthmus_methods import codec
+from isthmus_methods.contract import Contributions, Done, Next
+from isthmus_methods.contract import State as Arrays
+from isthmus_trust.documents import canonical, digest
+
+# Signs a task's bytes with the coordinator's identity key.
+Sign = Callable[[bytes], study_pb2.Signed]
+
+# Where an analysis waits for its countries, its tasks stay of use for as long as anybody could want.
+WAIT_SECONDS = 10 * 365 * 24 * 3600
+# The fewest countries a run goes on with where results by country may not be shown.
+FEWEST = 2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A node need not answer a task any more."""
+
+    node: str
+    task: bytes
+    reason: str  # "CANCELLED", "DEADLINE", "FAILED", "DONE"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The run that follows, and the tasks that are no longer wanted. A new `run.task` is still to be announced."""
+
+    run: Run
+    withdrawn: tuple[Withdrawn, ...] = ()
+
+
+def begin(run: Run, sign: Sign, now: int) -> Turn:
+    """Every participant has approved: the first round opens."""
+    state = check_transition(run.state, Event.APPROVED)
+    return Turn(_open(replace(run, state=state, started_at=now), 1, {}, {}, sign, now))
+
+
+def take_in(run: Run, answers: Sequence[Answer], sign: Sign, now: int) -> Turn:
+    """Countries answered. Once all have, their summaries are pooled and another round opens or the run ends.
+
+    Parameters
+    ----------
+    run
+        The run whose open task was answered.
+    answers
+        One a node, of participants that had not answered.
+    """
+    check_transition(run.state, Event.ANSWERED)
+    traffic, given = dict(run.traffic), dict(run.given)
+    for answer in answers:
+        releases, size = traffic.get(answer.node, (0, 0))
+        traffic[answer.node] = (releases + 1, size + len(answer.signed))
+        if answer.cleared is not None:
+            changed = answer.node in given and given[answer.node].dataset_digest != answer.dataset_digest
+            if changed:
+                error = DataError(
+                    "DATASET_CHANGED",
+                    f"the rows of {run.request.country(answer.node)} changed between two rounds; "
+                    "rule: one run reads one snapshot",
+                    "run the analysis again",
+                )
+                return break_off(replace(run, traffic=traffic), Failure.of(error), now)
+            given[answer.node] = given_with(given.get(answer.node), answer, answer.cleared)
+    run = replace(run, answers={**run.answers, **{a.node: a for a in answers}}, given=given, traffic=traffic)
+    refused = {a.node: LeftOut("refused", a.refusal) for a in answers if a.refusal is not None}
+    if refused:
+        return leave_out(run, refused, "FAILED", sign, now)
+    return Turn(run) if run.unanswered else _pool(run, sign, now)
+
+
+def out_of_time(run: Run, sign: Sign, now: int) -> Turn:
+    """The open task's deadline has passed. Nothing happens where the analysis waits for its countries."""
+    late = run.unanswered
+    if run.request.missing_country == study_pb2.WAIT or not late:
+        return Turn(run)
+    missing = {node: LeftOut("missing", Failure.of(_too_late(run, node))) for node in late}
+    return leave_out(run, missing, "DEADLINE", sign, now)
+
+
+def leave_out(run: Run, gone: Mapping[str, LeftOut], reason: str, sign: Sign, now: int) -> Turn:
+    """Countries do not take part: the run ends, or starts again without them, as the analysis says.
+
+    Never a partial sum: what the others gave in this attempt is not used.
+    """
+    gone = {node: gone[node] for node in run.participants if node in gone}
+    left = {**run.left_out, **gone}
+    remaining = tuple(node for node in run.participants if node not in gone)
+    if run.request.missing_country != study_pb2.GO_ON_WITHOUT:
+        return break_off(replace(run, left_out=left), _end_of(run, gone), now, reason)
+    if not remaining or (len(remaining) < FEWEST and not run.request.study.by_country):
+        return break_off(replace(run, left_out=left), Failure.of(_too_few(run, left)), now, reason)
+    state = check_transition(run.state, Event.LEFT_OUT)
+    following = replace(run, state=state, participants=remaining, left_out=left, answers={}, given={})
+    if run.task is None:
+        return Turn(following)
+    following = replace(following, attempt=run.attempt + 1, measure="", measured=0.0)
+    return Turn(_open(following, 1, {}, {}, sign, now), _withdrawals(run, reason))
+
+
+def cancel(run: Run, now: int) -> Turn:
+    """An analyst does not want it any more."""
+    state = check_transition(run.state, Event.CANCELLED)
+    ended = replace(run, state=state, ended_at=now)
+    error = IsthmusError("CANCELLED", "the run was cancelled by an analyst", "start a new run")
+    failure = Failure(error.code, error.message, error.remedy, Refused.exit_code)
+    return Turn(replace(ended, result=result_bytes(ended, failure=failure)), _withdrawals(run, "CANCELLED"))
+
+
+def break_off(run: Run, failure: Failure, now: int, reason: str = "FAILED") -> Turn:
+    """The run ends without an answer."""
+    state = check_transition(run.state, Event.BROKE_OFF)
+    ended = replace(run, state=state, ended_at=now)
+    return Turn(replace(ended, result=result_bytes(ended, failure=failure)), _withdrawals(run, reason))
+
+
+def revoked(country: str, node: str) -> LeftOut:
+    """A participant was taken off the roster."""
+    error = AuthenticationError(
+        "PARTICIPANT_REVOKED",
+        f"{country} (node {node}) was taken off the roster while the analysis ran",
+        "propose a version of the study without it, or enrol it again",
+    )
+    return LeftOut("refused", Failure.of(error))
+
+
+def not_approved(country: str, node: str) -> LeftOut:
+    """A custodian refused the study."""
+    error = Refused(
+        "STUDY_REFUSED",
+        f"the custodian of {country} (node {node}) refused the study",
+        "speak with the custodian, and propose a new version of the study",
+    )
+    return LeftOut("refused", Failure.of(error))
+
+
+# --------------------------------------------------------------------------- the steps
+
+
+def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now: int) -> Run:
+    request = run.request
+    waits = request.missing_country == study_pb2.WAIT
+    deadline = now + (WAIT_SECONDS if waits else request.deadline_seconds) * SECOND
+    task = summary_pb2.Task(
+        study_digest=request.study_digest,
+        analysis=request.analysis,
+        run=request.run,
+        round=number,
+        spec=request.spec_message,
+        purpose=request.purpose,
+        state=codec.state_to_messages(state),
+        participants=run.participants,
+        deadline=deadline,
+    )
+    # the task's message is the contract's one list of named arrays: memory is kept in the same form
+    kept = summary_pb2.Task(state=codec.state_to_messages(memory))
+    body = canonical(task)
+    opened = OpenTask(
+        digest=digest(body),
+        signed=sign(body),
+        round=number,
+        opened_at=now,
+        deadline=deadline,
+        # decoded again on purpose: a restart reads these very bytes
+        state=codec.state_from_messages(task.state),
+        memory=codec.state_from_messages(kept.state),
+        memory_bytes=canonical(kept),
+    )
+    return replace(run, task=opened, answers={})
+
+
+def _pool(run: Run, sign: Sign, now: int) -> Turn:
+    request, task = run.request, run.task
+    if task is None:
+        return Turn(run)
+    summaries = tuple(run.answers[node].cleared for node in run.participants)
+    contributions = Contributions(tuple(summary for summary in summaries if summary is not None))
+    try:
+        turn = request.method.pool(contributions, request.spec_for(run.participants), task.state, task.memory)
+        if isinstance(turn, Next) and task.round >= request.method.rounds[1]:
+            raise MethodError(
+                "NOT_CONVERGED",
+                f"{request.method.name} did not converge in {request.method.rounds[1]} rounds",
+                "simplify the model: fewer terms, or merged levels",
+            )
+        return _after_pool(run, turn, sign, now)
+    except IsthmusError as error:
+        return break_off(run, Failure.of(error), now)
+    except Exception:
+        log.exception("pool_failed", extra={"run": request.run.hex(), "method": request.method.name})
+        message = f"an unforeseen fault in the pooled half of {request.method.name}"
+        remedy = "report it with the run's number; the coordinator's log has the details"
+        return break_off(run, Failure("BUG", message, remedy, IsthmusError.exit_code), now)
+
+
+def _after_pool(run: Run, turn: Next | Done, sign: Sign, now: int) -> Turn:
+    if isinstance(turn, Next):
+        state = check_transition(run.state, Event.POOLED)
+        measured = replace(run, state=state, measure=turn.measure, measured=float(turn.measured))
+        return Turn(_open(measured, run.round + 1, turn.state, turn.memory, sign, now))
+    ended = replace(run, state=check_transition(run.state, Event.FINISHED), ended_at=now)
+    return Turn(replace(ended, result=result_bytes(ended, done=turn)))
+
+
+def _withdrawals(run: Run, reason: str) -> tuple[Withdrawn, ...]:
+    if run.task is None:
+        return ()
+    return tuple(Withdrawn(node, run.task.digest, reason) for node in run.unanswered)
+
+
+def _too_late(run: Run, node: str) -> CountriesMissing:
+    return CountriesMissing(
+        "DEADLINE_PASSED",
+        f"{run.request.country(node)} (node {node}) did not answer round {run.round} "
+        f"within {run.request.deadline_seconds} s",
+        "see whether the site's node runs: isthmus-node status",
+    )
+
+
+def _end_of(run: Run, gone: Mapping[str, LeftOut]) -> Failure:
+    """Why the run ends: the first country's own reason; where several are missing, all are named."""
+    first = next(iter(gone.values())).failure
+    if len(gone) == 1:
+        return first
+    names = ", ".join(run.request.country(node) for node in gone)
+    return replace(first, message=f"{first.message}; altogether did not take part: {names}")
+
+
+def _too_few(run: Run, left: Mapping[str, LeftOut]) -> CountriesMissing:
+    names = ", ".join(run.request.country(node) for node in left)
+    return CountriesMissing(
+        "TOO_FEW_COUNTRIES",
+        f"without {names} too few countries remain; rule: at least {FEWEST}, "
+        "because this study does not let results by country be shown",
+        "see why they did not take part, then run it again",
+    )

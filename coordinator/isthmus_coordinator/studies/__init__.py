@@ -1,0 +1,1 @@
+"""Studies as their authors signed them, and what each site's custodian decided."""
