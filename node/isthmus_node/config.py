@@ -153,14 +153,15 @@ def load(home: Home, flags: Mapping[str, str | None] | None = None, env: Mapping
     if proxy is not None:
         values["proxy.url"] = f"http://{proxy.address}"
     coordinator = values.get("coordinator")
-    key_file = values.get("custodian_key")
+    values.setdefault("custodian_key", str(home.pki / "custodian.key"))
+    values.setdefault("log.level", level)
     return NodeConfig(
         home=home,
         name=values.get("name", ""),
         country=values.get("country", ""),
         coordinator=parse_address(coordinator, "coordinator", origins["coordinator"]) if coordinator else None,
         proxy=proxy,
-        custodian_key=(home.config / Path(key_file).expanduser()) if key_file else home.pki / "custodian.key",
+        custodian_key=home.config / Path(values["custodian_key"]).expanduser(),
         log_level=level,
         health_port=_port(values.get("health.port"), origins["health.port"]),
         origins=origins,

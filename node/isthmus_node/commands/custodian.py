@@ -87,7 +87,10 @@ def study_show(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a study, or an analysis outside a plan, in plain words, and how the site's data fit it."""
+    """Show a study, or an analysis outside a plan, in plain words, and how the site's data fit it.
+
+    STUDY is a name, name@version, or the beginning of a digest (8 digits or more).
+    """
     from isthmus_node.custodian.reading import purpose_words, spec_words, study_words
     from isthmus_node.shelf import Shelf
     from isthmus_trust.identity import fingerprint
@@ -127,7 +130,10 @@ def approve(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Let a study (or one analysis outside its plan) run over this site's data. Signed with the custodian's key."""
+    """Let a study (or one analysis outside its plan) run over this site's data. Signed with the custodian's key.
+
+    STUDY is a name, name@version, or the beginning of a digest (8 digits or more).
+    """
     _decide(study, True, reason, home, json, quiet)
 
 
@@ -138,7 +144,10 @@ def refuse(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Do not let a study run, or no longer. Signed with the custodian's key."""
+    """Do not let a study run, or no longer. Signed with the custodian's key.
+
+    STUDY is a name, name@version, or the beginning of a digest (8 digits or more).
+    """
     _decide(study, False, reason, home, json, quiet)
 
 

@@ -57,7 +57,11 @@ def add(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Register a dataset under the name that studies use for it. The file stays where it is."""
+    """Register a dataset under the name that studies use for it.
+
+    SOURCE is a file (CSV, Parquet, XPT v5 and v8, Dataset-JSON) or a SQLAlchemy URL without a password. It stays where
+    it is, and is read again when it changes.
+    """
     from isthmus_node.catalogue import Datasets
     from isthmus_node.sources import Source
     from isthmus_node.sources import read as read_rows

@@ -36,7 +36,11 @@ def join(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Enrol this machine as a node, with the token that the coordinating team gave you."""
+    """Enrol this machine as a node.
+
+    TOKEN_FILE is the file with the join token that the coordinating team gave you; - reads it from standard input. The
+    token itself is never an argument.
+    """
     from isthmus_node import joining
 
     text = joining.read_token_text(source, sys.stdin.read() if source == "-" else None)

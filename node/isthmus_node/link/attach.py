@@ -13,6 +13,7 @@ import grpc
 from isthmus.errors import AuthenticationError, IsthmusError, LinkError, VersionError
 from isthmus.v1 import exchange_pb2, study_pb2
 from isthmus.version import __version__, check_compatible
+from isthmus_node.config import Address
 from isthmus_node.link.backoff import Backoff
 from isthmus_node.link.channel import Dial, Session, Timing, error_from, open_channel
 from isthmus_node.link.diagnose import diagnose
@@ -88,6 +89,7 @@ class Attachment:
         self._again = threading.Event()
         self._call: grpc.Call | None = None
         self._guard = threading.Lock()
+        self._address: Address | None = None
         self.ever_attached = False
 
     def run(self) -> None:
@@ -149,6 +151,7 @@ class Attachment:
             dial = self._dial()
         except IsthmusError as error:
             return error
+        self._address = dial.address
         channel = self._open(dial, self._timing)
         out: queue.SimpleQueue[None] = queue.SimpleQueue()
         try:
@@ -182,6 +185,12 @@ class Attachment:
                     patience.cancel()
                     check_compatible(__version__, message.welcome.software, "the coordinator")
                     self.ever_attached = True
+                    self._log.event(
+                        "attached",
+                        coordinator=message.welcome.coordinator,
+                        address=str(self._address),
+                        software=message.welcome.software,
+                    )
                     self._listener.attached(session, message.welcome)
                 elif which == "task":
                     self._listener.task(message.task)
