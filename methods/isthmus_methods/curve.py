@@ -82,6 +82,11 @@ def limits(survival: Array, greenwood: Array) -> dict[str, tuple[Array, Array]]:
         }
 
 
+def standard_error(survival: Array, greenwood: Array) -> Array:
+    """Of S(t), not of its logarithm; NaN where S = 0."""
+    return survival * np.sqrt(np.where(survival > 0, greenwood, np.nan))
+
+
 def quantile(time: Array, failed: Array, p: float) -> Answer:
     """The first time at which `failed` (1 - S, or 1 - a limit of S) is at least p; None if it never is.
 
@@ -135,7 +140,7 @@ def at_times(curve: Curve, times: Sequence[float]) -> dict[str, Answer]:
         "time": nullable(asked),
         "n_risk": [int(x) for x in risk],
         "surv": nullable(survival),
-        "se": nullable(np.where(survival > 0, survival * np.sqrt(greenwood), np.nan)),
+        "se": nullable(standard_error(survival, greenwood)),
     }
     for name, (lower, upper) in limits(survival, greenwood).items():
         answer[f"{name}_lower"], answer[f"{name}_upper"] = nullable(lower), nullable(upper)
@@ -146,14 +151,12 @@ def event_times(curve: Curve, bands: Mapping[str, tuple[Array, Array]]) -> dict[
     at = curve.n_event > 0
     d, n = curve.n_event[at], curve.n_risk[at].astype(np.float64)
     survival = curve.survival[at]
-    with np.errstate(invalid="ignore"):
-        se = np.where(survival > 0, survival * np.sqrt(curve.greenwood[at]), np.nan)
     answer: dict[str, Answer] = {
         "time": nullable(curve.time[at]),
         "n_risk": [int(x) for x in n],
         "n_event": [int(x) for x in d],
         "surv": nullable(survival),
-        "se": nullable(se),
+        "se": nullable(standard_error(survival, curve.greenwood[at])),
         "cumhaz": nullable(np.cumsum(d / n)),
         "se_cumhaz": nullable(np.sqrt(np.cumsum(d / n**2))),
     }
