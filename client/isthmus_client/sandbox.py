@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from isthmus.errors import IsthmusError, from_exit_code
+from isthmus_client.connection import Connection, connect, login
 
 # Seconds a process may take until it says it is ready, and to end once asked to.
 START_SECONDS = 60.0
@@ -206,16 +207,28 @@ class Sandbox:
         self.coordinator("invite", name, *(["--country", country] if country else []), *arguments)
         return token
 
-    def join(self, node: str, country: str) -> None:
-        """Enrol a node with a one-use token."""
-        token = self.invite(node, "node", country)
-        self.node(node, "join", str(token))
-        self.countries[node] = country
+    def join(self, countries: Mapping[str, str]) -> None:
+        """Enrol nodes at the same time, each with its own one-use token.
+
+        Parameters
+        ----------
+        countries
+            Country of each node, by the node's name, e.g. ``{"nl": "NL"}``.
+        """
+        with ThreadPoolExecutor(max_workers=max(1, len(countries))) as pool:
+            tokens = dict(
+                zip(countries, pool.map(lambda n: self.invite(n, "node", countries[n]), countries), strict=True)
+            )
+        self.at_each_node({node: ("join", str(token)) for node, token in tokens.items()})
+        self.countries.update(countries)
 
     def login(self, analyst: str) -> None:
         """Enrol the statistician."""
-        token = self.invite(analyst, "analyst")
-        run_command(["isthmus", "login", str(token)], env={"ISTHMUS_PROFILE_DIR": str(self.profile)})
+        login(str(self.invite(analyst, "analyst")), str(self.profile))
+
+    def connect(self) -> Connection:
+        """The analyst's connection; close it when done."""
+        return connect(profile=str(self.profile))
 
     # ------------------------------------------------------------------ commands
 

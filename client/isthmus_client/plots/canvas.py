@@ -25,9 +25,9 @@ QUIET = "#6b6b6b"
 LINE = "#b8b8b8"
 # Okabe and Ito (2008), ordered so that neighbours also differ in lightness; with a dash each, for print in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00", "#999999")
-Dash = tuple[float, tuple[float, ...] | None]
+Dash = tuple[float, tuple[float, ...]]
 DASHES: tuple[Dash, ...] = (
-    (0, None),
+    (0, ()),
     (0, (5, 1.6)),
     (0, (1.2, 1.4)),
     (0, (6, 1.6, 1.2, 1.6)),
@@ -90,6 +90,7 @@ class TimeAxis:
     labels: tuple[str, ...]
     unit: str
     last: float
+    scale: float = 1.0  # of the data's unit in one of the unit shown
 
 
 def time_axis(last: float, unit: str, most: int = 9) -> TimeAxis:
@@ -111,7 +112,7 @@ def time_axis(last: float, unit: str, most: int = 9) -> TimeAxis:
         elif last > 120:
             scale, shown = DAYS_A_MONTH, "months"
     span = max(last / scale, 1e-9)
-    steps = (1, 2, 3, 6, 12, 24, 60) if shown == "months" else ()
+    steps = {"months": (1, 2, 3, 6, 12, 24, 60), "years": (0.5, 1, 2, 3, 5, 10, 20)}.get(shown, ())
     step = next((float(s) for s in steps if span / s <= most), 0.0) or _round_step(span, most)
     number = math.floor(span / step * (1 + 1e-9))
     values = [step * k for k in range(number + 1)]
@@ -121,6 +122,7 @@ def time_axis(last: float, unit: str, most: int = 9) -> TimeAxis:
         labels=tuple(f"{v:,.{places}f}" for v in values),
         unit=shown,
         last=last,
+        scale=scale,
     )
 
 

@@ -38,6 +38,7 @@ class KmPlots:
         test: LogRankFit | None = None,
         band: bool = True,
         limits: str = "loglog",
+        until: float | None = None,
     ) -> Figure:
         """Survival curves with numbers at risk and events beneath.
 
@@ -53,6 +54,8 @@ class KmPlots:
             Pointwise 95 % limits.
         limits
             Their type: ``loglog``, ``plain`` or ``log``.
+        until
+            Last time drawn; None: the last of the times asked for, or all follow-up where none were.
 
         Raises
         ------
@@ -81,8 +84,13 @@ class KmPlots:
             title=title,
             test=noted,
             band=band,
+            until=until or self._last_asked(),
             notes=_notes(fit),
         )
+
+    def _last_asked(self) -> float | None:
+        times = self._fit.spec.options.get("times")
+        return float(times[-1]) if isinstance(times, tuple) and len(times) > 2 else None
 
 
 class CoxPlots:

@@ -21,6 +21,7 @@ from isthmus_client.plots.canvas import (
     shortened,
     widest,
 )
+from isthmus_client.results.r_format import hazard_ratio
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,15 +64,17 @@ def ratio_text(row: ForestRow) -> str:
     """``0.84 (0.74 – 0.96)``."""
     if row.estimate is None or row.lower is None or row.upper is None:
         return "not estimable"
-    return f"{_short(row.estimate)} ({_short(row.lower)} – {_short(row.upper)})"
+    # a narrow interval, as of a number in a small unit, needs more than two decimals
+    width = hazard_ratio(row.upper - row.estimate) or 1.0
+    places = min(4, max(2, 1 - math.floor(math.log10(max(2 * (width - 1.0), 1e-9)))))
+    return f"{_short(row.estimate, places)} ({_short(row.lower, places)} – {_short(row.upper, places)})"
 
 
-def _short(value: float) -> str:
-    ratio = math.exp(value) if value < 700 else math.inf
+def _short(value: float, places: int) -> str:
+    ratio = hazard_ratio(value) or 0.0
     if ratio >= 1000 or ratio < 0.001:
         return f"{ratio:.0e}" if math.isfinite(ratio) else "∞"
-    # a ratio close to 1 for one small unit (a year, a node) needs a third decimal
-    return f"{ratio:.2f}" if abs(value) > 0.05 or ratio >= 10 else f"{ratio:.3f}"
+    return f"{ratio:.{places}f}"
 
 
 def forest_figure(
@@ -105,7 +108,6 @@ def forest_figure(
     label_width = widest([*labels, *headings[:1]], SIZE, "bold") + GAP
     cell_widths = [
         widest(
-            scratch,
             [*(r.cells[k] for r in rows if len(r.cells) > k), headings[k + 1] if headings else ""],
             SIZE,
             "bold",
@@ -118,7 +120,7 @@ def forest_figure(
     width = left + PANEL + GAP + number_width + EDGE
     wrapped = [line for note in notes for line in textwrap.wrap(note, max(60, int(width * 16.5)))]
     head = (0.32 if title else 0.05) + ROW
-    foot = 0.52 + (0.26 if favours else 0.0) + 0.10 + ROW * 0.75 * len(wrapped)
+    foot = 0.45 + (0.22 if favours else 0.0) + 0.10 + ROW * 0.75 * len(wrapped)
     height = head + ROW * len(rows) + foot
     figure = new_figure(width, height)
     axes = figure.add_axes((left / width, foot / height, PANEL / width, ROW * len(rows) / height))
@@ -128,8 +130,8 @@ def forest_figure(
     _texts(figure, rows, labels, numbers, headings, wanted, cell_widths, label_width, left, width, height, head)
     if title:
         figure.text(
-            EDGE / width, (height - 0.17) / height, literal(shortened(title, 100)), size=SIZE + 1, weight="bold", family=FONT,
-            color=INK, va="center",
+            EDGE / width, (height - 0.17) / height, literal(shortened(title, 100)), size=SIZE + 1, weight="bold",
+            family=FONT, color=INK, va="center",
         )  # fmt: skip
     if favours:
         _favours(figure, axes, favours, left, width, height, foot)
@@ -248,7 +250,7 @@ def _favours(
 ) -> None:
     low, high = axes.get_xlim()
     one = left + PANEL * (0.0 - low) / (high - low)
-    y = (foot - 0.60) / height
+    y = (foot - 0.53) / height
     room = int((width - 0.4) * 5.5)
     figure.text(
         (one - 0.10) / width, y, literal(f"← {shortened(favours[0], room)}"), size=SMALL, family=FONT, color=QUIET,

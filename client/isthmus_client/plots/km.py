@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,7 @@ def km_figure(
     title: str = "",
     test: str = "",
     band: bool = True,
+    until: float | None = None,
     notes: Sequence[str] = (),
 ) -> Figure:
     """Survival curves with numbers at risk (and events so far) beneath.
@@ -62,44 +64,51 @@ def km_figure(
         A test's result, e.g. ``stratified log-rank p = 0.004``.
     band
         The pointwise 95 % limits as a band.
+    until
+        Last time drawn, in the unit of the data; None: all of it. The figure says so where follow-up goes on.
     notes
         Sentences beneath the figure.
     """
-    axis = _axis(curves, unit)
-    labels = [shortened(c.label) for c in curves]
+    axis = _axis(curves, unit, until)
+    labels = [shortened(c.name) for c in curves]
+    last = max((c.last_time for c in curves), default=0.0)
+    if last > axis.last * 1.0001:
+        notes = [
+            *notes,
+            f"Drawn to {axis.last / axis.scale:,.3g} {axis.unit}; follow-up goes on to {last / axis.scale:,.3g}.",
+        ]
     wrapped = [line for note in notes for line in _wrapped(note)]
     head = (0.30 if title else 0.08) + ROW * len(curves) + 0.12
-    risk = 0.62 + ROW * (len(curves) + 1)
+    risk = 0.50 + ROW * (2 * len(curves) + 2)
     foot = 0.10 + ROW * 0.85 * len(wrapped)
     height = head + PANEL + risk + foot
     figure = new_figure(WIDTH, height)
-    left = max(0.75, 0.50 + widest(labels))
+    # half of the first number stands left of the axis
+    first = widest([_at_risk(c, 0.0) for c in curves], SMALL) / 2 + 0.12
+    left = max(0.75, 0.12 + widest(labels) + first)
     axes = figure.add_axes((left / WIDTH, (risk + foot) / height, 1 - (left + RIGHT) / WIDTH, PANEL / height))
     _frame(axes, axis, endpoint)
     for k, curve in enumerate(curves):
         _draw(axes, curve, k, band)
     _medians(axes, curves)
     _header(figure, curves, axis, title, test, left, height)
-    _risk_table(figure, axes, curves, labels, axis, left, height, foot)
+    _risk_table(figure, axes, curves, labels, axis, left, first, height, foot)
     for k, line in enumerate(reversed(wrapped)):
         figure.text(0.12 / WIDTH, (0.10 + ROW * 0.85 * k) / height, literal(line), size=SMALL, color=QUIET, family=FONT)
     return figure
 
 
-def _axis(curves: Sequence[Curve], unit: str) -> TimeAxis:
+def _axis(curves: Sequence[Curve], unit: str, until: float | None) -> TimeAxis:
     """Ticks where the numbers at risk are known; the axis' own where they are known nowhere in common."""
     last = max((c.last_time for c in curves), default=1.0) or 1.0
-    wanted = time_axis(last, unit)
-    common = [t for t in curves[0].risk_times if t <= last * 1.0001 and all(t in c.risk_times for c in curves)]
-    if len(common) < 2 or all(any(math.isclose(t, r, abs_tol=1e-6) for r in common) for t in wanted.ticks):
-        return wanted
-    # the request fixed other times: label those, in the shown unit where they are whole in it
-    thinned = common[:: math.ceil(len(common) / 11)]
-    scale = wanted.ticks[1] / float(wanted.labels[1].replace(",", "")) if len(wanted.ticks) > 1 else 1.0
-    if all(abs(t / scale - round(t / scale, 1)) < 1e-6 for t in thinned):
-        whole = all(abs(t / scale - round(t / scale)) < 1e-6 for t in thinned)
-        shown = tuple(f"{t / scale:,.{0 if whole else 1}f}" for t in thinned)
-        return TimeAxis(tuple(thinned), shown, wanted.unit, last)
+    last = min(last, until) if until else last
+    known = [t for t in curves[0].risk_times if t <= last * 1.0001 and all(t in c.risk_times for c in curves)]
+    wanted = replace(time_axis(last * 1.005, unit), last=last)
+    # "365 days" is the author's year: within 1 % of a tick it is that tick
+    near = [min(known, key=lambda k: abs(k - t), default=t) for t in wanted.ticks]
+    if len(known) < 2 or all(abs(k - t) <= 0.01 * max(t, 1e-9) for k, t in zip(near, wanted.ticks, strict=True)):
+        return wanted if len(known) < 2 else replace(wanted, ticks=tuple(near))
+    thinned = known[:: math.ceil(len(known) / 11)]
     return TimeAxis(tuple(thinned), tuple(f"{t:,.10g}" for t in thinned), unit, last)
 
 
@@ -146,7 +155,7 @@ def _medians(axes: Axes, curves: Sequence[Curve]) -> None:
 
 def median_text(curve: Curve, axis: TimeAxis) -> str:
     """The median and its limits in the unit shown."""
-    scale = axis.ticks[1] / float(axis.labels[1].replace(",", "")) if len(axis.ticks) > 1 else 1.0
+    scale = axis.scale
     estimate, lower, upper = curve.median
     if estimate is None:
         return "median not reached"
@@ -175,7 +184,7 @@ def _header(
         figure.add_artist(
             Line2D([left / WIDTH, (left + 0.38) / WIDTH], [y, y], color=colour, linestyle=dash, linewidth=1.5)
         )
-        said = f"{shortened(curve.label)}:  n = {curve.n:,}, {curve.events:,} events, {median_text(curve, axis)}"
+        said = f"{shortened(curve.name)}:  n = {curve.n:,}, {curve.events:,} events, {median_text(curve, axis)}"
         figure.text((left + 0.47) / WIDTH, y, literal(said), size=SIZE, family=FONT, color=INK, va="center")
     if test:
         figure.text(
@@ -191,44 +200,52 @@ def _risk_table(
     labels: Sequence[str],
     axis: TimeAxis,
     left: float,
+    first: float,
     height: float,
     foot: float,
 ) -> None:
-    top = foot + ROW * (len(curves) + 1)
-    figure.text(
-        left / WIDTH, (top - ROW * 0.35) / height, "at risk (events so far)", size=SMALL, family=FONT, color=QUIET,
-        va="center", ha="left",
-    )  # fmt: skip
+    """Two blocks: at risk, then events so far, with a line each curve."""
     span = (WIDTH - left - RIGHT) / WIDTH
     end = axes.get_xlim()[1]
     # every second number where they would run into each other
-    wide = widest([_at(c, t) for c in curves for t in axis.ticks], SMALL) + 0.08
+    wide = widest([_at_risk(c, t) for c in curves for t in axis.ticks], SMALL) + 0.10
     gap = (axis.ticks[1] / end * span * WIDTH) if len(axis.ticks) > 1 else WIDTH
     every = max(1, math.ceil(wide / gap))
-    for k, (curve, label) in enumerate(zip(curves, labels, strict=True)):
-        y = (top - ROW * (k + 1.35)) / height
-        figure.text(
-            (left - 0.34) / WIDTH, y, literal(label), size=SIZE, family=FONT, color=style(k)[0], va="center", ha="right"
-        )
-        for t in axis.ticks[::every]:
+    y = foot + ROW * (2 * len(curves) + 2) - ROW * 0.5
+    for heading, numbers in (("at risk", _at_risk), ("events so far", _events)):
+        figure.text(left / WIDTH, y / height, heading, size=SMALL, family=FONT, color=QUIET, va="center", ha="left")
+        y -= ROW
+        for k, (curve, label) in enumerate(zip(curves, labels, strict=True)):
             figure.text(
-                left / WIDTH + t / end * span,
-                y,
-                _at(curve, t),
-                size=SMALL,
-                family=FONT,
-                color=INK,
-                va="center",
-                ha="center",
-            )
+                (left - first) / WIDTH, y / height, literal(label), size=SIZE, family=FONT, color=style(k)[0],
+                va="center", ha="right",
+            )  # fmt: skip
+            for t in axis.ticks[::every]:
+                figure.text(
+                    left / WIDTH + t / end * span, y / height, numbers(curve, t), size=SMALL, family=FONT, color=INK,
+                    va="center", ha="center",
+                )  # fmt: skip
+            y -= ROW
 
 
-def _at(curve: Curve, t: float) -> str:
-    """At risk and events so far at a time; empty where the answer does not give it."""
-    for known, at_risk, events in zip(curve.risk_times, curve.at_risk, curve.events_until, strict=True):
+def _known(curve: Curve, t: float) -> int | None:
+    """Position of a time in the curve's risk table."""
+    for k, known in enumerate(curve.risk_times):
         if math.isclose(known, t, rel_tol=1e-9, abs_tol=1e-6):
-            return f"{at_risk:,} ({events:,})"
-    return f"0 ({curve.events:,})" if t > curve.last_time else ""
+            return k
+    return None
+
+
+def _at_risk(curve: Curve, t: float) -> str:
+    """At risk at a time; empty where the answer does not give it."""
+    k = _known(curve, t)
+    return f"{curve.at_risk[k]:,}" if k is not None else "0" if t > curve.last_time else ""
+
+
+def _events(curve: Curve, t: float) -> str:
+    """Events up to a time; empty where the answer does not give it."""
+    k = _known(curve, t)
+    return f"{curve.events_until[k]:,}" if k is not None else f"{curve.events:,}" if t > curve.last_time else ""
 
 
 def _wrapped(note: str, width: int = 118) -> list[str]:

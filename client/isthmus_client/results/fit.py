@@ -194,8 +194,8 @@ class Fit:
                     bytes=c.bytes,
                     withheld=tuple(c.withheld),
                     reason=c.failure.message,
-                    policy_digest=c.policy_digest.hex(),
-                    dataset_digest=c.dataset_digest.hex(),
+                    policy_digest=_hex(c.policy_digest),
+                    dataset_digest=_hex(c.dataset_digest),
                     software=c.software,
                 )
                 for c in r.contributions
@@ -305,6 +305,11 @@ def _plain(answer: Answer) -> object:
     if isinstance(answer, Sequence) and not isinstance(answer, str):
         return [_plain(value) for value in answer]
     return answer
+
+
+def _hex(digest: object) -> str:
+    # the contract's types lose sight of `bytes` in a message that has a field of that name
+    return digest.hex() if isinstance(digest, bytes) else ""
 
 
 def _moment(nanoseconds: int) -> datetime | None:
