@@ -54,7 +54,7 @@ def study_toml(name: str, covariates: int, nodes: dict[str, str]) -> str:
         'recipients = ["the bench"]',
         "by_country = true",
         f"participants = {words(nodes)}",
-        '[[dataset]]\nname = "TTE"',
+        '[[dataset]]\nname = "TTE"\none_row_a_subject = true',
     ]
     for variable, declared in variables.items():
         lines.append(f"[dataset.variables.{variable}]\n{declared}")
