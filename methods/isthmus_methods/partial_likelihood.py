@@ -13,16 +13,12 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus_methods.contract import Array, Integers
-from isthmus_methods.risk_sets import RiskTable, SortedRows, recentring
+from isthmus_methods.risk_sets import CHUNK, RiskTable, SortedRows, SumsByTime, recentring
 
-# Rows taken together in a cross-product: their weighted copy stays in the processor's cache.
-CHUNK = 2048
 # A column that varies less than this within the risk sets does not vary: what is left is rounding.
 CONSTANT = 1e-11
 
@@ -104,21 +100,16 @@ class RiskSets:
 
 def risk_sets(table: RiskTable, efron: bool) -> RiskSets:
     """The risk sets, log-likelihood and score at the table's beta."""
-    p = len(table.beta)
-    exits = table.exits
-    deaths = exits.sums[:, -1]
-    stratum_runs = np.flatnonzero(np.r_[True, exits.stratum[1:] != exits.stratum[:-1]]) if len(deaths) else np.array([])
-    staying = _from_the_end(exits.sums[:, : p + 1], stratum_runs)
-    event = np.flatnonzero(deaths > 0)
-    stratum, time, d = exits.stratum[event], exits.time[event], deaths[event]
-    at_risk, dying = staying[event], exits.sums[event, p + 1 : 2 * p + 2]
-    if table.entries is not None and len(event):
-        at_risk = at_risk - _not_yet_entered(table, stratum, time)
+    exits, deaths = table.exits, table.deaths
+    stratum, time, d = deaths.stratum, deaths.time, deaths.sums[:, -1]
+    at_risk, dying = _from_the_end(exits)[exits.last_until(stratum, time)], deaths.sums[:, :-1]
+    if table.entries is not None:
+        at_risk -= _not_yet_entered(table.entries, stratum, time)
     sums = _steps(at_risk[:, 0], dying[:, 0], d, efron)
     hazard, death_hazard = sums[0], sums[1]
     loglik = table.death_eta - sums[5].sum()
     score = table.death_x - hazard @ at_risk[:, 1:] + death_hazard @ dying[:, 1:]
-    begins = np.flatnonzero(np.r_[True, stratum[1:] != stratum[:-1]]) if len(event) else np.zeros(0, dtype=np.int64)
+    strata = deaths.strata
     return RiskSets(
         table.beta,
         table.centre,
@@ -131,33 +122,30 @@ def risk_sets(table: RiskTable, efron: bool) -> RiskSets:
         *sums[:5],
         loglik=float(loglik),
         score=score,
-        strata=stratum[begins],
-        stratum_first=np.append(begins, len(event)),
+        strata=strata,
+        stratum_first=np.append(np.searchsorted(stratum, strata), len(time)),
     )
 
 
-def _from_the_end(sums: Array, begins: NDArray[Any]) -> Array:
-    """Sums over each time and all later ones, within each stratum."""
-    total = np.empty_like(sums)
-    edges = [*(int(b) for b in begins), len(sums)]
+def _from_the_end(table: SumsByTime) -> Array:
+    """Sums over each time and all later ones, within each stratum, (T, 1 + p)."""
+    total = np.empty_like(table.sums)
+    edges = [*np.searchsorted(table.stratum, table.strata).tolist(), len(table.time)]
     for low, high in itertools.pairwise(edges):
-        np.cumsum(sums[low:high][::-1], axis=0, out=total[low:high][::-1])
+        np.cumsum(table.sums[low:high][::-1], axis=0, out=total[low:high][::-1])
     return total
 
 
-def _not_yet_entered(table: RiskTable, stratum: Integers, time: Array) -> Array:
+def _not_yet_entered(entries: SumsByTime, stratum: Integers, time: Array) -> Array:
     """Sums over rows that start at or after each event time, (J, 1 + p)."""
-    entries = table.entries
-    width = table.exits.sums.shape[1] // 2
-    waiting = np.zeros((len(time), width))
-    if entries is None:
-        return waiting
+    later = np.vstack([_from_the_end(entries), np.zeros((1, entries.sums.shape[1]))])
+    waiting = np.zeros((len(time), later.shape[1]))
     for code in np.unique(stratum):
         low, high = np.searchsorted(entries.stratum, [code, code + 1])
-        later = np.zeros((high - low + 1, width))
-        np.cumsum(entries.sums[low:high][::-1], axis=0, out=later[:-1][::-1])
-        here = np.flatnonzero(stratum == code)
-        waiting[here] = later[np.searchsorted(entries.time[low:high], time[here], side="left")]
+        here = slice(*np.searchsorted(stratum, [code, code + 1]))
+        place = low + np.searchsorted(entries.time[low:high], time[here], side="left")
+        # beyond the stratum's last start there is nobody
+        waiting[here] = later[np.where(place < high, place, len(later) - 1)]
     return waiting
 
 

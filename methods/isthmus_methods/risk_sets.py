@@ -20,6 +20,8 @@ from isthmus_methods.contract import Array, Block, Booleans, Integers
 SAME_TIME = math.sqrt(np.finfo(np.float64).eps)
 # Above this a linear predictor is shifted before it is exponentiated.
 LARGE_PREDICTOR = 200.0
+# Rows taken together: what is made of them on the way stays in the processor's cache.
+CHUNK = 2048
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class SortedRows:
     deaths: Integers  # (T,)
     death_rows: Integers  # (E,) positions of the events
     death_first: Integers  # (T + 1,) into `death_rows`
+    death_x: Array  # (p,) sum over the events of x - centre
+    every: Integers  # (n,) 0 .. n - 1
     stops: Array  # (n,)
     row_stratum: Integers  # (n,)
     starts: Array | None  # (n,)
@@ -44,7 +48,7 @@ class SortedRows:
     one_row_each: bool  # every person has one row here
     dropped: int  # rows whose interval is empty
     # kept from pass to pass
-    known_predictor: tuple[bytes, Array, Array, float] | None = None  # beta, x beta - centre beta, weights, shift
+    known_predictor: tuple[bytes, Array, Array, float] | None = None  # beta, predictor, weights, shift
     known_slots: tuple[Array, Integers, Integers, Integers | None] | None = None
     known_weights: tuple[Array, Array] | None = None
     known_distance: tuple[Array, Array] | None = None
@@ -83,26 +87,43 @@ class SumsByTime:
     time: Array  # (T,)
     sums: Array  # (T, k)
 
-    def moved(self, move: Array, scale: float) -> SumsByTime:
-        return SumsByTime(self.stratum, self.time, (self.sums @ move) * scale)
+    def times(self, matrix: Array) -> SumsByTime:
+        """With every row of sums multiplied by a matrix."""
+        return SumsByTime(self.stratum, self.time, self.sums @ matrix)
+
+    def last_until(self, stratum: Integers, time: Array) -> Integers:
+        """The entry of the same stratum that is the last at or before each time."""
+        if len(self.stratum) and self.stratum[0] == self.stratum[-1]:
+            return np.searchsorted(self.time, time, side="right") - 1
+        place = np.empty(len(time), dtype=np.int64)
+        low, high = np.searchsorted(stratum, self.strata), np.searchsorted(stratum, self.strata, side="right")
+        first = np.searchsorted(self.stratum, self.strata)
+        edges = np.append(first, len(self.time))
+        for r in range(len(first)):
+            here = slice(low[r], high[r])
+            own = self.time[edges[r] : edges[r + 1]]
+            place[here] = edges[r] + np.searchsorted(own, time[here], side="right") - 1
+        return place
+
+    @property
+    def strata(self) -> Integers:
+        """The strata there are, ascending."""
+        strata: Integers = self.stratum[np.diff(self.stratum, prepend=-1) != 0]
+        return strata
 
 
 @dataclass(frozen=True, slots=True)
 class RiskTable:
-    """What some rows put into the risk sets at one beta. Adds.
-
-    `exits` sums over rows that leave at a time: weight and weighted covariates (1 + p columns), the same over events
-    (1 + p columns), and the number of events (one column).
-    """
+    """What some rows put into the risk sets at one beta. Adds."""
 
     centre: Array  # (p,)
     unit: float  # true weight = weight * exp(unit)
     beta: Array  # (p,)
-    exits: SumsByTime
-    entries: SumsByTime | None
-    death_eta: float  # sum over events of x beta - unit
+    exits: SumsByTime  # over rows that leave: weight, weighted covariates (T, 1 + p)
+    deaths: SumsByTime  # over events: the same, and their number (D, 2 + p)
+    entries: SumsByTime | None  # over rows that start, as `exits`
     death_x: Array  # (p,) sum over events of x - centre
-    deaths: int
+    death_eta: float  # sum over events of x beta - unit
 
     def __add__(self, other: RiskTable) -> RiskTable:
         if not len(other.exits.time):
@@ -119,30 +140,29 @@ class RiskTable:
             unit,
             self.beta,
             joined(left.exits, right.exits),
+            joined(left.deaths, right.deaths),
             entries,
-            left.death_eta + right.death_eta,
             left.death_x + right.death_x,
-            self.deaths + other.deaths,
+            left.death_eta + right.death_eta,
         )
 
     def seen_from(self, centre: Array, unit: float) -> RiskTable:
         """The same sums about another centre and in another unit of weight."""
         if unit == self.unit and (centre is self.centre or np.array_equal(centre, self.centre)):
             return self
-        p, scale = len(centre), math.exp(self.unit - unit)
-        move = recentring(self.centre, centre)
-        both = np.zeros((2 * p + 3, 2 * p + 3))
-        both[: p + 1, : p + 1] = both[p + 1 : 2 * p + 2, p + 1 : 2 * p + 2] = move
-        both[-1, -1] = 1.0 / scale  # the number of events has no unit
+        scale, move = math.exp(self.unit - unit), recentring(self.centre, centre)
+        number = float(self.deaths.sums[:, -1].sum())
+        counted = np.eye(len(centre) + 2)
+        counted[:-1, :-1] = move * scale
         return RiskTable(
             centre,
             unit,
             self.beta,
-            self.exits.moved(both, scale),
-            None if self.entries is None else self.entries.moved(move, scale),
-            self.death_eta + self.deaths * (self.unit - unit),
-            self.death_x + self.deaths * (self.centre - centre),
-            self.deaths,
+            self.exits.times(move * scale),
+            self.deaths.times(counted),
+            None if self.entries is None else self.entries.times(move * scale),
+            self.death_x + number * (self.centre - centre),
+            self.death_eta + number * (self.unit - unit),
         )
 
 
@@ -186,12 +206,13 @@ def same_times(ascending: Array) -> Booleans:
 
 def risk_table(rows: SortedRows, beta: Array) -> RiskTable:
     """The sums of one block at `beta` (p,)."""
-    eta, weights, shift = rows.predictor(beta)
-    n, p = rows.size, len(beta)
-    exits = np.empty((len(rows.time), 2 * p + 3))
-    exits[:, : p + 1] = segment_sums(weights, np.arange(n, dtype=np.int32), rows.first, rows.x)
-    exits[:, p + 1 : 2 * p + 2] = segment_sums(weights[rows.death_rows], rows.death_rows, rows.death_first, rows.x)
-    exits[:, -1] = rows.deaths
+    _, weights, shift = rows.predictor(beta)
+    exits = SumsByTime(rows.stratum, rows.time, segment_sums(weights, rows.every, rows.first, rows.x))
+    died = np.flatnonzero(rows.deaths)
+    runs = bounds(rows.death_first[died], len(rows.death_rows))
+    deaths = np.empty((len(died), len(beta) + 2))
+    deaths[:, :-1] = segment_sums(weights[rows.death_rows], rows.death_rows, runs, rows.x)
+    deaths[:, -1] = rows.deaths[died]
     entries = None
     if rows.entry is not None:
         order = rows.entry.order
@@ -201,11 +222,11 @@ def risk_table(rows: SortedRows, beta: Array) -> RiskTable:
         centre=rows.centre,
         unit=float(rows.centre @ beta) + shift,
         beta=beta,
-        exits=SumsByTime(rows.stratum, rows.time, exits),
+        exits=exits,
+        deaths=SumsByTime(rows.stratum[died], rows.time[died], deaths),
         entries=entries,
-        death_eta=float(np.sum(eta[rows.death_rows] - shift)),
-        death_x=rows.x[rows.death_rows, 1:].sum(axis=0),
-        deaths=len(rows.death_rows),
+        death_x=rows.death_x,
+        death_eta=float(rows.death_x @ beta) - shift * len(rows.death_rows),
     )
 
 
@@ -230,12 +251,13 @@ def sorted_rows(block: Block, cluster: NDArray[Any] | None = None) -> SortedRows
     heads = first[:-1]
     counted = np.concatenate([[0], np.cumsum(event)])
     matrix = block.design.matrix if block.design is not None else np.empty((block.rows, 0))
+    centre = matrix[kept].mean(axis=0) if 0 < len(kept) < len(matrix) else matrix.sum(axis=0) / max(1, len(matrix))
     x = np.empty((len(order), matrix.shape[1] + 1))
     x[:, 0] = 1.0
-    x[:, 1:] = matrix[order]
-    centre = x[:, 1:].mean(axis=0) if len(order) else np.zeros(matrix.shape[1])
-    x[:, 1:] -= centre
+    for low in range(0, len(order), CHUNK):
+        x[low : low + CHUNK, 1:] = matrix[order[low : low + CHUNK]] - centre
     subject = block.subject[order]
+    death_rows: Integers = np.flatnonzero(event).astype(np.int32)
     return SortedRows(
         x=x,
         centre=centre,
@@ -243,8 +265,10 @@ def sorted_rows(block: Block, cluster: NDArray[Any] | None = None) -> SortedRows
         time=stops[heads],
         first=first,
         deaths=np.diff(counted[first]),
-        death_rows=np.flatnonzero(event).astype(np.int32),
+        death_rows=death_rows,
         death_first=counted[first].astype(np.int32),
+        death_x=x[death_rows, 1:].sum(axis=0),
+        every=np.arange(len(order), dtype=np.int32),
         stops=stops,
         row_stratum=stratum,
         starts=None if starts is None else starts[order],

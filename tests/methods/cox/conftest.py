@@ -231,3 +231,26 @@ def compare() -> Callable[..., list[str]]:
 @pytest.fixture(scope="session")
 def in_parts() -> Callable[[c.Block, Sequence[np.ndarray]], list[c.Block]]:
     return split
+
+
+@pytest.fixture(scope="session")
+def table_of_rows() -> Callable[..., Table]:
+    """A table from one file with a column `country`."""
+
+    def load(path: Path, variables: Mapping[str, c.Variable], subject: str = "") -> Table:
+        columns = read(path)
+        order = variables["country"].levels
+        return Table(
+            dict(variables),
+            {
+                country: {
+                    name: [x for x, at in zip(cells, columns["country"], strict=True) if at == country]
+                    for name, cells in columns.items()
+                }
+                for country in order
+                if country in columns["country"]
+            },
+            subject,
+        )
+
+    return load
