@@ -200,6 +200,13 @@ BROKEN: list[tuple[str, Content, Source, str]] = [
     ("xpt cut in a record", lambda s, d: _xpt_bytes(s, d)[:-33], Source(""), "TRUNCATED"),
     ("xpt cut after a record", lambda s, d: _xpt_bytes(s, d)[:-160], Source(""), "TRUNCATED"),
     ("xpt cut in the header", lambda s, d: _xpt_bytes(s, d)[:400], Source(""), "TRUNCATED"),
+    ("xpt with two datasets", lambda s, d: _xpt_bytes(s, d) + _xpt_bytes(s, d)[240:], Source(""), "SEVERAL_TABLES"),
+    (
+        "xpt8 cut after a record",
+        lambda s, d: Path(s.write("xpt8", d)).read_bytes()[:-160],
+        Source(""),
+        "TRUNCATED",
+    ),
     ("xpt8 cut in the header", lambda s, d: Path(s.write("xpt8", d)).read_bytes()[:240], Source(""), "TRUNCATED"),
     (
         "xpt in another encoding",
