@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 
 from isthmus_methods.contract import Answer, Array, Integers
 from isthmus_methods.time_table import TIE, Grid, at_risk
@@ -183,4 +184,21 @@ def risk_table(curve: Curve, times: Sequence[float]) -> dict[str, Answer]:
         "time": nullable(shown),
         "n_risk": [int(x) for x in curve.at(shown)[0]],
         "events": [int(curve.n_event[curve.time <= t].sum()) for t in shown + slack],
+    }
+
+
+def compared(estimate: float, se: float, name: str, ratio: bool) -> dict[str, Answer]:
+    """A difference, or a log ratio shown as a ratio, with its standard error, z, p and normal 95 % limits."""
+
+    def shown(x: float) -> float:
+        return math.exp(x) if ratio else x
+
+    z = estimate / se if se > 0 else math.nan
+    return {
+        "estimate": shown(estimate),
+        name: se,
+        "z": z if se > 0 else None,
+        "p": 2.0 * float(ndtr(-abs(z))) if se > 0 else None,
+        "ci95_lower": shown(estimate - Z95 * se),
+        "ci95_upper": shown(estimate + Z95 * se),
     }

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import ndtr
 
 from isthmus.errors import UsageError
 from isthmus_methods import caveats, persons
@@ -34,9 +33,9 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.curve import (
-    Z95,
     Curve,
     at_times,
+    compared,
     even_times,
     event_times,
     limits,
@@ -311,21 +310,6 @@ def rmst_difference(answer: Mapping[str, Answer], group: str, treated: str, cont
 
 def describes_mean(subgroup: Answer) -> bool:
     return isinstance(subgroup, Mapping) and isinstance(subgroup.get("rmst"), Mapping)
-
-
-def compared(estimate: float, se: float, name: str, ratio: bool) -> dict[str, Answer]:
-    def shown(x: float) -> float:
-        return math.exp(x) if ratio else x
-
-    z = estimate / se if se > 0 else math.nan
-    return {
-        "estimate": shown(estimate),
-        name: se,
-        "z": z if se > 0 else None,
-        "p": 2.0 * float(ndtr(-abs(z))) if se > 0 else None,
-        "ci95_lower": shown(estimate - Z95 * se),
-        "ci95_upper": shown(estimate + Z95 * se),
-    }
 
 
 # --------------------------------------------------------------------------- the method

@@ -28,6 +28,7 @@ def refs(*names: str) -> tuple[c.Column, ...]:
     return tuple(c.Ref(name) for name in names)
 
 
+TERMS = tuple(c.Term(refs(name)) for name in ("arm", "age", "sex"))
 SURVIVAL = {"time": refs("time"), "event": refs("event")}
 
 
@@ -64,6 +65,23 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             over_countries=True,
         ),
         "both": Example({**SURVIVAL, "arm": refs("arm")}, {"unstratified": True}),
+    },
+    # a fit ends within its convergence criterion of the maximum, not on it
+    "cox": {
+        "efron": Example(SURVIVAL, {}, TERMS, rtol=1e-9),
+        "breslow, strata, all extras": Example(
+            {**SURVIVAL, "strata": refs("sex")},
+            {
+                "ties": "breslow",
+                "robust": True,
+                "baseline": True,
+                "baseline_times": (10.0, 30.0),
+                "concordance": True,
+                "zph": "both",
+            },
+            TERMS[:2],
+            rtol=1e-9,
+        ),
     },
 }
 
@@ -124,8 +142,10 @@ def split(block: c.Block, parts: Sequence[np.ndarray]) -> list[c.Block]:
             )
             if block.design is not None
             else None,
-            rows_selected=len(part),
-            persons_selected=len(np.unique(block.subject[part])),
+            # the rows left out are told of once, with the first block
+            rows_selected=len(part) + (block.rows_selected - block.rows) * (k == 0),
+            persons_selected=len(np.unique(block.subject[part]))
+            + (block.persons_selected - len(np.unique(block.subject))) * (k == 0),
         )
-        for part in parts
+        for k, part in enumerate(parts)
     ]

@@ -212,6 +212,7 @@ def test_table_of_repeated_persons_is_supported_by_persons_and_said() -> None:
     assert item.value[1].sum() == 6
     assert item.support.persons == 3
     assert item.support.leavers.tolist() == [1, 2]
+    assert item.support.at_risk.tolist() == [3, 2]
     assert summary.notes == {"REPEATED_SUBJECTS"}
 
 
