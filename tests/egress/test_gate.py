@@ -284,6 +284,12 @@ def test_support_the_misfits_were_made_from_is_sound(
     assert isinstance(judge_items(Item("f", value, support), kind), Cleared)  # type: ignore[arg-type]
 
 
+def test_floors_asked_without_the_form_refuse_a_wrong_support_too(policy: Policy) -> None:
+    violation = JUDGES[Kind.COUNT].floor(replace(COUNT, support=TABLE), policy.limits[TRIAL])
+    assert violation is not None
+    assert violation.code == "WRONG_SUPPORT"
+
+
 # --------------------------------------------------------------------------- errors become refusals
 
 VICTIM = "subject V-0097 has 129.587 at day 33"

@@ -344,6 +344,7 @@ def test_crash_at_every_byte_of_an_append_is_recovered_and_recorded(home: Path, 
         whole = sum(end <= cut for end in ends) - 1
         torn = cut not in ends and cut > 0
         assert (verify(home).records, verify(home).unfinished) == (max(whole, 0), torn or cut == 0)
+        assert len(list(read(home))) == max(whole, 0)
         Journal.open(home).close()
         entries = list(read(home))
         assert verify(home).unfinished is False

@@ -94,6 +94,8 @@ def test_payload_is_read_back_from_its_bytes(policy: Policy, header: Callable[[s
     assert lines[3].split() == ["20", "30", "25", "0"]
     assert lines[5] == "loglik: 1"
     assert lines[7:] == ["count[line]: withheld, SMALL_CELL", "notes: ROUNDED"]
+    alone = tables_of_payload(encode(cleared_of(policy, SCALAR), header("t"), key).payload).splitlines()
+    assert [line.strip() for line in alone[2:]] == ["loglik: 1", "-1234.5"]
 
 
 def test_refusal_is_read_back_from_its_bytes(header: Callable[[str], Header], key: IdentityKey) -> None:

@@ -155,11 +155,11 @@ class Journal:
     def _replay(self) -> None:
         """Read the whole journal, and end it behind its last whole entry."""
         torn: Unfinished | None = None
-        for entry, frame in entries(self._path):
-            if entry is not None:
-                self._remember(entry.record, frame.start)
-            elif isinstance(frame, Unfinished):
-                torn = frame
+        for entry in entries(self._path):
+            if isinstance(entry, Unfinished):
+                torn = entry
+            else:
+                self._remember(entry)
         if torn is not None:
             self._appender.cut(torn.start)
         if self._appender.end == 0:
@@ -176,16 +176,17 @@ class Journal:
         whole.recorded_at = self._now()
         whole.payload_bytes = len(payload)
         whole.payload_digest = digest(payload) if payload else b""
-        start = self._appender.end
-        self._appender.append(pack(canonical(whole), payload), durable)
-        self._remember(whole, start)
-        return Entry(whole, payload)
+        written = canonical(whole)
+        entry = Entry(whole, payload, digest(written), self._appender.end)
+        self._appender.append(pack(written, payload), durable)
+        self._remember(entry)
+        return entry
 
-    def _remember(self, record: journal_pb2.Record, start: int) -> None:
-        self._sequence = record.sequence
-        self._previous = digest(canonical(record))
+    def _remember(self, entry: Entry) -> None:
+        record = entry.record
+        self._sequence, self._previous = record.sequence, entry.digest
         if record.event in _RELEASES:
-            self._releases[record.task] = (record.sequence, start)
+            self._releases[record.task] = (record.sequence, entry.start)
             self._waiting[record.task] = None
         elif record.event == "ACKNOWLEDGED":
             self._waiting.pop(record.task, None)

@@ -22,6 +22,8 @@ class Entry:
 
     record: journal_pb2.Record
     payload: bytes
+    digest: bytes  # SHA-256 of the record, 32 bytes: what the next record names as the one before it
+    start: int  # offset in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +43,33 @@ def read(directory: Path) -> Iterator[Entry]:
     ConfigError
         ``JOURNAL_DAMAGED`` naming the record, ``JOURNAL_MISSING``, ``JOURNAL_UNREADABLE``.
     """
-    for entry, _ in entries(directory / FILE):
-        if entry is not None:
+    for entry in entries(directory / FILE):
+        if isinstance(entry, Entry):
             yield entry
 
 
 def verify(directory: Path) -> Verified:
     """Check every byte of a journal. Raises as `read` does."""
     records, head, unfinished = 0, NO_RECORD, False
-    for entry, frame in entries(directory / FILE):
-        if isinstance(frame, Frame):
-            records, head = frame.number, digest(frame.record)
-        unfinished = entry is None
+    for entry in entries(directory / FILE):
+        if isinstance(entry, Entry):
+            records, head = records + 1, entry.digest
+        else:
+            unfinished = True
     return Verified(records, head, unfinished)
 
 
-def entries(path: Path) -> Iterator[tuple[Entry, Frame] | tuple[None, Unfinished]]:
-    """Every entry with its place in the file; an unfinished one comes last, without its content. Raises as `read`."""
+def entries(path: Path) -> Iterator[Entry | Unfinished]:
+    """Every entry; an unfinished one comes last, without its content. Raises as `read` does."""
     previous = NO_RECORD
     try:
         for frame in read_frames(path):
             if isinstance(frame, Unfinished):
-                yield None, frame
+                yield frame
             else:
-                yield entry_of(frame, previous), frame
-                previous = digest(frame.record)
+                entry = entry_of(frame, previous)
+                yield entry
+                previous = entry.digest
     except Damaged as damage:
         raise damaged(path, damage) from damage
     except FileNotFoundError as error:
@@ -95,7 +99,7 @@ def entry_of(frame: Frame, previous: bytes | None) -> Entry:
         raise Damaged(frame.number, "it does not follow the record before it")
     if len(frame.payload) != record.payload_bytes or (frame.payload and digest(frame.payload) != record.payload_digest):
         raise Damaged(frame.number, "the bytes that left were changed")
-    return Entry(record, frame.payload)
+    return Entry(record, frame.payload, digest(frame.record), frame.start)
 
 
 def damaged(path: Path, damage: Damaged) -> ConfigError:
