@@ -103,15 +103,9 @@ def test_nothing_is_issued_outside_the_issuers_time(now: datetime, at: At, off: 
 def test_files_are_for_the_owner_only(tmp_path: Path) -> None:
     Authority.create(tmp_path / "authority", "coordinator")
     found = {str(p.relative_to(tmp_path)): stat.S_IMODE(p.stat().st_mode) for p in tmp_path.rglob("*")}
-    assert found == {
-        "authority": 0o700,
-        "authority/root": 0o700,
-        "authority/root/key.pem": 0o600,
-        "authority/root/certificate.pem": 0o600,
-        "authority/issuing": 0o700,
-        "authority/issuing/key.pem": 0o600,
-        "authority/issuing/certificate.pem": 0o600,
-    }
+    folders = {"authority", *(f"authority/{part}" for part in ("root", "issuing"))}
+    files = {f"authority/{part}/{name}.pem" for part in ("root", "issuing") for name in ("key", "certificate")}
+    assert found == {**dict.fromkeys(folders, 0o700), **dict.fromkeys(files, 0o600)}
 
 
 def test_authority_is_never_made_twice_in_one_place(tmp_path: Path) -> None:
