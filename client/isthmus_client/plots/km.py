@@ -78,14 +78,14 @@ def km_figure(
             f"Drawn to {axis.last / axis.scale:,.3g} {axis.unit}; follow-up goes on to {last / axis.scale:,.3g}.",
         ]
     wrapped = [line for note in notes for line in _wrapped(note)]
-    head = (0.30 if title else 0.08) + ROW * len(curves) + 0.12
+    head = (0.30 if title else 0.08) + ROW * (len(curves) + bool(test)) + 0.12
     risk = 0.50 + ROW * (2 * len(curves) + 2)
     foot = 0.10 + ROW * 0.85 * len(wrapped)
     height = head + PANEL + risk + foot
     figure = new_figure(WIDTH, height)
     # half of the first number stands left of the axis
     first = widest([_at_risk(c, 0.0) for c in curves], SMALL) / 2 + 0.12
-    left = max(0.75, 0.12 + widest(labels) + first)
+    left = max(0.80, 0.20 + widest(labels) + first)
     axes = figure.add_axes((left / WIDTH, (risk + foot) / height, 1 - (left + RIGHT) / WIDTH, PANEL / height))
     _frame(axes, axis, endpoint)
     for k, curve in enumerate(curves):
@@ -188,8 +188,8 @@ def _header(
         figure.text((left + 0.47) / WIDTH, y, literal(said), size=SIZE, family=FONT, color=INK, va="center")
     if test:
         figure.text(
-            1 - RIGHT / WIDTH, (height - 0.20) / height if title else (top - ROW / 2) / height, literal(test),
-            size=SIZE, family=FONT, color=INK, va="center", ha="right",
+            (left + 0.47) / WIDTH, (top - ROW * (len(curves) + 0.5)) / height, literal(test), size=SIZE, family=FONT,
+            color=INK, va="center",
         )  # fmt: skip
 
 

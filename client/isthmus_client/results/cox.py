@@ -105,6 +105,9 @@ class CoxFit(Fit):
         """One coefficient by name, e.g. ``TRT01P=High``."""
         return next(c for c in self.coefficients if c.name == name)
 
+    def has_coefficient(self, name: str) -> bool:
+        return has(self.answer, "coef", name)
+
     @property
     def plot(self) -> CoxPlots:
         """``plot.forest()``: by country where asked for, otherwise by coefficient; ``plot.coefficients()``."""
@@ -142,11 +145,9 @@ class CoxFit(Fit):
         marks = self.footnotes
         general = marks.mark(self.general_caveats([c.name for c in self.coefficients]))
         lines = ["Call:", self.call(), "", f"  n= {self.n}{general}, number of events= {self.n_event}{general}"]
-        excluded = tree(self.answer, "excluded") if has(self.answer, "excluded") else {}
-        deleted = sum(count(excluded, country) or 0 for country in excluded)
-        if deleted:
-            lines.append(f"   ({deleted} observation{'s' * (deleted != 1)} deleted due to missingness)")
-        lines += ["", *self._coefficient_lines(), "", *self._ratio_lines(), "", *self._test_lines()]
+        if self.left_out():
+            lines.append(f"   ({self.left_out()})")
+        lines += ["", *self._coefficient_lines(), "", *self._ratio_lines(), "", *self.test_lines()]
         if self.robust is not None:
             lines += ["", _ROBUST_NOTE]
         if marks.lines():
@@ -155,11 +156,13 @@ class CoxFit(Fit):
             lines += ["", self.by_country.text()]
         return "\n".join(lines)
 
-    def _name(self, c: Coefficient) -> str:
+    def notes_of(self, c: Coefficient) -> list[str]:
+        """What is to be said at one coefficient."""
         said = list(self.caveats_of(c.name))
-        if c.estimate is None:
-            said.append(f"{c.name} {NOT_ESTIMABLE}")
-        return c.name + self.footnotes.mark(said)
+        return said if c.estimate is not None else [*said, f"{c.name} {NOT_ESTIMABLE}"]
+
+    def _name(self, c: Coefficient) -> str:
+        return c.name + self.footnotes.mark(self.notes_of(c))
 
     def _coefficient_lines(self) -> list[str]:
         rows = self.coefficients
@@ -190,7 +193,14 @@ class CoxFit(Fit):
         ]
         return aligned([self._name(c) for c in rows], ["exp(coef)", "exp(-coef)", "lower .95", "upper .95"], columns)
 
-    def _test_lines(self) -> list[str]:
+    def left_out(self) -> str:
+        """How many rows were left out for missing values, in R's words; empty where none was."""
+        excluded = tree(self.answer, "excluded") if has(self.answer, "excluded") else {}
+        deleted = sum(count(excluded, country) or 0 for country in excluded)
+        return f"{deleted} observation{'s' * (deleted != 1)} deleted due to missingness" if deleted else ""
+
+    def test_lines(self) -> list[str]:
+        """Concordance and the three tests, as R prints them."""
         lines = []
         if has(self.answer, "concordance", "c"):
             c, se = number(self.answer, "concordance", "c"), number(self.answer, "concordance", "se")

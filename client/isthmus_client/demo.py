@@ -1,0 +1,157 @@
+"""The main job, end to end, on one machine: four countries' nodes, one pooled survival analysis, nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from isthmus.command import console
+from isthmus.errors import ConfigError
+from isthmus_client.progress import Live
+from isthmus_client.proposal import study_from_toml
+from isthmus_client.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from isthmus_client.results.fit import Fit
+    from isthmus_client.study import Study
+
+EXAMPLE = "breast-cancer"
+COUNTRIES = {"nl": "NL", "be": "BE", "de": "DE", "at": "AT"}
+DATASET = "RFS"
+# A folder that the demo may clear is one that it made.
+MARK = ".isthmus-demo"
+
+
+def example_folder(name: str = EXAMPLE) -> Path:
+    """Where an example's study and rows are: in the installed package, or in the checkout it runs from."""
+    packaged = Path(__file__).parent / "examples" / name
+    checkout = Path(__file__).parents[2] / "examples" / name
+    for folder in (packaged, checkout):
+        if (folder / "study.toml").exists():
+            return folder
+    raise ConfigError("EXAMPLE_MISSING", f"the example {name} is not installed", "install isthmus again, from its wheel")
+
+
+def run_demo(out: Path) -> list[Fit]:
+    """Run the demo and leave its results in `out`; every process it starts is ended, whatever happens.
+
+    Parameters
+    ----------
+    out
+        Folder for ``report.html``, ``result.json`` and the network's homes (keys, journals). Cleared first if an
+        earlier demo made it.
+
+    Raises
+    ------
+    ConfigError
+        ``FOLDER_NOT_OURS`` where `out` holds something else.
+    IsthmusError
+        What any part of the network reported.
+    """
+    _clear(out)
+    example = example_folder()
+    screen = console(stderr=True)
+    started = time.monotonic()
+    with _ended_by_signals(), Sandbox(out / "network", name="demo") as box:
+        with screen.status("[bold]a private authority and a coordinator") as status:
+            box.init_coordinator()
+            box.start_coordinator()
+            screen.print(f"[green]✓[/] coordinator on {box.address}, with an authority of its own")
+            status.update("[bold]four countries join, each with a one-use token")
+            box.join(COUNTRIES)
+            box.login("statistician")
+            screen.print(f"[green]✓[/] {', '.join(COUNTRIES.values())} and the statistician have enrolled")
+            status.update("[bold]each country registers its own file; the rows stay there")
+            box.at_each_node(
+                {
+                    node: ("data", "add", str(example / "data" / f"{country}.csv"), "--dataset", DATASET)
+                    for node, country in COUNTRIES.items()
+                }
+            )
+            box.start_nodes(COUNTRIES)
+            screen.print(f"[green]✓[/] four nodes attached over mutual TLS, each with dataset {DATASET}")
+            status.update("[bold]the study is proposed, and decided on by each custodian's key")
+            with box.connect() as connection:
+                connection.propose(study_from_toml(example / "study.toml", connection.participants()))
+                study = connection.study_lines()[0].name
+            box.at_each_node({node: ("approve", study, "--reason", "demo") for node in COUNTRIES})
+            screen.print(f"[green]✓[/] study {study} approved by four custodians")
+        with box.connect() as connection:
+            fits = _analyse(connection.study(study))
+        _write(fits, out)
+        _last_words(box, fits, out, time.monotonic() - started)
+    return fits
+
+
+def _analyse(study: Study) -> list[Fit]:
+    fits = []
+    for name in study.plan():
+        fit = study.planned(name).run(progress=Live())
+        console().print(f"\n[bold]{fit.title}[/]\n")
+        console().print(fit.text(), highlight=False, markup=False, soft_wrap=True)
+        fits.append(fit)
+    return fits
+
+
+def _write(fits: Sequence[Fit], out: Path) -> None:
+    from isthmus_client.report import write_report, write_results
+
+    write_results(fits, out / "result.json")
+    write_report(fits, out / "report.html")
+
+
+def _last_words(box: Sandbox, fits: Sequence[Fit], out: Path, seconds: float) -> None:
+    from rich.table import Table
+
+    verified = box.at_each_node({node: ("journal", "verify") for node in COUNTRIES})
+    table = Table("country", "releases", "bytes that left", "the journal verifies with", box=None, pad_edge=False)
+    for column in (1, 2):
+        table.columns[column].justify = "right"
+    for node, country in COUNTRIES.items():
+        totals = verified[node]["totals"]  # type: ignore[index]
+        home = box.node_home(node)
+        table.add_row(
+            country,
+            f"{totals['releases']:,}",
+            f"{totals['bytes']:,}",
+            f"isthmus-node journal verify --home {home}",
+        )
+    screen = console()
+    rows = sum(1 for fit in fits for _ in fit.provenance().contributions)
+    screen.print(f"\nreport  {out / 'report.html'}\nresult  {out / 'result.json'}\n", highlight=False)
+    screen.print(table)
+    screen.print(f"\n{len(fits)} analyses, {rows} country contributions, {seconds:.0f} s. No row left its node.")
+
+
+def _clear(out: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / MARK).exists():
+        raise ConfigError(
+            "FOLDER_NOT_OURS",
+            f"{out} holds files that no demo wrote; rule: the demo clears only its own folder",
+            "name another folder with --out",
+        )
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / MARK).touch()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: through every `finally`."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
