@@ -10,6 +10,7 @@ from isthmus.v1 import spec_pb2, study_pb2, summary_pb2
 from isthmus_methods import codec
 from isthmus_methods.contract import Method, Scope, Spec
 from isthmus_methods.registry import find
+from isthmus_methods.validate import check_spec
 from isthmus_node.custodian.decisions import REQUEST, Decisions, request_digest
 from isthmus_node.egress.policy import Policy
 from isthmus_node.shelf import Shelf, Shelved, participant_of
@@ -120,6 +121,7 @@ class Admission:
         self._check_plan(task, study, policy)
         method = find(task.spec.method, task.spec.method_version)
         spec = self._spec(task, study)
+        check_spec(spec, method)
         _check_round(task, study, method, spec)
         dataset = next(d for d in study.datasets if d.name == task.spec.dataset)
         return Order(name, task, shelved, spec, method, dataset)

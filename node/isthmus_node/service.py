@@ -221,7 +221,7 @@ class Service:
             return
         name = decision.study_digest.hex()
         try:
-            decide(session, signed, digest_of(signed.body))
+            decide(session, signed)
         except IsthmusError as error:
             self._log("decision-not-sent", error, digest=name)
         else:

@@ -68,8 +68,9 @@ def study_words(study: study_pb2.Study) -> Iterator[str]:
         yield f"analyses outside the plan: for {purpose}, where the site's policy lets them"
     for dataset in study.datasets:
         yield ""
-        rows = ", one row a subject" if dataset.one_row_a_subject else ""
-        yield f"dataset {dataset.name}: {dataset.label} (persons by {dataset.subject}{rows})"
+        persons = f"persons by {dataset.subject}" if dataset.subject else "each row a person"
+        rows = ", one row a subject" if dataset.subject and dataset.one_row_a_subject else ""
+        yield f"dataset {dataset.name}: {dataset.label} ({persons}{rows})"
         for variable in dataset.variables:
             yield f"  {_variable(variable)}"
     for analysis in study.plan:

@@ -10,6 +10,7 @@ from isthmus.errors import LinkError
 from isthmus.v1 import exchange_pb2, study_pb2
 from isthmus_node.egress.journal import Journaled
 from isthmus_node.link.channel import Session, error_from
+from isthmus_trust.documents import canonical, digest
 
 CHUNK = 1024 * 1024
 # What a slow line still has to manage, in bytes a second: a large answer gets more time.
@@ -41,15 +42,15 @@ def submit(session: Session, journaled: Journaled) -> None:
     _check_stored(stored, journaled.digest)
 
 
-def decide(session: Session, decision: study_pb2.Signed, digest: bytes) -> None:
-    """Send a custodian's signed decision; `digest` is SHA-256 of its body. Raises as `submit` does."""
+def decide(session: Session, decision: study_pb2.Signed) -> None:
+    """Send a custodian's signed decision. Raises as `submit` does."""
     try:
         stored: exchange_pb2.Acknowledgement = session.stub.Decide(
             exchange_pb2.DecideRequest(decision=decision), timeout=session.timing.call
         )
     except grpc.RpcError as error:
         raise error_from(error) from error
-    _check_stored(stored, digest)
+    _check_stored(stored, digest(canonical(decision)))
 
 
 def _chunks(journaled: Journaled) -> Iterator[exchange_pb2.SubmissionChunk]:
@@ -59,8 +60,8 @@ def _chunks(journaled: Journaled) -> Iterator[exchange_pb2.SubmissionChunk]:
         yield exchange_pb2.SubmissionChunk(part=payload[start : start + CHUNK])
 
 
-def _check_stored(stored: exchange_pb2.Acknowledgement, digest: bytes) -> None:
-    if stored.digest != digest:
+def _check_stored(stored: exchange_pb2.Acknowledgement, expected: bytes) -> None:
+    if stored.digest != expected:
         raise LinkError(
             "STORED_OTHERWISE",
             "the coordinator acknowledged other bytes than were sent",

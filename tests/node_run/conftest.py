@@ -1,0 +1,553 @@
+"""A certificate authority, a coordinator's end of the wire and proxies, all inside the test's own process."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from isthmus.errors import IsthmusError
+from isthmus.v1 import exchange_pb2, exchange_pb2_grpc, spec_pb2, study_pb2, summary_pb2
+from isthmus_node.admission import Admission, Ourselves
+from isthmus_node.answering import Answering, PolicyInForce
+from isthmus_node.catalogue import Datasets
+from isthmus_node.config import Address, Proxy
+from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.egress.journal import Journal
+from isthmus_node.egress.policy import DEFAULT_FILE
+from isthmus_node.homes import find_home
+from isthmus_node.link.channel import Dial, Timing
+from isthmus_node.noticing import Noticing
+from isthmus_node.ops.logs import Log
+from isthmus_node.service import Parts, Service
+from isthmus_node.shelf import Shelf
+from isthmus_node.sources import Source
+from isthmus_trust.authority import Authority
+from isthmus_trust.certificates import certificate_request, new_tls_key, tls_key_pem
+from isthmus_trust.documents import (
+    DECISION,
+    STUDY,
+    SUMMARY,
+    TASK,
+    canonical,
+    digest,
+    open_signed,
+    read_canonical,
+)
+from isthmus_trust.identity import IdentityKey
+from isthmus_trust.wire_errors import metadata_of
+
+FAST = Timing(ping=1.0, pong=1.0, heartbeat=0.1, connect=3.0, call=10.0)
+
+
+@dataclass
+class Ground:
+    """An authority and what it issued."""
+
+    authority: Authority
+    folder: Path
+
+    def node(self, name: str = "nl", *, at: datetime | None = None) -> tuple[bytes, bytes]:
+        """A node's chain and key, PEM; `at` is the moment of issue."""
+        key = new_tls_key()
+        authority = self.authority if at is None else Authority.open(self.folder, lambda: at)
+        return authority.issue_node(certificate_request(key, name), name, "NL"), tls_key_pem(key)
+
+    def coordinator(self, hosts: tuple[str, ...] = ("127.0.0.1", "localhost"), *, at: datetime | None = None):
+        key = new_tls_key()
+        authority = self.authority if at is None else Authority.open(self.folder, lambda: at)
+        return authority.issue_coordinator(key, hosts), tls_key_pem(key)
+
+
+def make_ground(folder: Path, name: str = "test", age: timedelta = timedelta(days=200)) -> Ground:
+    begun = datetime.now(UTC) - age
+    Authority.create(folder, name, lambda: begun)
+    return Ground(Authority.open(folder), folder)
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return make_ground(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def foreign_ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return make_ground(tmp_path_factory.mktemp("foreign"), "elsewhere")
+
+
+class FakeExchange(exchange_pb2_grpc.ExchangeServicer):
+    """The coordinator's end, as simple as can be: says welcome, hands out what it is given, keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.software = "0.1.0"
+        self.hellos: list[exchange_pb2.Hello] = []
+        self.beats = threading.Semaphore(0)
+        self.submissions: list[bytes] = []
+        self.decisions: list[exchange_pb2.DecideRequest] = []
+        self.orders: list[exchange_pb2.CoordinatorMessage] = []
+        self.attached = threading.Semaphore(0)
+        self.chunk_sizes: list[int] = []
+        self.ending = threading.Event()
+        self.on_submit: Callable[[bytes], None] = lambda _payload: None
+        self.got = threading.Semaphore(0)
+
+    def Attach(self, requests, context):
+        self.hellos.append(next(requests).hello)
+        yield exchange_pb2.CoordinatorMessage(welcome=exchange_pb2.Welcome(software=self.software, coordinator="test"))
+        self.attached.release()
+        yield from self.orders
+
+        def listen() -> None:
+            try:
+                for _ in requests:
+                    self.beats.release()
+            except grpc.RpcError:
+                return
+
+        threading.Thread(target=listen, daemon=True).start()
+        while not self.ending.wait(0.02):
+            if not context.is_active():
+                return
+
+    def Submit(self, requests, context):
+        payload = b""
+        for chunk in requests:
+            self.chunk_sizes.append(len(chunk.part))
+            payload += chunk.part
+        self.on_submit(payload)
+        self.submissions.append(payload)
+        self.got.release()
+        return exchange_pb2.Acknowledgement(digest=digest(payload))
+
+    def Decide(self, request, context):
+        self.decisions.append(request)
+        self.got.release()
+        return exchange_pb2.Acknowledgement(digest=digest(request.decision.SerializeToString(deterministic=True)))
+
+
+@dataclass
+class Coordinator:
+    """A gRPC server with mutual TLS on loopback."""
+
+    server: grpc.Server
+    port: int
+    exchange: FakeExchange
+
+    @property
+    def address(self) -> Address:
+        return Address("127.0.0.1", self.port)
+
+    def stop(self) -> None:
+        self.exchange.ending.set()
+        self.server.stop(0.2).wait()
+
+
+def serve(
+    ground: Ground,
+    exchange: FakeExchange | None = None,
+    *,
+    port: int = 0,
+    at: datetime | None = None,
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),
+) -> Coordinator:
+    exchange = exchange or FakeExchange()
+    chain, key = ground.coordinator(hosts, at=at)
+    server = grpc.server(ThreadPoolExecutor(max_workers=8))
+    exchange_pb2_grpc.add_ExchangeServicer_to_server(exchange, server)
+    credentials = grpc.ssl_server_credentials(
+        [(key, chain)], root_certificates=ground.authority.root_pem, require_client_auth=True
+    )
+    bound = server.add_secure_port(f"127.0.0.1:{port}", credentials)
+    server.start()
+    return Coordinator(server, bound, exchange)
+
+
+@pytest.fixture
+def coordinator(ground: Ground) -> Iterator[Coordinator]:
+    running = serve(ground)
+    yield running
+    running.stop()
+
+
+def dial_to(ground: Ground, address: Address, *, at: datetime | None = None, proxy: Proxy | None = None) -> Dial:
+    chain, key = ground.node(at=at)
+    return Dial(address, ground.authority.root_pem, chain, key, proxy)
+
+
+@pytest.fixture
+def dial(ground: Ground, coordinator: Coordinator) -> Dial:
+    return dial_to(ground, coordinator.address)
+
+
+@pytest.fixture
+def make_dial(ground: Ground) -> Callable[..., Dial]:
+    """`dial_to` with this test's authority."""
+    return lambda address, **more: dial_to(ground, address, **more)
+
+
+@pytest.fixture
+def serve_with() -> Iterator[Callable[..., Coordinator]]:
+    """`serve`, and the end of it."""
+    running: list[Coordinator] = []
+
+    def start(*arguments, **more) -> Coordinator:
+        running.append(serve(*arguments, **more))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def fast() -> Timing:
+    return FAST
+
+
+@pytest.fixture
+def exchange() -> FakeExchange:
+    return FakeExchange()
+
+
+@dataclass
+class ConnectProxy:
+    """An HTTP proxy that knows CONNECT and nothing else."""
+
+    credentials: str = ""  # "name:password"; empty: none asked
+    status: int = 200  # answered instead of connecting, where it is not 200
+    scheme: str = "Basic"
+    seen: list[str] = field(default_factory=list)
+    tunnels: list[socket.socket] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = Address("127.0.0.1", self.listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                inner, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(inner,), daemon=True).start()
+
+    def _serve(self, inner: socket.socket) -> None:
+        self.tunnels.append(inner)
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = inner.recv(1)
+            if not byte:
+                return
+            head += byte
+        text = head.decode("ascii")
+        self.seen.append(text)
+        expected = "Basic " + base64.b64encode(self.credentials.encode()).decode()
+        if self.credentials and f"proxy-authorization: {expected}".lower() not in text.lower():
+            inner.sendall(
+                f"HTTP/1.1 407 No\r\nProxy-Authenticate: {self.scheme} realm=x\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+            inner.close()
+            return
+        if self.status != 200:
+            inner.sendall(f"HTTP/1.1 {self.status} No\r\nContent-Length: 0\r\n\r\n".encode())
+            inner.close()
+            return
+        host, port = text.split()[1].rsplit(":", 1)
+        try:
+            outer = socket.create_connection((host, int(port)))
+        except OSError:
+            inner.sendall(b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n")
+            inner.close()
+            return
+        self.tunnels.append(outer)
+        inner.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        threading.Thread(target=self._pump, args=(inner, outer), daemon=True).start()
+        self._pump(outer, inner)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while part := source.recv(65536):
+                sink.sendall(part)
+        except OSError:
+            pass
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.listener.close()
+        for tunnel in self.tunnels:
+            tunnel.close()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[..., ConnectProxy]]:
+    made: list[ConnectProxy] = []
+
+    def make(**settings) -> ConnectProxy:
+        made.append(ConnectProxy(**settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+class Lines:
+    """A log whose events can be looked at."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        self.log = Log("debug", self.stream)
+
+    @property
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+    def named(self, event: str) -> list[dict[str, object]]:
+        return [line for line in self.events if line["event"] == event]
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+# --------------------------------------------------------------------------- a site
+
+
+def rows_csv(path: Path, rows: int = 400, seed: int = 1) -> Path:
+    """Made-up patients: enough of each kind that the default policy lets a Cox model through."""
+    random = np.random.default_rng(seed)
+    lines = ["USUBJID,COUNTRY,ARM,AGE,AVAL,CNSR"]
+    for k in range(rows):
+        arm = "A" if random.random() < 0.5 else "B"
+        days, censored = 1 + int(random.exponential(300)), int(random.random() < 0.4)
+        lines.append(f"P{k},NL,{arm},{random.normal(60, 9):.1f},{days},{censored}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def variable(name: str, kind: int, **more) -> study_pb2.Variable:
+    return study_pb2.Variable(name=name, type=kind, **more)
+
+
+def make_study(participants: Sequence[study_pb2.Participant], **more) -> study_pb2.Study:
+    kinds = study_pb2.Variable
+    dataset = study_pb2.Dataset(
+        name="ADTTE",
+        subject="USUBJID",
+        one_row_a_subject=True,
+        variables=[
+            variable("USUBJID", kinds.TEXT, roles=[kinds.IDENTIFIER]),
+            variable("COUNTRY", kinds.FACTOR, levels=["NL", "DE"], roles=[kinds.COUNTRY]),
+            variable("ARM", kinds.FACTOR, levels=["A", "B"], roles=[kinds.TREATMENT_ARM]),
+            variable("AGE", kinds.NUMERIC, unit="years", minimum=18, maximum=110),
+            variable("AVAL", kinds.INTEGER, unit="days", minimum=0, maximum=9000),
+            variable("CNSR", kinds.INTEGER, levels=["0", "1"]),
+        ],
+    )
+    event = spec_pb2.Column(
+        indicator=spec_pb2.Predicate(
+            comparison=spec_pb2.Comparison(
+                variable="CNSR", operator=spec_pb2.Comparison.EQUAL, value=spec_pb2.Literal(number=0)
+            )
+        )
+    )
+    cox = spec_pb2.Spec(
+        method="cox",
+        method_version=1,
+        dataset="ADTTE",
+        roles=[
+            spec_pb2.Role(name="event", columns=[event]),
+            spec_pb2.Role(name="time", columns=[spec_pb2.Column(variable="AVAL")]),
+        ],
+        terms=[spec_pb2.Term(columns=[spec_pb2.Column(variable=name)]) for name in ("ARM", "AGE")],
+    )
+    settings = {"name": "TEST", "version": 1, "title": "a test", "exploratory_purpose": study_pb2.TRIAL_ANALYSIS}
+    return study_pb2.Study(
+        **{**settings, **more},
+        datasets=[dataset],
+        participants=participants,
+        plan=[
+            study_pb2.Analysis(
+                name="primary", title="primary", spec=cox, purpose=study_pb2.TRIAL_ANALYSIS, deadline_seconds=60
+            )
+        ],
+    )
+
+
+class Wire:
+    """Stands where the connection stands: takes what is submitted, or fails as it is told."""
+
+    timing = FAST
+
+    def __init__(self) -> None:
+        self.submitted: list[bytes] = []
+        self.decided: list[study_pb2.Signed] = []
+        self.failures: list[Exception] = []
+        self.stub = self
+
+    def Submit(self, chunks, timeout=None):
+        payload = b"".join(chunk.part for chunk in chunks)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.submitted.append(payload)
+        return exchange_pb2.Acknowledgement(digest=digest(payload))
+
+    def Decide(self, request, timeout=None):
+        self.decided.append(request.decision)
+        return exchange_pb2.Acknowledgement(digest=digest(canonical(request.decision)))
+
+
+class Failing(grpc.RpcError):
+    """A call that failed, as gRPC reports it."""
+
+    def __init__(self, status: grpc.StatusCode, error: IsthmusError | None = None) -> None:
+        self._status = status
+        self._error = error
+
+    def code(self):
+        return self._status
+
+    def details(self):
+        return "no"
+
+    def trailing_metadata(self):
+        return metadata_of(self._error) if self._error else ()
+
+
+class Site:
+    """A node's parts over a home of its own; `open` starts them (again, as after a restart)."""
+
+    def __init__(self, folder: Path, log: Log, *, rows: int = 400) -> None:
+        self.home = find_home(folder / "node", {})
+        self.home.make()
+        self.log = log
+        self.identity, self.custodian, self.coordinator = (IdentityKey.generate() for _ in range(3))
+        self.author = IdentityKey.generate()
+        self.us = Ourselves("nl", "NL", self.identity.public, self.custodian.public, self.coordinator.public)
+        self.home.policy.write_text(DEFAULT_FILE.read_text())
+        self.source = rows_csv(folder / "adtte.csv", rows)
+        Datasets(self.home.state, "NL").add("ADTTE", Source(str(self.source)))
+        other = IdentityKey.generate()
+        self.study = make_study(
+            [
+                study_pb2.Participant(
+                    node="nl", country="NL", identity_key=self.identity.public, custodian_key=self.custodian.public
+                ),
+                study_pb2.Participant(node="de", country="DE", identity_key=other.public, custodian_key=other.public),
+            ]
+        )
+        self.now = time.time_ns
+        self.wire = Wire()
+        self.distrusted = 0
+        self.journal: Journal | None = None
+
+    def open(self) -> Service:
+        """Start: as a process would, from what is on the disk."""
+        self.close()
+        self.journal = Journal.open(self.home.journal)
+        self.shelf = Shelf(self.home.studies)
+        self.decisions = Decisions(self.home.decisions, "nl", self.custodian.public)
+        self.datasets = Datasets(self.home.state, "NL")
+        self.policy = PolicyInForce(self.home.policy)
+        self.admission = Admission(self.us, self.shelf, self.decisions, self.policy, self.now)
+        self.answering = Answering(self.us, self.identity, self.datasets, self.policy)
+        self.noticing = Noticing(
+            self.home.state / "noticed.json", self.decisions, self.datasets, self.shelf, self.journal, self.log
+        )
+        parts = Parts(
+            self.us,
+            self.shelf,
+            self.decisions,
+            self.datasets,
+            self.journal,
+            self.admission,
+            self.answering,
+            self.noticing,
+            self.log,
+            self.home.waiting,
+        )
+
+        def distrust() -> None:
+            self.distrusted += 1
+
+        self.service = Service(parts, distrust=distrust)
+        return self.service
+
+    def attach(self) -> None:
+        self.service.attached(self.wire, exchange_pb2.Welcome(software="0.1.0", coordinator="test"))
+        self.service.work_off()
+
+    def close(self) -> None:
+        if self.journal is not None:
+            self.journal.close()
+            self.journal = None
+
+    def announce(self, study: study_pb2.Study | None = None) -> bytes:
+        """The study arrives; its digest."""
+        body = canonical(study or self.study)
+        self.service.study(self.author.sign(STUDY, body))
+        self.service.work_off()
+        return digest(body)
+
+    def decide(self, name: bytes, approved: bool = True, context: str = DECISION) -> None:
+        """The custodian decides, and the node looks."""
+        self.decisions.make(self.custodian, name, approved=approved, context=context)
+        self.service.look_again()
+        self.service.work_off()
+
+    def task(self, **changes) -> study_pb2.Signed:
+        """A task of the planned analysis, signed by the coordinator."""
+        planned = self.study.plan[0]
+        fields = {
+            "study_digest": digest(canonical(self.study)),
+            "analysis": planned.name,
+            "run": bytes(16),
+            "round": 1,
+            "spec": planned.spec,
+            "purpose": planned.purpose,
+            "participants": ["nl", "de"],
+            "deadline": time.time_ns() + 10**12,
+        }
+        return self.coordinator.sign(TASK, canonical(summary_pb2.Task(**{**fields, **changes})))
+
+    def ask(self, signed: study_pb2.Signed) -> None:
+        self.service.task(signed)
+        self.service.work_off()
+
+    def answers(self) -> list[summary_pb2.Summary | summary_pb2.Refusal]:
+        """What was sent, opened and checked."""
+        return [self.opened(payload) for payload in self.wire.submitted]
+
+    def opened(self, payload: bytes) -> summary_pb2.Summary | summary_pb2.Refusal:
+        signed = read_canonical(payload, study_pb2.Signed)
+        kind = summary_pb2.Summary if signed.context == SUMMARY else summary_pb2.Refusal
+        return open_signed(signed, signed.context, kind, self.identity.public)
+
+
+@pytest.fixture
+def site(tmp_path: Path, lines: Lines) -> Iterator[Site]:
+    """A node that is attached, over an approved study."""
+    made = Site(tmp_path, lines.log)
+    made.open()
+    made.noticing.notice()
+    made.attach()
+    made.decide(made.announce())
+    yield made
+    made.close()
