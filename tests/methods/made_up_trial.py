@@ -83,6 +83,9 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             rtol=1e-9,
         ),
     },
+    "meta_analysis": {
+        "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),
+    },
 }
 
 

@@ -22,8 +22,15 @@ TYPES = {
     "factor": c.VariableType.FACTOR,
     "string": c.VariableType.TEXT,
 }
-# Method of a reference plan -> ours, and where each of its arguments goes: a role, the terms, or an option.
-METHODS = {"kaplan_meier": "kaplan_meier", "logrank": "log_rank", "descriptive": "table_one", "frequency": "table_one"}
+# Method of a reference plan -> ours.
+METHODS = {
+    "kaplan_meier": "kaplan_meier",
+    "logrank": "log_rank",
+    "descriptive": "table_one",
+    "frequency": "table_one",
+    "cox": "cox",
+    "meta_analysis": "meta_analysis",
+}
 
 
 # --------------------------------------------------------------------------- rows
@@ -180,7 +187,29 @@ class Case:
             roles = {"time": names("time"), "event": names("event"), "arm": names("arm"), "strata": names("strata")}
             own = {"unstratified": True, "stratify_by_country": step["strata"] == "country"}
             return replace(spec, roles=roles, options={**own, **options})
+        if step["method"] == "cox":
+            return self.model_spec(
+                spec,
+                step,
+                {
+                    "concordance": bool(step["concordance"]),
+                    "baseline": bool(step["baseline"]),
+                    "baseline_times": tuple(float(t) for t in step["baseline_times"] or ()),
+                    "zph": "both" if step["zph"] else "",
+                    **options,
+                },
+            )
+        if step["method"] == "meta_analysis":
+            own = step["estimate"]
+            return self.model_spec(spec, own, {"coefficient": own["coefficient"], "ties": own["ties"], **options})
         return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
+
+    def model_spec(self, spec: c.Spec, step: Mapping[str, Any], options: Mapping[str, c.Setting]) -> c.Spec:
+        """A survival model's terms over its time and event."""
+        roles = {role: (c.Ref(step[role]),) for role in ("start", "time", "event") if step.get(role)}
+        terms = tuple(c.Term(tuple(c.Ref(name) for name in term.split(":"))) for term in step["terms"])
+        references = {name: level for name, level in step["reference"].items() if name != "country"}
+        return replace(spec, roles=roles, terms=terms, references=references, options=options)
 
     def blocks(self, step: Mapping[str, Any], spec: c.Spec, method: c.Method) -> dict[str, list[c.Block]]:
         """One block a country."""
