@@ -68,6 +68,13 @@ def test_what_was_made_cannot_be_made_over(cleared: Cleared, outbound: Outbound,
     assert copy.copy(outbound).payload == outbound.payload
 
 
+def test_no_number_is_in_what_a_log_would_show(cleared: Cleared, outbound: Outbound, home: Path) -> None:
+    with Journal.open(home) as kept:
+        shown = repr(cleared) + repr(outbound) + repr(kept.release(outbound))
+    assert "array(" not in shown
+    assert repr(outbound.payload) not in shown
+
+
 def makers_of(name: str) -> Iterator[Path]:
     """Modules of the folder that call a class of that name of their own or of each other; messages are none."""
     for path in sorted(EGRESS.glob("*.py")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import InitVar, dataclass, replace
+from dataclasses import field as dataclass_field
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class ClearedItem:
     label: str
     about: str
     unit: str
-    value: Array | Integers | None
+    value: Array | Integers | None = dataclass_field(repr=False)  # not in a log by accident
     withheld_by: str
     axes: tuple[tuple[str, tuple[str, ...]], ...]  # for people at the site; they do not leave
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,7 +31,7 @@ _SEAL = object()
 class Journaled:
     """Bytes that are in the journal, so that they may be sent."""
 
-    payload: bytes
+    payload: bytes = field(repr=False)
     digest: bytes  # SHA-256 of the payload, 32 bytes
     task: bytes  # SHA-256 of the task they answer
     sequence: int

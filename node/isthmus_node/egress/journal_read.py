@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.errors import AuthenticationError, ConfigError
@@ -21,7 +21,7 @@ class Entry:
     """A record and the exact bytes it is about (empty where it is about none)."""
 
     record: journal_pb2.Record
-    payload: bytes
+    payload: bytes = field(repr=False)
     digest: bytes  # SHA-256 of the record, 32 bytes: what the next record names as the one before it
     start: int  # offset in the file
 

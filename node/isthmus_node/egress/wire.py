@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_methods.codec import array_to_message
@@ -34,7 +34,7 @@ class Header:
 class Outbound:
     """Bytes that may leave once they are in the journal."""
 
-    payload: bytes  # canonical bytes of a Signed summary or refusal
+    payload: bytes = field(repr=False)  # canonical bytes of a Signed summary or refusal
     digest: bytes  # SHA-256 of the payload
     event: str  # "RELEASED" or "REFUSED"
     words: str  # what they say, for people at the site
