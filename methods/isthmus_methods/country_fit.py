@@ -67,6 +67,7 @@ class First:
     used: Used
     low: float  # smallest and largest x beta
     high: float
+    total: float  # sum of x beta
     times: TimeCounts | None = None
 
     def __add__(self, other: First) -> First:
@@ -78,6 +79,7 @@ class First:
             self.used + other.used,
             min(self.low, other.low),
             max(self.high, other.high),
+            self.total + other.total,
             times,
         )
 
@@ -89,7 +91,8 @@ def first_pass(block: Block, spec: Spec, beta: Array, wanted: Wanted) -> First:
     eta, middle = rows.predictor(beta)[0], float(rows.centre @ beta)
     low, high = (float(eta.min()) + middle, float(eta.max()) + middle) if rows.size else (np.inf, -np.inf)
     times = None if wanted.steps is None else time_counts(rows, wanted.steps)
-    return First(risk_table(rows, beta), counts, low, high, times)
+    # x beta sums to that of the block's mean row
+    return First(risk_table(rows, beta), counts, low, high, middle * rows.size, times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class Gathered:
 def gathered(first: First, wanted: Wanted) -> Gathered:
     """The risk sets, and the counts behind them."""
     sets = risk_sets(first.table, wanted.efron)
-    middle = float(sets.centre @ sets.beta)
+    middle = first.total / max(1, int(first.used.rows[ROWS]))
     reach = max(first.high - middle, middle - first.low, 0.0)
     return Gathered(sets, first.used, first.used.persons(), reach, first.times)
 

@@ -21,6 +21,8 @@ from isthmus_methods.risk_sets import CHUNK, RiskTable, SortedRows, SumsByTime, 
 
 # A column that varies less than this within the risk sets does not vary: what is left is rounding.
 CONSTANT = 1e-11
+# A risk set that weighs less has underflowed; its inverse and the square of that are still finite.
+LEAST_WEIGHT = 1e-130
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class RiskSets:
         tied = self.deaths > 1
         first[tied] -= (b[tied] / root[tied])[:, None] * d1[tied]
         second = d1[tied]
-        rest = e[tied] - b[tied] ** 2 / a[tied]
+        rest = e[tied] - b[tied] * (b[tied] / a[tied])
         if factor is None:
             spread: Array = first.T @ first + second.T @ (second * rest[:, None])
         else:
@@ -105,6 +107,8 @@ def risk_sets(table: RiskTable, efron: bool) -> RiskSets:
     at_risk, dying = _from_the_end(exits)[exits.last_until(stratum, time)], deaths.sums[:, :-1]
     if table.entries is not None:
         at_risk -= _not_yet_entered(table.entries, stratum, time)
+    # those who die are at risk: rounding and underflow at a far-off beta must not leave less than them
+    np.maximum(at_risk[:, 0], np.maximum(dying[:, 0], LEAST_WEIGHT), out=at_risk[:, 0])
     sums = _steps(at_risk[:, 0], dying[:, 0], d, efron)
     hazard, death_hazard = sums[0], sums[1]
     loglik = table.death_eta - sums[5].sum()
