@@ -222,7 +222,7 @@ def items_of(tables: Tables, plan: Plan) -> tuple[Item, ...]:
         last = first + len(by.levels)
         if by.country:
             items.extend(
-                Item("subgroup_table", counts[j], time_support(leavers[j : j + 1]), by.subgroup(level), rows)
+                Item("subgroup_table", counts[j], time_support(leavers[first:last]), by.subgroup(level), rows)
                 for j, level in enumerate(by.levels, start=first)
                 if counts[j, 1].any()
             )
@@ -388,9 +388,7 @@ class KaplanMeier:
             both = all(describes_mean(answer[plan.by[0].subgroup(level)]) for level in plan.compare)
             answer["rmst_difference"] = rmst_difference(answer, plan.by[0].name, *plan.compare) if both else None
         if plan.landmark:
-            said.append(
-                f"landmark analysis: only those at risk after {plan.landmark:g} count, and time is counted from there"
-            )
+            answer["landmark"] = plan.landmark
         return Done(answer, tuple(said))
 
 

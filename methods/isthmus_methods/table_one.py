@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from isthmus.errors import UsageError
+from isthmus.errors import MethodError, UsageError
 from isthmus_methods import caveats, persons
 from isthmus_methods.contract import (
     Again,
@@ -165,6 +165,8 @@ def empty(plan: Plan, state: State) -> Partial:
 
 
 def fold_rows(block: Block, plan: Plan, state: State, by_person: bool) -> Partial:
+    if state and any(row.name not in state or not np.isfinite(state[row.name]).all() for row in plan.numeric):
+        raise MethodError("WRONG_STATE", "the coordinator sent means that are not this table's", "start it anew")
     arms = block.codes("arm") if plan.arm else np.zeros(block.rows, dtype=np.int64)
     known = arms >= 0
     every = bool(known.all())

@@ -143,10 +143,11 @@ def test_landmark_keeps_those_at_risk_after_it_and_counts_time_from_it() -> None
     assert overall([4, 10, 11, 30], [1, 1, 1, 0], spec)["curve_event_times"]["time"] == [1.0]
 
 
-def test_landmark_analysis_says_so() -> None:
+def test_landmark_stands_in_the_answer_and_is_no_caveat() -> None:
     spec = replace(ALONE, options={"landmark": 10.0})
     done, _ = pool_in_process(METHOD, {"CN": [block([11, 30], [1, 0], spec)]}, spec)
-    assert done.caveats == ("landmark analysis: only those at risk after 10 count, and time is counted from there",)
+    assert done.answer["landmark"] == 10.0
+    assert done.caveats == ()
 
 
 @pytest.mark.parametrize("landmark", [10.5, 120.0, 500.0, -3.0])

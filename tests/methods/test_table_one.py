@@ -9,7 +9,7 @@ import pytest
 from made_up_trial import TRIAL, by_country, refs, trial_rows
 from reference_cases import Rows, block_of
 
-from isthmus.errors import UsageError
+from isthmus.errors import MethodError, UsageError
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_methods.table_one import TableOne
@@ -209,3 +209,10 @@ def test_variable_named_twice_is_refused() -> None:
     with pytest.raises(UsageError) as raised:
         METHOD.scope(spec)
     assert raised.value.code == "VARIABLE_TWICE"
+
+
+@pytest.mark.parametrize("state", [{"other": np.zeros(1)}, {"age": np.array([np.nan]), "marker": np.zeros(1)}])
+def test_state_that_is_not_of_this_table_is_refused(state: c.State) -> None:
+    with pytest.raises(MethodError) as raised:
+        summarise(METHOD, by_country(trial_rows(1, 40), SPEC, METHOD)["CN"], SPEC, state)
+    assert raised.value.code == "WRONG_STATE"
