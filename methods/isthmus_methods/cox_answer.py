@@ -94,20 +94,18 @@ def _remembered(
     }
     level_rows: dict[str, Array | None] = {}
     for name, _ in plan.factors:
-        rows = contributions.total("levels", name)
-        complete = not any(("levels", name) in s.withheld for s in contributions.summaries)
-        level_rows[name] = rows if complete else None
-        if rows is not None and complete:
+        level_rows[name] = rows = _whole(contributions, "levels", name)
+        if rows is not None:
             kept[f"levels {name}"] = rows
     for country, rows in contributions.by_country("excluded").items():
         kept[f"excluded {country}"] = rows
     present = plan.columns_present(level_rows)
     kept["present"] = present.astype(np.float64)
     kept["kept"] = solve(info, present).kept.astype(np.float64)
-    meat, table = contributions.total("meat"), contributions.total("time_table")
+    meat, table = _whole(contributions, "meat"), _whole(contributions, "time_table")
     if meat is not None:
         kept["null_meat"] = unpacked(meat, plan.p)
-    if table is not None and not any(("time_table", "") in s.withheld for s in contributions.summaries):
+    if table is not None:
         kept["km"] = left_continuous_survival(table)
     return kept
 
@@ -168,7 +166,7 @@ def _answer(
     if plan.robust:
         answer["robust"] = _robust(contributions, plan, memory, beta, solved, names, present)
     if plan.concordance:
-        pairs, squares = contributions.total("pairs"), contributions.total("pair_squares")
+        pairs, squares = _whole(contributions, "pairs"), _whole(contributions, "pair_squares")
         answer["concordance"] = None if pairs is None or squares is None else concordance(pairs, squares)
     if plan.baseline:
         answer["baseline_cumulative_hazard_at_x0"] = _baseline(contributions, plan)
