@@ -164,7 +164,7 @@ def follow(
         for position, run in enumerate(runs):
             _watch(study.connection, run, functools.partial(shows.update, position), wait, sleep)
     except KeyboardInterrupt:
-        _say_how_to_resume(runs)
+        _say_how_to_resume(study.name, runs)
         raise
     finally:
         shows.end()
@@ -184,10 +184,13 @@ def _display(progress: bool | Shows) -> Shows:
     return Live() if progress and sys.stderr.isatty() else Silent()
 
 
-def _say_how_to_resume(runs: Sequence[bytes]) -> None:
+def _say_how_to_resume(study: str, runs: Sequence[bytes]) -> None:
     names = ", ".join(f'"{run.hex()}"' for run in runs)
+    words = " ".join(run.hex() for run in runs)
     print(  # noqa: T201 - whoever pressed Ctrl-C has to be told
-        f"\ndetached: the analysis goes on. To see its result: study.attach({names}); to end it: study.cancel({names})",
+        "\ndetached: the analysis goes on.\n"
+        f"  its result   study.attach({names})  or  isthmus attach {study} {words}\n"
+        f"  to end it    study.cancel({names})  or  isthmus cancel {study} {words}",
         file=sys.stderr,
     )
 

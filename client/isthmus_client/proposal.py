@@ -26,13 +26,13 @@ MethodWord = Literal["table_one", "kaplan_meier", "log_rank", "cox", "meta_analy
 Setting = bool | int | float | str | list[float] | list[str]
 
 
-class _Written(BaseModel):
+class Written(BaseModel):
     """Something a person wrote: an unknown key is an error, never ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class WrittenVariable(_Written):
+class WrittenVariable(Written):
     type: TypeWord
     label: str = ""
     unit: str = ""
@@ -44,7 +44,7 @@ class WrittenVariable(_Written):
     may_be_missing: bool = False
 
 
-class WrittenDataset(_Written):
+class WrittenDataset(Written):
     name: Name
     label: str = ""
     subject: str = ""
@@ -52,7 +52,7 @@ class WrittenDataset(_Written):
     variables: dict[VariableName, WrittenVariable]
 
 
-class WrittenAnalysis(_Written):
+class WrittenAnalysis(Written):
     """One analysis; `formula` for the methods that take one, `variables`, `arm`, `by` for Table 1."""
 
     name: Name
@@ -62,7 +62,7 @@ class WrittenAnalysis(_Written):
     formula: str = ""
     variables: list[str] = []
     arm: str = ""
-    by: str | list[str] = ""
+    by: Literal["", "country"] = ""
     where: str = ""
     references: dict[str, str] = {}
     options: dict[str, Setting] = {}
@@ -71,7 +71,7 @@ class WrittenAnalysis(_Written):
     deadline_seconds: Annotated[int, Field(gt=0, le=7 * 24 * 3600)] = 600
 
 
-class WrittenStudy(_Written):
+class WrittenStudy(Written):
     name: Name
     version: Annotated[int, Field(ge=1)] = 1
     title: Annotated[str, Field(min_length=1)]

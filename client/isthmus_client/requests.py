@@ -64,7 +64,8 @@ def formula_request(
             roles[role] = (column,)
     if model.strata:
         roles["strata"] = model.strata
-    if model.cluster is not None:
+    # each country's own estimate has the model's variance: clusters matter to the pooled fit alone
+    if model.cluster is not None and name != "meta_analysis":
         roles["cluster"] = (model.cluster,)
     if not regression and model.terms:
         roles["arm" if name == "log_rank" else "by"] = tuple(term.columns[0] for term in model.terms)
@@ -76,7 +77,7 @@ def table_request(
     variables: Sequence[str],
     *,
     arm: str | None = None,
-    by: str | Sequence[str] | None = None,
+    by: str | None = None,
     where: str | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Spec:
@@ -89,20 +90,23 @@ def table_request(
     arm
         The factor that makes the columns; None: one column.
     by
-        More groupings; ``"country"`` is the countries themselves and needs no variable.
+        ``"country"``: the table of each country too.
+
+    Raises
+    ------
+    UsageError
+        Whatever is wrong with names, filter or settings.
     """
     roles = {"variables": tuple(_named(name, dictionary, grouping=False) for name in variables)}
     if not variables:
         raise UsageError("NO_VARIABLES", "Table 1 needs at least one variable", "name variables of the dictionary")
     if arm is not None:
         roles["arm"] = (_named(arm, dictionary, grouping=True),)
-    groupings = (by,) if isinstance(by, str) else tuple(by or ())
     settings = dict(options or {})
-    for grouping in groupings:
-        if grouping == "country" and "country" not in dictionary.variables:
-            settings["by_country"] = True
-        else:
-            roles["by"] = (*roles.get("by", ()), _named(grouping, dictionary, grouping=True))
+    if by == "country":
+        settings["by_country"] = True
+    elif by is not None:
+        raise UsageError("BAD_OPTION", f"Table 1 cannot be shown by {by!r}", 'write by = "country", or an arm')
     return _checked(find("table_one"), dictionary, roles, (), where, {}, settings)
 
 

@@ -13,7 +13,7 @@ from isthmus_client.plan import Plan, Step, follow
 from isthmus_client.proposal import dictionary_of, missing_country_of
 from isthmus_client.requests import formula_request, table_request
 from isthmus_methods.codec import spec_to_message
-from isthmus_methods.contract import Spec
+from isthmus_methods.contract import Column, Spec, column_name, term_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ class Study:
         variables: Sequence[str],
         *,
         arm: str | None = None,
-        by: str | Sequence[str] | None = None,
+        by: Literal["country"] | None = None,
         where: str | None = None,
         dataset: str | None = None,
         missing_country: MissingCountry = "wait",
@@ -126,7 +126,7 @@ class Study:
         arm
             The factor that makes the columns.
         by
-            ``"country"``, or a factor: more columns.
+            ``"country"``: the table of each country too.
         where
             Which rows, e.g. ``"AGE >= 18 & SEX == 'F'"``.
         missing_country
@@ -160,16 +160,10 @@ class Study:
         tau
             End of the restricted mean survival time; None: none.
         """
-        return self._by_formula(
-            "kaplan_meier",
-            formula,
-            where,
-            None,
-            dataset,
-            missing_country,
-            deadline,
-            {"times": times, "tau": tau, **options},
-        )
+        return self.by_formula(
+            "kaplan_meier", formula, where=where, dataset=dataset, missing_country=missing_country, deadline=deadline,
+            options={"times": times, "tau": tau, **options},
+        )  # fmt: skip
 
     def log_rank(
         self,
@@ -182,7 +176,10 @@ class Study:
         **options: object,
     ) -> Plan:
         """Log-rank tests between the levels of the factor on the right side; ``strata()`` for stratified ones."""
-        return self._by_formula("log_rank", formula, where, None, dataset, missing_country, deadline, options)
+        return self.by_formula(
+            "log_rank", formula, where=where, dataset=dataset, missing_country=missing_country, deadline=deadline,
+            options=options,
+        )  # fmt: skip
 
     def cox(
         self,
@@ -212,27 +209,17 @@ class Study:
         by
             ``"country"``: each country's own estimates and their meta-analysis beside the pooled fit.
         coefficient
-            The one that the meta-analysis is of, e.g. ``"TRT01P=High"``; None: the first.
+            The one that the meta-analysis is of, e.g. ``"TRT01P=High"``; None: the treatment arm's, or the first.
         references
             Reference level of a factor where it is not the dictionary's first.
         """
-        settings = {"ties": ties, "robust": robust, **options}
-        plan = self._by_formula("cox", formula, where, references, dataset, missing_country, deadline, settings)
-        if by is None:
-            return plan
-        if by != "country":
-            raise UsageError("BAD_OPTION", f"a Cox model cannot be shown by {by!r}", 'write by="country"')
-        beside = self.meta_analysis(
-            formula,
-            coefficient=coefficient,
-            ties=ties,
-            references=references,
-            where=where,
-            dataset=dataset,
-            missing_country=missing_country,
-            deadline=deadline,
-        )
-        return Plan(self, (*plan.steps, *beside.steps))
+        settings: dict[str, object] = {"ties": ties, "robust": robust, **options}
+        if by is not None:
+            settings["coefficient"] = coefficient
+        return self.by_formula(
+            "cox", formula, by=by, where=where, references=references, dataset=dataset,
+            missing_country=missing_country, deadline=deadline, options=settings,
+        )  # fmt: skip
 
     def meta_analysis(
         self,
@@ -248,21 +235,78 @@ class Study:
     ) -> Plan:
         """A Cox model in each country on its own, and the meta-analysis of one coefficient.
 
+        Parameters
+        ----------
+        coefficient
+            E.g. ``"TRT01P=High"``; None: the treatment arm's, or the first.
+
         Raises
         ------
         UsageError
             ``BY_COUNTRY`` where the study does not say that results by country may be shown.
         """
-        if not self.message.by_country:
-            raise UsageError(
-                "BY_COUNTRY",
-                f"study {self.name} does not say that results by country may be shown",
-                "use the pooled fit, or propose a new version of the study with by_country = true",
-            )
-        settings = {"coefficient": coefficient, **options}
-        return self._by_formula(
-            "meta_analysis", formula, where, references, dataset, missing_country, deadline, settings
+        return self.by_formula(
+            "meta_analysis", formula, where=where, references=references, dataset=dataset,
+            missing_country=missing_country, deadline=deadline, options={"coefficient": coefficient, **options},
+        )  # fmt: skip
+
+    def _effect(self, formula: str, references: Mapping[str, str] | None, dataset: str | None) -> str:
+        """The coefficient that a model is about: the treatment arm's first, otherwise the first of all."""
+        spec = formula_request("cox", dictionary_of(self.message, dataset), formula, references=references)
+        of_arm = [term for term in spec.terms if len(term.columns) == 1 and _is_arm(spec, term.columns[0])]
+        first = of_arm[0] if of_arm else spec.terms[0]
+        return next(iter(term_columns(spec, first)))[0]
+
+    def by_formula(
+        self,
+        method: str,
+        formula: str,
+        *,
+        by: Literal["country"] | None = None,
+        where: str | None = None,
+        references: Mapping[str, str] | None = None,
+        dataset: str | None = None,
+        missing_country: MissingCountry = "wait",
+        deadline: int = DEADLINE_SECONDS,
+        options: Mapping[str, object] | None = None,
+    ) -> Plan:
+        """An analysis by the name of its method: ``cox``, ``meta_analysis``, ``kaplan_meier`` or ``log_rank``.
+
+        Parameters are those of the method's own call; `options` are its settings.
+        """
+        settings = dict(options or {})
+        if method == "cox" and by == "country":
+            coefficient = settings.pop("coefficient", None)
+            plan = self.by_formula(
+                method, formula, where=where, references=references, dataset=dataset,
+                missing_country=missing_country, deadline=deadline, options=settings,
+            )  # fmt: skip
+            beside = self.by_formula(
+                "meta_analysis", formula, where=where, references=references, dataset=dataset,
+                missing_country=missing_country, deadline=deadline,
+                options={"coefficient": coefficient, "ties": settings.get("ties")},
+            )  # fmt: skip
+            return Plan(self, (*plan.steps, *beside.steps))
+        if by is not None:
+            raise UsageError("BAD_OPTION", f"{method} cannot be shown by {by!r}", "leave it out")
+        if method == "meta_analysis":
+            if not self.message.by_country:
+                raise UsageError(
+                    "BY_COUNTRY",
+                    f"study {self.name} does not say that results by country may be shown",
+                    "use the pooled fit, or propose a new version of the study with by_country = true",
+                )
+            if not settings.get("coefficient"):
+                settings["coefficient"] = self._effect(formula, references, dataset)
+        spec = formula_request(
+            method,
+            dictionary_of(self.message, dataset),
+            formula,
+            where=where,
+            references=references,
+            options=settings,
         )
+        return Plan(self, (self._step(spec, missing_country, deadline, formula),))
 
     def attach(self, run: str, *beside: str, progress: bool = True, wait: bool = True) -> Fit:
         """The result of runs that were ordered before, waiting for them where they still go on.
@@ -282,27 +326,6 @@ class Study:
         for name in runs:
             self.connection.cancel(_run(name))
 
-    def _by_formula(
-        self,
-        method: str,
-        formula: str,
-        where: str | None,
-        references: Mapping[str, str] | None,
-        dataset: str | None,
-        missing_country: str,
-        deadline: int,
-        options: Mapping[str, object],
-    ) -> Plan:
-        spec = formula_request(
-            method,
-            dictionary_of(self.message, dataset),
-            formula,
-            where=where,
-            references=references,
-            options=options,
-        )
-        return Plan(self, (self._step(spec, missing_country, deadline, formula),))
-
     def _step(self, spec: Spec, missing_country: str, deadline: int, formula: str = "") -> Step:
         """What to ask: the analysis of the plan that asks the same, otherwise an exploratory one."""
         message = spec_to_message(spec)
@@ -318,6 +341,11 @@ class Study:
             ),
             formula=formula,
         )
+
+
+def _is_arm(spec: Spec, column: Column) -> bool:
+    variable = spec.variables.get(column_name(column))
+    return variable is not None and "TREATMENT_ARM" in variable.roles
 
 
 def _run(name: str) -> bytes:

@@ -49,7 +49,10 @@ def _of(fit: Fit) -> str:
         )
     if isinstance(fit, LogRankFit):
         within = f", stratified by {', '.join(fit.strata)}" if fit.strata else ""
-        return f"Survival was compared by the log-rank test{within}; Peto-Peto and Gehan-Breslow weights are shown beside it."
+        return (
+            f"Survival was compared by the log-rank test{within}; the tests with Peto-Peto and Gehan-Breslow weights"
+            " are shown beside it."
+        )
     if isinstance(fit, MetaFit):
         return (
             f"The model was also fitted in each country on its own. The countries' estimates of {fit.coefficient} were"
@@ -57,7 +60,10 @@ def _of(fit: Fit) -> str:
             " heterogeneity is given as Cochran's Q, I² and τ²."
         )
     if isinstance(fit, TableOneFit):
-        return "Numbers are described by mean and standard deviation, factors by count and percentage of those not missing."
+        return (
+            "Numbers are described by mean and standard deviation, factors by count and percentage of those not"
+            " missing."
+        )
     return ""
 
 

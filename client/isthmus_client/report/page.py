@@ -11,11 +11,13 @@ from pathlib import Path
 from isthmus.errors import UsageError
 from isthmus_client.r_code import r_call
 from isthmus_client.report.methods_text import methods_text
-from isthmus_client.report.sections import Row, Section, Table, sections_of
-from isthmus_client.results import CoxFit, Fit
+from isthmus_client.report.sections import Row, Table, sections_of
+from isthmus_client.results import Fit
 from isthmus_client.results.fit import write_text
 
 FOLDER = Path(__file__).parent
+# Of a clinical report: who, curves, test, model, countries.
+ORDER = ("table_one", "kaplan_meier", "log_rank", "cox", "meta_analysis")
 
 
 def write_report(fits: Sequence[Fit], path: Path, title: str = "") -> Path:
@@ -82,11 +84,11 @@ def report_html(fits: Sequence[Fit], title: str = "") -> str:
 
 
 def _with_countries(fits: Sequence[Fit]) -> list[Fit]:
-    found = list(fits)
+    """In the order of the page, with what stands beside a fit."""
+    found: list[Fit] = []
     for fit in fits:
-        if isinstance(fit, CoxFit) and fit.by_country is not None and fit.by_country not in found:
-            found.append(fit.by_country)
-    return found
+        found += [f for f in (fit, *fit.beside) if f not in found]
+    return sorted(found, key=lambda f: ORDER.index(f.method) if f.method in ORDER else len(ORDER))
 
 
 def _hash(text: str) -> str:
@@ -121,7 +123,10 @@ def _participants(fits: Sequence[Fit]) -> Table:
         withheld = sum(len(c.withheld) for c in own)
         said = reasons or (f"{withheld} field{'s' * (withheld != 1)} withheld by its gate" if withheld else "")
         rows.append(Row(participant.country, (participant.node, f"{given} of {len(fits)}", said)))
-    return Table(("country", "node", "results it is in", "remark"), tuple(rows))
+    if not any(row.cells[-1] for row in rows):
+        rows = [Row(row.label, row.cells[:-1]) for row in rows]
+    headings = ("country", "node", "results it is in", "remark")
+    return Table(headings[: 1 + len(rows[0].cells)], tuple(rows))
 
 
 def _contributions(fits: Sequence[Fit]) -> Table:
@@ -141,6 +146,3 @@ def _contributions(fits: Sequence[Fit]) -> Table:
         )
         rows.append(Row(participant.country, cells))
     return Table(("country", "bytes that left", "releases", "policy digest", "dataset digest", "software"), tuple(rows))
-
-
-__all__ = ["Section", "report_html", "write_report"]

@@ -1,16 +1,16 @@
-"""The sections of a report: each result as headings, tables of text cells, figures and notes, ready for the template."""
+"""The sections of a report: each result as tables of text cells, figures and notes, ready for the template."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from isthmus_client.plots.canvas import svg
 from isthmus_client.plots.forest import ForestRow
 from isthmus_client.plots.forest import ratio_text as _ratio
 from isthmus_client.results import CoxFit, Fit, KmFit, LogRankFit, MetaFit, TableOneFit
 from isthmus_client.results.fit import Footnotes
-from isthmus_client.results.r_format import p_values
+from isthmus_client.results.r_format import one, p_values
 from isthmus_client.results.tree import has, number, numbers
 
 
@@ -43,20 +43,14 @@ class Section:
     tables: tuple[Table, ...] = ()
     figures: tuple[tuple[str, str], ...] = ()  # SVG made here, and what it shows in words
     notes: tuple[str, ...] = ()
-    lines: tuple[str, ...] = field(default=())
+    lines: tuple[str, ...] = ()
+    shown: int = 2  # tables that stand open; the others open on a click
 
 
 def sections_of(fits: Sequence[Fit]) -> list[Section]:
-    """Sections in the order of a clinical report: Table 1, curves, test, model, countries."""
+    """A section for each result, in the order given."""
     test = next((f for f in fits if isinstance(f, LogRankFit)), None)
-    order = (TableOneFit, KmFit, LogRankFit, CoxFit, MetaFit)
-    beside = [f.by_country for f in fits if isinstance(f, CoxFit) and f.by_country is not None]
-    everything = [*fits, *(b for b in beside if b not in fits)]
-    found: list[Section] = []
-    for kind in order:
-        for fit in (f for f in everything if isinstance(f, kind)):
-            found.append(_section(fit, f"result-{len(found) + 1}", test, everything))
-    return found
+    return [_section(fit, f"result-{k}", test, fits) for k, fit in enumerate(fits, start=1)]
 
 
 def _section(fit: Fit, anchor: str, test: LogRankFit | None, everything: Sequence[Fit]) -> Section:
@@ -80,13 +74,13 @@ def _table_one(fit: TableOneFit, anchor: str) -> Section:
     tables = [Table(("", *(h + general for h in fit.headings())), rows, "All countries")]
     tables += [
         Table(
-            ("", *fit.columns),
+            ("", *fit.names()),
             tuple(Row(line.label, line.cells, line.level) for line in fit.lines(country)),
             f"Country {country}",
         )
         for country in fit.countries
     ]
-    return Section(anchor, fit.title, "Table 1", tuple(tables), notes=tuple(marks.lines()))
+    return Section(anchor, fit.title, "Table 1", tuple(tables), notes=tuple(marks.lines()), shown=1)
 
 
 def _curves(fit: KmFit, anchor: str, test: LogRankFit | None) -> Section:
@@ -179,8 +173,8 @@ def _cox(fit: CoxFit, anchor: str) -> Section:
             c.name + marks.mark(fit.notes_of(c)),
             (
                 _ratio(ForestRow(c.name, c.estimate, c.lower, c.upper)),
-                _fixed(c.estimate, 4),
-                _fixed(c.robust_se if c.robust_se is not None else c.se, 4),
+                _digits(c.estimate),
+                _digits(c.robust_se if c.robust_se is not None else c.se),
                 _fixed(c.z, 2),
                 p_values([c.p], 2)[0] if c.p is not None else "–",
             ),
@@ -189,11 +183,19 @@ def _cox(fit: CoxFit, anchor: str) -> Section:
     )
     se = "robust se" if fit.robust is not None else "se"
     table = Table(("", "hazard ratio (95 % CI)", "log hazard ratio", se, "z", "p"), rows)
-    lines = [f"n = {fit.n:,}{general}, events = {fit.n_event:,}{general}; {fit.left_out()}" if fit.left_out() else
-             f"n = {fit.n:,}{general}, events = {fit.n_event:,}{general}"]  # fmt: skip
-    lines += fit.test_lines()
+    counts = f"n = {fit.n:,}{general}, events = {fit.n_event:,}{general}"
+    lines = [f"{counts}; {fit.left_out()}." if fit.left_out() else f"{counts}."]
+    if fit.concordance is not None:
+        c, error = fit.concordance
+        lines.append(f"Concordance {c:.3f}" + (f" (se {error:.3f})." if error is not None else "."))
+    tests = Table(
+        ("test", "χ²", "df", "p"),
+        tuple(
+            Row(name, (_fixed(statistic, 2), f"{df}", p_values([p], 2)[0])) for name, statistic, df, p in fit.tests()
+        ),
+    )
     figure = (svg(fit.plot.coefficients(), fit.title), "hazard ratio of each coefficient")
-    return Section(anchor, fit.title, "Cox model", (table,), (figure,), tuple(marks.lines()), tuple(lines))
+    return Section(anchor, fit.title, "Cox model", (table, tests), (figure,), tuple(marks.lines()), tuple(lines))
 
 
 def _countries(fit: MetaFit, anchor: str, everything: Sequence[Fit]) -> Section:
@@ -220,6 +222,10 @@ def _countries(fit: MetaFit, anchor: str, everything: Sequence[Fit]) -> Section:
 
 def _fixed(value: float | None, places: int) -> str:
     return "–" if value is None else f"{value:,.{places}f}"
+
+
+def _digits(value: float | None) -> str:
+    return "–" if value is None else one(value, 3)
 
 
 def _plain(value: float | None) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from isthmus_client.results.meta_analysis import MetaFit
 
 NOT_ESTIMABLE = "could not be estimated (collinear with the terms before it, or without variation), as NA in R"
+TESTS = {"lr_test": "likelihood ratio", "wald_test": "Wald", "score_test": "score (log-rank)"}
+_ROBUST_TESTS = (("robust_wald", "Wald, robust", "wald_test"), ("robust_score_test", "score, robust", "score_test"))
 _ROBUST_NOTE = (
     "  (Note: the likelihood ratio and score tests assume independence of\n"
     "     observations within a cluster, the Wald and robust score tests do not)."
@@ -64,6 +66,10 @@ class CoxFit(Fit):
 
     method: ClassVar[str] = "cox"
     by_country: MetaFit | None = None
+
+    @property
+    def beside(self) -> tuple[Fit, ...]:
+        return () if self.by_country is None else (self.by_country,)
 
     @property
     def n(self) -> int | None:
@@ -199,26 +205,40 @@ class CoxFit(Fit):
         deleted = sum(count(excluded, country) or 0 for country in excluded)
         return f"{deleted} observation{'s' * (deleted != 1)} deleted due to missingness" if deleted else ""
 
+    @property
+    def concordance(self) -> tuple[float, float | None] | None:
+        """Concordance and its standard error, where asked for."""
+        c = number(self.answer, "concordance", "c")
+        return None if c is None else (c, number(self.answer, "concordance", "se"))
+
+    def tests(self) -> list[tuple[str, float | None, int, float | None]]:
+        """Name, statistic, degrees of freedom and P value of each test of the whole model."""
+        found = []
+        for key, name in TESTS.items():
+            statistic, p = number(self.answer, key, "statistic"), number(self.answer, key, "p")
+            found.append((name, statistic, count(self.answer, key, "df") or 0, p))
+        for key, name, like in _ROBUST_TESTS:
+            if self.robust is not None and has(self.robust, key, "statistic"):
+                df = count(self.answer, like, "df") or 0
+                found.append((name, number(self.robust, key, "statistic"), df, number(self.robust, key, "p")))
+        return found
+
     def test_lines(self) -> list[str]:
         """Concordance and the three tests, as R prints them."""
+        by_name = {name: (statistic, df, p) for name, statistic, df, p in self.tests()}
+        robust = by_name.get("Wald, robust")
         lines = []
-        if has(self.answer, "concordance", "c"):
-            c, se = number(self.answer, "concordance", "c"), number(self.answer, "concordance", "se")
+        if self.concordance is not None:
+            c, se = self.concordance
             lines.append(f"Concordance= {one(rounded(c, 3))}  (se = {one(rounded(se, 3))} )")
-        wald = self._test("wald_test")
-        if self.robust is not None and has(self.robust, "robust_wald", "statistic"):
-            statistic, p = number(self.robust, "robust_wald", "statistic"), number(self.robust, "robust_wald", "p")
-            df = count(self.answer, "wald_test", "df")
-            wald = f"{one(rounded(statistic, 2))}  on {df} df,   p={p_values([p], 1)[0]}"
-        lines.append(f"Likelihood ratio test= {self._test('lr_test')}")
-        lines.append(f"Wald test            = {wald}")
-        score = f"Score (logrank) test = {self._test('score_test')}"
-        if self.robust is not None and has(self.robust, "robust_score_test", "statistic"):
-            statistic = number(self.robust, "robust_score_test", "statistic")
-            p = number(self.robust, "robust_score_test", "p")
+        lines.append(f"Likelihood ratio test= {_tested(*by_name['likelihood ratio'])}")
+        lines.append(f"Wald test            = {_tested(*(robust or by_name['Wald']))}")
+        score = f"Score (logrank) test = {_tested(*by_name['score (log-rank)'])}"
+        if "score, robust" in by_name:
+            statistic, _, p = by_name["score, robust"]
             score += f",   Robust = {one(rounded(statistic, 2))}  p={p_values([p], 1)[0]}"
         return [*lines, score]
 
-    def _test(self, name: str) -> str:
-        statistic, p = number(self.answer, name, "statistic"), number(self.answer, name, "p")
-        return f"{one(rounded(statistic, 2))}  on {count(self.answer, name, 'df')} df,   p={p_values([p], 1)[0]}"
+
+def _tested(statistic: float | None, df: int, p: float | None) -> str:
+    return f"{one(rounded(statistic, 2))}  on {df} df,   p={p_values([p], 1)[0]}"

@@ -202,6 +202,11 @@ class Fit:
             ),
         )
 
+    @property
+    def beside(self) -> tuple[Fit, ...]:
+        """Results that were asked for together with this one."""
+        return ()
+
     # ------------------------------------------------------------------ ways to show it
 
     def text(self) -> str:

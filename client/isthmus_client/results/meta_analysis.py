@@ -62,8 +62,8 @@ class MetaFit(Fit):
                     se=se,
                     lower=estimate - Z95 * se if estimate is not None and se is not None else None,
                     upper=estimate + Z95 * se if estimate is not None and se is not None else None,
-                    n=count(own, "n"),
-                    events=count(own, "n_event"),
+                    n=count(self.answer, "outcomes", country, "n"),
+                    events=count(self.answer, "outcomes", country, "n_event"),
                     weight=number(self.answer, "fixed", "weights_percent", country),
                     note="" if known else self._reason(country),
                 )

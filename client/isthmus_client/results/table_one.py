@@ -56,10 +56,14 @@ class TableOneFit(Fit):
         """Countries with a table of their own."""
         return list(tree(self.answer, "countries")) if has(self.answer, "countries") else []
 
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return [*(f"{self.arm_name}={arm}" for arm in self.arms), OVERALL]
+
     def headings(self) -> list[str]:
         """Of the columns, with their n."""
-        names = {OVERALL: "overall", **{arm: f"{self.arm_name}={arm}" for arm in self.arms}}
-        return [f"{names[c]} (n={_count(count(self.answer, 'n', c))})" for c in self.columns]
+        counts = [_count(count(self.answer, "n", c)) for c in self.columns]
+        return [f"{name} (n={n})" for name, n in zip(self.names(), counts, strict=True)]
 
     def lines(self, country: str | None = None) -> list[Line]:
         """The printed rows of the pooled table, or of one country's."""
