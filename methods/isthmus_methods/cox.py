@@ -206,12 +206,12 @@ def _summary(plan: Plan, spec: Spec, state: State, wanted: Wanted, local: Weighe
     if wanted.residuals and second.by_cluster is not None:
         items.append(Item("meat", packed(second.by_cluster.meat()), support))
     if known.times is not None and not state:
-        items.append(Item("time_table", known.times.rows.sum(axis=0)[:, :-1], known.times.support(support.persons)))
+        items.append(Item("time_table", known.times.rows.sum(axis=0)[:, :-1], known.times.support()))
     if known.times is not None and state and plan.steps is not None:
         for s, code in enumerate(known.times.strata):
             hazard = cumulative_hazard(sets, plan.steps, int(code))
             label = plan.stratum_label(int(code))
-            items.append(Item("hazard", hazard, known.times.support(support.persons, s), label))
+            items.append(Item("hazard", hazard, known.times.support(s), label))
     for name, shape, total in zip(wanted.shapes, local.shapes, second.shapes, strict=True):
         values = pieces(total, sets, shape)
         items += [

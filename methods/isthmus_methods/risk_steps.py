@@ -34,32 +34,53 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class TimeCounts:
-    """Events, leavers and late entries at each step, by stratum. Adds."""
+    """Rows with an event, rows that leave and late entries at each step, by stratum. Adds."""
 
     strata: Integers  # (S,), sorted
     rows: Integers  # (S, 3, T + 1), the last step for what is beyond the grid
-    persons: Integers  # (S, 2, T + 1), persons with an event, persons who leave
     rounded: bool
+    # the rows one by one, to count persons: stratum, step, last step hidden by a late entry (-1: none), subject, event
+    each: Integers  # (5, n)
+    one_row_each: bool
 
     def __add__(self, other: TimeCounts) -> TimeCounts:
         strata = np.union1d(self.strata, other.strata)
         rows = np.zeros((len(strata), *self.rows.shape[1:]), dtype=np.int64)
-        persons = np.zeros((len(strata), *self.persons.shape[1:]), dtype=np.int64)
         for part in (self, other):
-            place = np.searchsorted(strata, part.strata)
-            rows[place] += part.rows
-            persons[place] += part.persons
-        return TimeCounts(strata, rows, persons, self.rounded or other.rounded)
+            rows[np.searchsorted(strata, part.strata)] += part.rows
+        each = np.concatenate([self.each, other.each], axis=1)
+        return TimeCounts(strata, rows, self.rounded or other.rounded, each, False)
 
-    def support(self, everybody: int, s: int | None = None) -> TimeSupport:
-        """For a table of the steps anyone leaves at; `s`: for the hazard of one stratum, the steps with an event."""
-        rows = self.rows.sum(axis=0) if s is None else self.rows[s]
-        persons = self.persons.sum(axis=0) if s is None else self.persons[s]
-        leavers = persons[1] if s is None else persons[0]
-        at_risk = np.cumsum(rows[1][::-1])[::-1] - np.cumsum(rows[2][::-1])[::-1]
-        total = min(int(persons[1].sum()), everybody)
+    def support(self, s: int | None = None) -> TimeSupport:
+        """For a table, the steps that anyone leaves at; for the hazard of stratum `s`, the steps with an event."""
+        counts = self.rows.sum(axis=0) if s is None else self.rows[s]
+        width = counts.shape[1]
+        if self.one_row_each:
+            leavers, at_risk, total = counts[0 if s is not None else 1], _at_risk(counts[1], counts[2]), counts[1].sum()
+        else:
+            each = self.each if s is None else self.each[:, self.each[0] == self.strata[s]]
+            _, step, hidden, subject, event = each
+            number = int(subject.max(initial=-1)) + 1
+            shown = step >= 0 if s is None else event == 1
+            pairs = np.unique(step[shown] * number + subject[shown])
+            leavers = np.bincount(pairs // max(1, number), minlength=width)
+            last, first = np.full(number, -1), np.full(number, width)
+            np.maximum.at(last, subject, step)
+            np.minimum.at(first, subject, hidden)
+            there = last >= 0
+            late = first[there & (first >= 0)]
+            at_risk = _at_risk(np.bincount(last[there], minlength=width), np.bincount(late, minlength=width))
+            total = there.sum()
         shown = np.flatnonzero(leavers[:-1] > 0)
-        return TimeSupport(total, leavers[shown], np.clip(at_risk[shown], leavers[shown], total))
+        return TimeSupport(
+            int(total), leavers[shown].astype(np.int64), np.clip(at_risk[shown], leavers[shown], total).astype(np.int64)
+        )
+
+
+def _at_risk(leavers: Integers, entries: Integers) -> Integers:
+    """At risk at each step: those who leave at it or later, less those who have not entered, (T,)."""
+    at_risk: Integers = np.cumsum(leavers[::-1])[::-1] - np.cumsum(entries[::-1])[::-1]
+    return at_risk
 
 
 def time_counts(rows: SortedRows, steps: Steps) -> TimeCounts:
@@ -69,34 +90,20 @@ def time_counts(rows: SortedRows, steps: Steps) -> TimeCounts:
         strata, stratum = np.zeros(1, dtype=np.int64), np.zeros(rows.size, dtype=np.int64)
     width = steps.size + 1
     leave, rounded = steps.of(rows.stops)
-    cells = stratum * width + leave
     shape, number = (len(strata), width), len(strata) * width
-    entries = np.zeros(shape, dtype=np.int64)
+    hidden = np.full(rows.size, -1, dtype=np.int64)
     if rows.starts is not None:
         # a start before the first step hides no step; one on a step hides that step and those before it
         hidden = np.searchsorted(steps.times, rows.starts * (1 + 1e-12), side="right") - 1
-        late = hidden >= 0
-        entries = np.bincount((stratum * width + hidden)[late], minlength=number).reshape(shape)
-    counts = np.stack(
-        [
-            np.bincount(cells[rows.death_rows], minlength=number).reshape(shape),
-            np.bincount(cells, minlength=number).reshape(shape),
-            entries,
-        ],
-        axis=1,
-    ).astype(np.int64)
-    if rows.one_row_each:
-        return TimeCounts(strata, counts, counts[:, :2], rounded)
-    width_persons = int(rows.subject.max(initial=0)) + 1
-    persons = np.stack(
-        [
-            np.bincount(np.unique(picked) // width_persons, minlength=number).reshape(shape)
-            for each in [cells * width_persons + rows.subject]
-            for picked in (each[rows.death_rows], each)
-        ],
-        axis=1,
-    ).astype(np.int64)
-    return TimeCounts(strata, counts, persons, rounded)
+    event = np.zeros(rows.size, dtype=np.int64)
+    event[rows.death_rows] = 1
+    cells, late = stratum * width + leave, hidden >= 0
+    counts = [
+        np.bincount(which, minlength=number).reshape(shape)
+        for which in (cells[rows.death_rows], cells, (stratum * width + hidden)[late])
+    ]
+    each = np.stack([strata[stratum], leave, hidden, rows.subject, event])
+    return TimeCounts(strata, np.stack(counts, axis=1).astype(np.int64), rounded, each, rows.one_row_each)
 
 
 def cumulative_hazard(sets: RiskSets, steps: Steps, stratum: int) -> Array:
