@@ -103,8 +103,15 @@ class FakeExchange(exchange_pb2_grpc.ExchangeServicer):
         self.ending = threading.Event()
         self.on_submit: Callable[[bytes], None] = lambda _payload: None
         self.got = threading.Semaphore(0)
+        self.refusal: IsthmusError | None = None
+        self.refused = threading.Semaphore(0)
 
     def Attach(self, requests, context):
+        refusal = self.refusal
+        if refusal is not None:
+            context.set_trailing_metadata(metadata_of(refusal))
+            self.refused.release()
+            context.abort(grpc.StatusCode[refusal.grpc_status], "refused")
         self.hellos.append(next(requests).hello)
         yield exchange_pb2.CoordinatorMessage(welcome=exchange_pb2.Welcome(software=self.software, coordinator="test"))
         self.attached.release()
@@ -233,6 +240,9 @@ class ConnectProxy:
     tunnels: list[socket.socket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._carries = threading.Event()
+        self._carries.set()
+        self._generation = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = Address("127.0.0.1", self.listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -278,10 +288,21 @@ class ConnectProxy:
         threading.Thread(target=self._pump, args=(inner, outer), daemon=True).start()
         self._pump(outer, inner)
 
+    def swallow(self) -> None:
+        """Close nothing, carry nothing: as a firewall that forgot the connection does."""
+        self._carries.clear()
+
+    def carry(self) -> None:
+        """Carry what comes over new connections again; the old ones stay forgotten."""
+        self._generation += 1
+        self._carries.set()
+
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        generation = self._generation
         try:
             while part := source.recv(65536):
-                sink.sendall(part)
+                if self._carries.is_set() and generation == self._generation:
+                    sink.sendall(part)
         except OSError:
             pass
         for end in (source, sink):

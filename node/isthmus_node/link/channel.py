@@ -75,6 +75,8 @@ def open_channel(dial: Dial, timing: Timing | None = None) -> grpc.Channel:
     options: list[tuple[str, str | int]] = [
         ("grpc.keepalive_time_ms", int(timing.ping * 1000)),
         ("grpc.keepalive_timeout_ms", int(timing.pong * 1000)),
+        # this, not the keepalive timeout, is what ends a connection that swallows pings; unset it is a minute
+        ("grpc.http2.ping_timeout_ms", int(timing.pong * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_receive_message_length", MESSAGE_LIMIT),
