@@ -240,7 +240,8 @@ def _summary_of_nobody(plan: Plan, spec: Spec, state: State, wanted: Wanted) -> 
     persons = total.persons()
     support = ModelSupport(0, plan.p, 0, level_persons(persons, spec))
     zeros = np.zeros((plan.p, plan.p))
-    items = [] if state else count_items(total, persons, spec)
+    # how many rows are incomplete is not known here: without a complete one there is no block
+    items = [] if state else [item for item in count_items(total, persons, spec) if item.field != "excluded"]
     items += _fit_items(0.0, np.zeros(plan.p), zeros, support)
     if wanted.residuals:
         items.append(Item("meat", packed(zeros), support))

@@ -99,6 +99,8 @@ def _remembered(
             kept[f"levels {name}"] = rows
     for country, rows in contributions.by_country("excluded").items():
         kept[f"excluded {country}"] = rows
+    for country in contributions.notes().get(ROUNDED, ()):
+        kept[f"rounded {country}"] = np.ones(1)
     present = plan.columns_present(level_rows)
     kept["present"] = present.astype(np.float64)
     kept["kept"] = solve(info, present).kept.astype(np.float64)
@@ -170,7 +172,9 @@ def _answer(
         answer["concordance"] = None if pairs is None or squares is None else concordance(pairs, squares)
     if plan.baseline:
         answer["baseline_cumulative_hazard_at_x0"] = _baseline(contributions, plan)
-    if plan.shapes:
+    if plan.shapes and not kept.any():
+        answer["cox_zph"] = None
+    elif plan.shapes:
         answer["cox_zph"] = _proportionality(contributions, plan, score, info, kept, float(memory["outcomes"][0]))
     aliased = [name for name, there, used in zip(plan.names, present, kept, strict=True) if there and not used]
     answer |= {
@@ -190,7 +194,9 @@ def _answer(
         },
         "notes": list(caveats.of_notes(contributions, {k: v for k, v in notes.items() if k != ROUNDED})),
     }
-    said += caveats.of_notes(contributions, {ROUNDED: notes[ROUNDED]})
+    rounded = [s.country for s in contributions.summaries if ROUNDED in s.notes or f"rounded {s.country}" in memory]
+    if rounded:
+        said.append(notes[ROUNDED].replace("{countries}", caveats.joined(tuple(rounded))))
     return Done(answer, tuple(said))
 
 

@@ -194,6 +194,26 @@ def test_one_row_estimates_nothing(event: float) -> None:
     assert answer["lr_test"] == {"statistic": 0.0, "df": 0, "p": None}
 
 
+def test_no_event_anywhere_estimates_nothing() -> None:
+    spec = request(("arm", "age"), **EVERYTHING)
+    blocks = {country: [made(spec, np.random.default_rng(1), 30, country)] for country in ("AA", "BB")}
+    for (block,) in blocks.values():
+        block.columns = {**block.columns, "event": (np.zeros(30),)}
+    answer = pool_in_process(Cox(), blocks, spec)[0].answer
+    assert (answer["n"], answer["n_event"], answer["loglik"]) == (60, 0, 0.0)
+    assert [row["estimate"] for row in answer["coef"].values()] == [None, None, None]
+    assert answer["cox_zph"] is None
+    assert answer["concordance"]["c"] is None
+    assert answer["notes"] == ["AA, BB: no events, so nothing of it is in the model"]
+
+
+def test_times_off_the_grid_are_said_where_a_grid_is_used() -> None:
+    blocks = {country: [made(request(), np.random.default_rng(1), 60, country, fine=True)] for country in ("AA", "BB")}
+    for options, said in (({}, False), ({"zph": "identity"}, False), ({"zph": "km"}, True), ({"baseline": True}, True)):
+        done, _ = pool_in_process(Cox(), blocks, request(**options))
+        assert any("off the study's time grid" in caveat for caveat in done.caveats) is said
+
+
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1e-7), (0.0, 1e6), (1e5, 1.0), (-3e7, 1e3)])
 def test_fit_does_not_depend_on_origin_and_unit_of_a_covariate(shift: float, scale: float) -> None:
     spec, rng = request(("arm", "age")), np.random.default_rng(5)
