@@ -207,6 +207,7 @@ def test_repeated_persons_are_counted_once_in_the_support(name: str, key: str) -
             assert np.array_equal(one.support.persons, other.persons), (one.field, one.label)
             if isinstance(one.support, c.TimeSupport) and isinstance(other, c.TimeSupport):
                 assert np.array_equal(one.support.leavers, other.leavers), (one.field, one.label)
+                assert np.array_equal(one.support.at_risk, other.at_risk), (one.field, one.label)
             if isinstance(one.support, c.ModelSupport) and isinstance(other, c.ModelSupport):
                 assert one.support.level_persons == other.level_persons, (one.field, one.label)
 
