@@ -35,7 +35,9 @@ def example_folder(name: str = EXAMPLE) -> Path:
     for folder in (packaged, checkout):
         if (folder / "study.toml").exists():
             return folder
-    raise ConfigError("EXAMPLE_MISSING", f"the example {name} is not installed", "install isthmus again, from its wheel")
+    raise ConfigError(
+        "EXAMPLE_MISSING", f"the example {name} is not installed", "install isthmus again, from its wheel"
+    )
 
 
 def run_demo(out: Path) -> list[Fit]:
@@ -80,7 +82,7 @@ def run_demo(out: Path) -> list[Fit]:
             with box.connect() as connection:
                 connection.propose(study_from_toml(example / "study.toml", connection.participants()))
                 study = connection.study_lines()[0].name
-            box.at_each_node({node: ("approve", study, "--reason", "demo") for node in COUNTRIES})
+            box.at_each_node(dict.fromkeys(COUNTRIES, ("approve", study, "--reason", "demo")))
             screen.print(f"[green]✓[/] study {study} approved by four custodians")
         with box.connect() as connection:
             fits = _analyse(connection.study(study))
@@ -109,7 +111,7 @@ def _write(fits: Sequence[Fit], out: Path) -> None:
 def _last_words(box: Sandbox, fits: Sequence[Fit], out: Path, seconds: float) -> None:
     from rich.table import Table
 
-    verified = box.at_each_node({node: ("journal", "verify") for node in COUNTRIES})
+    verified = box.at_each_node(dict.fromkeys(COUNTRIES, ("journal", "verify")))
     table = Table("country", "releases", "bytes that left", "the journal verifies with", box=None, pad_edge=False)
     for column in (1, 2):
         table.columns[column].justify = "right"
@@ -153,5 +155,3 @@ def _ended_by_signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-

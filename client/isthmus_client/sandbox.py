@@ -40,6 +40,8 @@ def free_port() -> int:
 
 
 def _program(command: str) -> str:
+    if os.sep in command:
+        return command
     beside = Path(sys.executable).with_name(command)
     return str(beside) if beside.exists() else command
 

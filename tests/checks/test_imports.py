@@ -92,7 +92,8 @@ def test_client_reads_only_the_types_of_the_methods() -> None:
 
 def test_nothing_imports_a_command_line() -> None:
     for package in OURS:
-        assert offences(FOLDERS[package], {f"{p}.cli" for p in OURS}) == []
+        found = offences(FOLDERS[package], {f"{p}.cli" for p in OURS})
+        assert [line for line in found if "/__main__.py" not in line] == []
 
 
 def test_only_tests_assert() -> None:
