@@ -51,6 +51,8 @@ class Live:
 
         self._titles = list(titles)
         self._latest = {}
+        if not self._console.is_terminal:
+            return  # a line at the end is all that a file needs
         self._live = RichLive(self._view(), console=self._console, refresh_per_second=8, transient=False)
         self._live.start()
 
@@ -64,6 +66,8 @@ class Live:
             self._live.update(self._view(), refresh=True)
             self._live.stop()
             self._live = None
+        elif not self._console.is_terminal:
+            self._console.print(self._view())
 
     def _view(self) -> RenderableType:
         from rich.console import Group

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from isthmus.v1 import study_pb2
 from isthmus_client.formula import Dictionary
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from isthmus.errors import UsageError
 from isthmus_client.formula import Dictionary, parse_filter, parse_model
 from isthmus_methods.contract import (

@@ -126,7 +126,7 @@ def _participants(fits: Sequence[Fit]) -> Table:
     if not any(row.cells[-1] for row in rows):
         rows = [Row(row.label, row.cells[:-1]) for row in rows]
     headings = ("country", "node", "results it is in", "remark")
-    return Table(headings[: 1 + len(rows[0].cells)], tuple(rows))
+    return Table(headings[: 1 + len(rows[0].cells)], tuple(rows), words=frozenset({1, 2, 3}))
 
 
 def _contributions(fits: Sequence[Fit]) -> Table:
@@ -145,4 +145,8 @@ def _contributions(fits: Sequence[Fit]) -> Table:
             ", ".join(versions) or "–",
         )
         rows.append(Row(participant.country, cells))
-    return Table(("country", "bytes that left", "releases", "policy digest", "dataset digest", "software"), tuple(rows))
+    return Table(
+        ("country", "bytes that left", "releases", "policy digest", "dataset digest", "software"),
+        tuple(rows),
+        words=frozenset({3, 4, 5}),
+    )

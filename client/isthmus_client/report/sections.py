@@ -31,6 +31,7 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
     caption: str = ""
+    words: frozenset[int] = frozenset()  # columns of words, flush left
 
 
 @dataclass(frozen=True, slots=True)

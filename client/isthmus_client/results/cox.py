@@ -230,15 +230,15 @@ class CoxFit(Fit):
         lines = []
         if self.concordance is not None:
             c, se = self.concordance
-            lines.append(f"Concordance= {one(rounded(c, 3))}  (se = {one(rounded(se, 3))} )")
+            lines.append(f"Concordance= {one(rounded(c, 3), 4)}  (se = {one(rounded(se, 3), 4)} )")
         lines.append(f"Likelihood ratio test= {_tested(*by_name['likelihood ratio'])}")
         lines.append(f"Wald test            = {_tested(*(robust or by_name['Wald']))}")
         score = f"Score (logrank) test = {_tested(*by_name['score (log-rank)'])}"
         if "score, robust" in by_name:
             statistic, _, p = by_name["score, robust"]
-            score += f",   Robust = {one(rounded(statistic, 2))}  p={p_values([p], 1)[0]}"
+            score += f",   Robust = {one(rounded(statistic, 2), 4)}  p={p_values([p], 1)[0]}"
         return [*lines, score]
 
 
 def _tested(statistic: float | None, df: int, p: float | None) -> str:
-    return f"{one(rounded(statistic, 2))}  on {df} df,   p={p_values([p], 1)[0]}"
+    return f"{one(rounded(statistic, 2), 4)}  on {df} df,   p={p_values([p], 1)[0]}"

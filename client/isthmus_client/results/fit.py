@@ -143,7 +143,7 @@ class Fit:
     @property
     def caveats(self) -> tuple[str, ...]:
         """Sentences that say how the result is not the pooled one, and the method's notes; missing countries first."""
-        said = list(dict.fromkeys(self.result.caveats))
+        said = [s for s in dict.fromkeys(self.result.caveats) if not self._said_better(s)]
         for c in self.result.contributions:
             if c.state == "contributed" or any(c.country in sentence for sentence in said):
                 continue
@@ -151,9 +151,17 @@ class Fit:
             said.insert(0, f"{c.country} is not in this result ({c.state}{reason})")
         return tuple(said)
 
+    def _said_better(self, sentence: str) -> bool:
+        """A list of withheld fields, each of which the method has a sentence of its own about."""
+        country, _, items = sentence.rstrip(".").partition(" withheld: ")
+        labels = [_label(item) for item in items.split("; ")] if items else []
+        return bool(labels) and all(
+            label and any(s.startswith(f"{label}:") and country in s for s in self.result.caveats) for label in labels
+        )
+
     def caveats_of(self, label: str) -> tuple[str, ...]:
-        """The caveats about one variable, group or curve: those that begin with its name."""
-        return tuple(s for s in self.caveats if s.startswith(f"{label}:"))
+        """The caveats about one variable, group or curve: those that begin with its name, or withhold its field."""
+        return tuple(s for s in self.caveats if s.startswith(f"{label}:") or (" withheld: " in s and f"[{label}]" in s))
 
     def general_caveats(self, labels: Sequence[str] = ()) -> tuple[str, ...]:
         """The caveats about the result as a whole."""
@@ -310,6 +318,11 @@ def _plain(answer: Answer) -> object:
     if isinstance(answer, Sequence) and not isinstance(answer, str):
         return [_plain(value) for value in answer]
     return answer
+
+
+def _label(withheld: str) -> str:
+    """``size`` of ``count[size]: SMALL_CELL``."""
+    return withheld.partition("[")[2].partition("]:")[0]
 
 
 def _hex(digest: object) -> str:

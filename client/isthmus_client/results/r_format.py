@@ -68,8 +68,11 @@ def rounded(value: Number, decimals: int) -> Number:
 def p_values(values: Sequence[Number], digits: int, epsilon: float = MACHINE_EPSILON) -> list[str]:
     """P values as R's ``format.pval()`` writes them: fixed from 0.001 on, scientific below, ``<2e-16`` at the end."""
     known = [v for v in values if v is not None and not math.isnan(v)]
-    large = [v for v in known if v >= epsilon and math.floor(math.log10(v)) >= -3]
-    small = [v for v in known if v >= epsilon and math.floor(math.log10(v)) < -3]
+    # what is written in fixed notation is formatted together, and so is the rest
+    least_exponent = -4 if digits > 1 else -3
+    kept = [v for v in known if v >= epsilon]
+    large = [v for v in kept if math.floor(math.log10(v)) >= least_exponent]
+    small = [v for v in kept if math.floor(math.log10(v)) < least_exponent]
     spelled = dict(zip(large, format_numbers(large, digits), strict=True))
     spelled |= dict(zip(small, format_numbers(small, digits), strict=True))
     least = max(1, digits - 2)
