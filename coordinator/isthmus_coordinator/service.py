@@ -104,7 +104,7 @@ def open_office(home: Home, *, find: FindMethod = find_method, clock: Clock = wa
         authority=authority,
         identity=identity,
         roster=roster,
-        enrolment=Enrolment(database, authority, identity.public, clock),
+        enrolment=Enrolment(database, roster, authority, identity.public, clock),
         studies=Studies(database, roster, find, clock),
         clock=clock,
         find_method=find,

@@ -21,6 +21,10 @@ from isthmus_methods import codec
 
 GetStudy = Callable[[bytes], StoredStudy]
 
+# Made once: these two are in the path of every round.
+_INSERT_ROUND = insert(rounds)
+_INSERT_SUBMISSION = insert(submissions)
+
 
 def insert_run(connection: Connection, run: Run) -> None:
     """A run that was just asked for."""
@@ -41,12 +45,12 @@ def insert_run(connection: Connection, run: Run) -> None:
     )
 
 
-def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence[Answer], now: int) -> None:
+def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence[Answer]) -> None:
     """What changed between two moments of a run, and the answers that came between them."""
     request = after.request
     if answers and before.task is not None:
         connection.execute(
-            insert(submissions),
+            _INSERT_SUBMISSION,
             [
                 {
                     "task": before.task.digest,
@@ -60,20 +64,20 @@ def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence
                 for a in answers
             ],
         )
-    if before.task is not None and (after.task is not before.task or after.final):
-        connection.execute(update(rounds).where(rounds.c.task == before.task.digest).values(closed_at=now))
     if after.task is not None and after.task is not before.task:
         connection.execute(
-            insert(rounds).values(
-                task=after.task.digest,
-                run=request.run,
-                attempt=after.attempt,
-                round=after.task.round,
-                signed=after.task.signed.SerializeToString(deterministic=True),
-                memory=after.task.memory_bytes,
-                opened_at=after.task.opened_at,
-                closed_at=0,
-            )
+            _INSERT_ROUND,
+            {
+                "task": after.task.digest,
+                "run": request.run,
+                "attempt": after.attempt,
+                "round": after.task.round,
+                "signed": after.task.signed.SerializeToString(deterministic=True),
+                "memory": after.task.memory_bytes,
+                "measure": after.measure[:128],
+                "measured": after.measured,
+                "opened_at": after.task.opened_at,
+            },
         )
     newly = [(node, left) for node, left in after.left_out.items() if node not in before.left_out]
     if newly:
@@ -102,14 +106,10 @@ def load_run(connection: Connection, number: bytes, get_study: GetStudy, find_me
         attempt=row.attempt,
         left_out=left,
         traffic=_traffic(connection, number),
-        measure=row.measure,
-        measured=row.measured,
         started_at=row.started_at,
         ended_at=row.ended_at,
         result=row.result,
     )
-    if row.task is None:
-        return run
     answers: dict[str, Answer] = {}
     given: dict[str, Given] = {}
     asked = select(rounds).where(rounds.c.run == number, rounds.c.attempt == row.attempt).order_by(rounds.c.round)
@@ -121,7 +121,7 @@ def load_run(connection: Connection, number: bytes, get_study: GetStudy, find_me
             answers[s.node] = answer
             if answer.cleared is not None:
                 given[s.node] = given_with(given.get(s.node), answer, answer.cleared)
-        run = replace(run, task=_open_task(opened))
+        run = replace(run, task=_open_task(opened), measure=opened.measure, measured=opened.measured)
     return replace(run, answers=answers, given=given)
 
 
@@ -227,9 +227,6 @@ def _standing(run: Run) -> dict[str, object]:
     return {
         "state": run.state.value,
         "attempt": run.attempt,
-        "task": None if run.task is None else run.task.digest,
-        "measure": run.measure[:128],
-        "measured": run.measured,
         "result": run.result,
         "started_at": run.started_at,
         "ended_at": run.ended_at,

@@ -25,6 +25,8 @@ from isthmus_trust.identity import IdentityKey
 
 # Seconds that nodes get after a restart of the coordinator, even where the deadline passed meanwhile.
 GRACE = 30
+# How long an answer waits for those of other countries, to be written in one go with them.
+GATHER_SECONDS = 0.005
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +49,17 @@ class _Ticket:
     def __init__(self, task: bytes, answer: Answer) -> None:
         self.task = task
         self.answer = answer
-        self.settled = False
+        self.settled = threading.Event()
         self.digest = b""
         self.error: Exception | None = None
 
     def accept(self, digest: bytes) -> None:
-        self.digest, self.settled = digest, True
+        self.digest = digest
+        self.settled.set()
 
     def decline(self, error: Exception) -> None:
-        self.error, self.settled = error, True
+        self.error = error
+        self.settled.set()
 
 
 class Live:
@@ -175,9 +179,11 @@ class Rounds:
         answer = read_answer(live.run.request, node, task, signed, self._clock())
         ticket = _Ticket(task, answer)
         live.inbox.append(ticket)
-        with live.lock:
-            if not ticket.settled:
-                self._settle(live)
+        # the last of a round writes for all; the others give it a moment before they write for themselves
+        if len(live.inbox) >= len(live.run.unanswered) or not ticket.settled.wait(GATHER_SECONDS):
+            with live.lock:
+                if not ticket.settled.is_set():
+                    self._settle(live)
         if ticket.error is not None:
             raise ticket.error
         return ticket.digest
@@ -291,7 +297,7 @@ class Rounds:
         if after is before:
             return
         with self._database.write() as connection:
-            records.save_turn(connection, before, after, answers, self._clock())
+            records.save_turn(connection, before, after, answers)
         live.run = after
         with self._lock:
             if before.task is not None and (after.task is not before.task or after.final):

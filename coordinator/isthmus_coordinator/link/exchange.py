@@ -64,7 +64,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
 
     def Renew(self, request: exchange_pb2.RenewRequest, context: Any) -> exchange_pb2.EnrolReply:
         """A fresh certificate."""
-        return self._enrolment.renew(self._door.peer(context), self._roster, request)
+        return self._enrolment.renew(self._door.peer(context), request)
 
     def Decide(self, request: exchange_pb2.DecideRequest, context: Any) -> exchange_pb2.Acknowledgement:
         """A custodian's decision, stored and acted on."""

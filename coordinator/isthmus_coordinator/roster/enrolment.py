@@ -33,8 +33,11 @@ class Enrolment:
         Public key with which the coordinator signs its tasks, 32 bytes; every new member gets it.
     """
 
-    def __init__(self, database: Database, authority: Authority, coordinator_key: bytes, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, roster: Roster, authority: Authority, coordinator_key: bytes, clock: Clock
+    ) -> None:
         self._database = database
+        self._roster = roster
         self._authority = authority
         self._coordinator_key = coordinator_key
         self._clock = clock
@@ -130,9 +133,10 @@ class Enrolment:
                 connection.execute(insert(members).values(name=invite.name, **values))
             else:
                 connection.execute(update(members).where(members.c.name == invite.name).values(**values))
+        self._roster.forget(invite.name)
         return self._reply(chain)
 
-    def renew(self, peer: Peer, roster: Roster, request: exchange_pb2.RenewRequest) -> exchange_pb2.EnrolReply:
+    def renew(self, peer: Peer, request: exchange_pb2.RenewRequest) -> exchange_pb2.EnrolReply:
         """A fresh certificate for a member; the one in use is accepted until the fresh one has been seen.
 
         Raises
@@ -140,7 +144,7 @@ class Enrolment:
         AuthenticationError
             Where the proof does not hold or the peer may not speak.
         """
-        entry = roster.check(peer)
+        entry = self._roster.check(peer)
         check_proof(entry.identity_key, request.certificate_request, request.identity_proof)
         chain = self._issue(entry.role, request.certificate_request, entry.node, entry.country)
         issued = peer_of(chain)
@@ -154,6 +158,7 @@ class Enrolment:
                     certificate_expires=nanoseconds(issued.expires_at),
                 )
             )
+        self._roster.forget(entry.node)
         return self._reply(chain)
 
     def _issue(self, role: Role, request_pem: bytes, name: str, country: str) -> bytes:

@@ -9,7 +9,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.engine import Connection
 
 from isthmus.errors import AuthenticationError, UsageError
-from isthmus_coordinator.clock import Clock, moment, words
+from isthmus_coordinator.clock import SECOND, Clock, moment, words
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.store.tables import members
 from isthmus_trust.certificates import Peer, Role
@@ -30,12 +30,18 @@ class Member:
     datasets: tuple[str, ...]
 
 
+# How long `check` may go by what it read last, in nanoseconds: another process may take somebody off at any time.
+FRESH = SECOND // 5
+
+
 class Roster:
-    """Reads the store at every question: another process may have taken somebody off a moment ago."""
+    """Who is on the roster. What this process changes holds at once, what another changes within `FRESH`."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        # name -> when it was read, and what
+        self._read: dict[str, tuple[int, Member]] = {}
 
     def check(self, peer: Peer) -> RosterEntry:
         """The peer's entry, if it may speak now.
@@ -53,7 +59,7 @@ class Roster:
                 f"it is now {now:%Y-%m-%d %H:%M} UTC at the coordinator",
                 "enrol again with a new token; if one of the two clocks is wrong, set it",
             )
-        member = self.find(peer.name)
+        member = self._recent(peer.name)
         if member is None or peer.role not in (Role.NODE, Role.ANALYST):
             raise AuthenticationError(
                 "NOT_ON_ROSTER",
@@ -78,11 +84,25 @@ class Roster:
         entry.check_peer(peer)
         return entry
 
+    def _recent(self, name: str) -> Member | None:
+        now = self._clock()
+        read_at, member = self._read.get(name, (0, None))
+        if member is None or not 0 <= now - read_at < FRESH:
+            member = self.find(name)
+            if member is not None:
+                self._read[name] = (now, member)
+        return member
+
+    def forget(self, name: str) -> None:
+        """A member was changed: the next check reads it anew."""
+        self._read.pop(name, None)
+
     def _forget_previous(self, name: str, serial: str) -> None:
         with self._database.write() as connection:
             connection.execute(
                 update(members).where(members.c.name == name, members.c.serial == serial).values(previous_serial="")
             )
+        self.forget(name)
 
     def find(self, name: str) -> Member | None:
         """The member of that name, active or revoked."""
@@ -116,6 +136,7 @@ class Roster:
                     .where(members.c.name == name)
                     .values(state=State.REVOKED.value, revoked_at=self._clock())
                 )
+            self.forget(name)
         return self.get(name)
 
     def revoked(self, names: Iterable[str]) -> set[str]:

@@ -101,10 +101,6 @@ analyses = Table(
     Column("state", String(16), nullable=False),
     # Grows by one whenever a run starts again from the first round without a country.
     Column("attempt", Integer, nullable=False),
-    # Digest of the open task.
-    Column("task", LargeBinary(32)),
-    Column("measure", String(128), nullable=False),
-    Column("measured", Float, nullable=False),
     Column("result", LargeBinary),
     Column("submitted_at", BigInteger, nullable=False),
     Column("started_at", BigInteger, nullable=False),
@@ -126,6 +122,7 @@ left_out = Table(
     Column("exit_code", Integer, nullable=False),
 )
 
+# Written once, never changed: the open task of a run is its newest.
 rounds = Table(
     "rounds",
     METADATA,
@@ -137,8 +134,10 @@ rounds = Table(
     Column("signed", LargeBinary, nullable=False),
     # What the method keeps at the coordinator from one round to the next.
     Column("memory", LargeBinary, nullable=False),
+    # What the fit measured itself by when the round before it was pooled.
+    Column("measure", String(128), nullable=False),
+    Column("measured", Float, nullable=False),
     Column("opened_at", BigInteger, nullable=False),
-    Column("closed_at", BigInteger, nullable=False),
     UniqueConstraint("run", "attempt", "round", name="uq_rounds_run_attempt_round"),
 )
 

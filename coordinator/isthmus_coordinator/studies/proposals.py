@@ -107,7 +107,12 @@ def _check_participant(participant: study_pb2.Participant, member: Member | None
 def _check_dataset(dataset: study_pb2.Dataset) -> None:
     _unique(f"variable of {dataset.name}", (v.name for v in dataset.variables))
     names = {v.name for v in dataset.variables}
-    if dataset.subject not in names:
+    if not dataset.subject and not dataset.one_row_a_subject:
+        raise _inconsistent(
+            f"dataset {dataset.name!r} names no subject variable and does not say one_row_a_subject: "
+            "persons could not be told from rows"
+        )
+    if dataset.subject and dataset.subject not in names:
         raise _inconsistent(
             f"dataset {dataset.name!r} counts persons by {dataset.subject!r}, which is not one of its variables"
         )

@@ -73,9 +73,6 @@ def upgrade() -> None:
         sa.Column("requested_by", sa.String(64), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
-        sa.Column("task", sa.LargeBinary(32)),
-        sa.Column("measure", sa.String(128), nullable=False),
-        sa.Column("measured", sa.Float, nullable=False),
         sa.Column("result", sa.LargeBinary),
         sa.Column("submitted_at", sa.BigInteger, nullable=False),
         sa.Column("started_at", sa.BigInteger, nullable=False),
@@ -100,8 +97,9 @@ def upgrade() -> None:
         sa.Column("round", sa.Integer, nullable=False),
         sa.Column("signed", sa.LargeBinary, nullable=False),
         sa.Column("memory", sa.LargeBinary, nullable=False),
+        sa.Column("measure", sa.String(128), nullable=False),
+        sa.Column("measured", sa.Float, nullable=False),
         sa.Column("opened_at", sa.BigInteger, nullable=False),
-        sa.Column("closed_at", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("run", "attempt", "round", name="uq_rounds_run_attempt_round"),
     )
     op.create_table(
