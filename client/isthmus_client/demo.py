@@ -1,4 +1,4 @@
-"""The main job, end to end, on one machine: four countries' nodes, one pooled survival analysis, nothing left behind."""
+"""The main job, end to end, on one machine: four countries, one pooled survival analysis, no process left behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from isthmus.command import console
 from isthmus.errors import ConfigError
-from isthmus_client.progress import Live
 from isthmus_client.proposal import study_from_toml
 from isthmus_client.sandbox import Sandbox
 
@@ -92,12 +91,10 @@ def run_demo(out: Path) -> list[Fit]:
 
 
 def _analyse(study: Study) -> list[Fit]:
-    fits = []
-    for name in study.plan():
-        fit = study.planned(name).run(progress=Live())
-        console().print(f"\n[bold]{fit.title}[/]\n")
-        console().print(fit.text(), highlight=False, markup=False, soft_wrap=True)
-        fits.append(fit)
+    from isthmus_client.terminal import show
+
+    fits = [study.planned(name).run() for name in study.plan()]
+    show(console(), fits)
     return fits
 
 
@@ -125,10 +122,9 @@ def _last_words(box: Sandbox, fits: Sequence[Fit], out: Path, seconds: float) ->
             f"isthmus-node journal verify --home {home}",
         )
     screen = console()
-    rows = sum(1 for fit in fits for _ in fit.provenance().contributions)
     screen.print(f"\nreport  {out / 'report.html'}\nresult  {out / 'result.json'}\n", highlight=False)
     screen.print(table)
-    screen.print(f"\n{len(fits)} analyses, {rows} country contributions, {seconds:.0f} s. No row left its node.")
+    screen.print(f"\n{len(fits)} analyses over {len(COUNTRIES)} countries in {seconds:.0f} s; no row left its node.")
 
 
 def _clear(out: Path) -> None:
@@ -147,7 +143,7 @@ def _clear(out: Path) -> None:
 def _ended_by_signals() -> Iterator[None]:
     """SIGTERM ends the demo as Ctrl-C does: through every `finally`."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
