@@ -572,3 +572,22 @@ def site(tmp_path: Path, lines: Lines) -> Iterator[Site]:
     made.decide(made.announce())
     yield made
     made.close()
+
+
+@pytest.fixture
+def make_site() -> Iterator[Callable[..., Site]]:
+    """A site that is not started yet, and the end of it."""
+    made: list[Site] = []
+
+    def make(folder: Path, log: Log, **more) -> Site:
+        made.append(Site(folder, log, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def failing() -> type[Failing]:
+    return Failing
