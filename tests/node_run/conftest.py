@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -19,11 +20,13 @@ import grpc
 import numpy as np
 import pytest
 
+from isthmus import command
 from isthmus.errors import IsthmusError
 from isthmus.v1 import exchange_pb2, exchange_pb2_grpc, spec_pb2, study_pb2, summary_pb2
 from isthmus_node.admission import Admission, Ourselves
 from isthmus_node.answering import Answering, PolicyInForce
 from isthmus_node.catalogue import Datasets
+from isthmus_node.cli import app
 from isthmus_node.config import Address, Proxy
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.egress.journal import Journal
@@ -36,18 +39,20 @@ from isthmus_node.service import Parts, Service
 from isthmus_node.shelf import Shelf
 from isthmus_node.sources import Source
 from isthmus_trust.authority import Authority
-from isthmus_trust.certificates import certificate_request, new_tls_key, tls_key_pem
+from isthmus_trust.certificates import Role, certificate_request, new_tls_key, tls_key_pem
 from isthmus_trust.documents import (
     DECISION,
     STUDY,
     SUMMARY,
     TASK,
     canonical,
+    check_proof,
     digest,
     open_signed,
     read_canonical,
 )
 from isthmus_trust.identity import IdentityKey
+from isthmus_trust.tokens import new_token, write_token
 from isthmus_trust.wire_errors import metadata_of
 
 FAST = Timing(ping=1.0, pong=1.0, heartbeat=0.1, connect=3.0, call=10.0)
@@ -104,7 +109,35 @@ class FakeExchange(exchange_pb2_grpc.ExchangeServicer):
         self.on_submit: Callable[[bytes], None] = lambda _payload: None
         self.got = threading.Semaphore(0)
         self.refusal: IsthmusError | None = None
+        self.enrolments: list[exchange_pb2.EnrolRequest] = []
+        self.renewals: list[exchange_pb2.RenewRequest] = []
+        self.enrol_error: IsthmusError | None = None
+        self.issues_to = "nl"
+        self.coordinator_key = IdentityKey.generate()
+        self.ground: Ground | None = None
         self.refused = threading.Semaphore(0)
+
+    def Enrol(self, request, context):
+        self.enrolments.append(request)
+        error = self.enrol_error
+        if error is not None:
+            context.set_trailing_metadata(metadata_of(error))
+            context.abort(grpc.StatusCode[error.grpc_status], "refused")
+        check_proof(request.identity_key, request.certificate_request, request.identity_proof)
+        check_proof(request.custodian_key, request.certificate_request, request.custodian_proof)
+        return self._certificate(request.certificate_request)
+
+    def Renew(self, request, context):
+        self.renewals.append(request)
+        return self._certificate(request.certificate_request)
+
+    def _certificate(self, request_pem):
+        return exchange_pb2.EnrolReply(
+            certificate_chain=self.ground.authority.issue_node(request_pem, self.issues_to, "NL"),
+            authority=self.ground.authority.root_pem,
+            coordinator_key=self.coordinator_key.public,
+            software=self.software,
+        )
 
     def Attach(self, requests, context):
         refusal = self.refusal
@@ -171,6 +204,7 @@ def serve(
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),
 ) -> Coordinator:
     exchange = exchange or FakeExchange()
+    exchange.ground = ground
     chain, key = ground.coordinator(hosts, at=at)
     server = grpc.server(ThreadPoolExecutor(max_workers=8))
     exchange_pb2_grpc.add_ExchangeServicer_to_server(exchange, server)
@@ -591,3 +625,58 @@ def make_site() -> Iterator[Callable[..., Site]]:
 @pytest.fixture
 def failing() -> type[Failing]:
     return Failing
+
+
+@pytest.fixture
+def token_file(ground: Ground, coordinator: Coordinator, tmp_path: Path) -> Path:
+    """A join token for node nl of the running coordinator."""
+    path = tmp_path / "nl.token"
+    token = new_token(ground.authority, str(coordinator.address), Role.NODE, "nl", "NL")
+    path.write_text(write_token(token) + "\n")
+    return path
+
+
+@dataclass
+class Said:
+    """What a command said and ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self):
+        return json.loads(self.out)["data"]
+
+    @property
+    def error(self):
+        return json.loads(self.out)["error"]
+
+
+@pytest.fixture
+def isthmus_node(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """Runs the command in this process, over a home of the test's own."""
+    for name in [*os.environ]:
+        if name.startswith("ISTHMUS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ISTHMUS_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: object, stdin: str | None = None) -> Said:
+        if stdin is not None:
+            monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        code = command.main(app, [str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def make_rows() -> Callable[[Path], Path]:
+    return rows_csv
+
+
+@pytest.fixture
+def study_of() -> Callable[..., study_pb2.Study]:
+    return make_study

@@ -24,7 +24,7 @@ _HEADER = "# Datasets of this site, as `isthmus-node data add` registered them. 
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A column made from another one: each text of `origin` gives the text beside it."""
+    """A column made from another one: each text of `origin` gives the text beside it; no texts, the same column."""
 
     origin: str
     texts: Mapping[str, str]

@@ -128,7 +128,12 @@ class Rows:
         return self._with(name, pa.array([value or None] * len(self), pa.string()))
 
     def with_mapped(self, name: str, origin: str, texts: Mapping[str, str]) -> Rows:
-        """The rows and a column made from the texts of column `origin`; a text without an entry gives missing."""
+        """The rows and a column made from the texts of column `origin`; a text without an entry gives missing.
+
+        Without any texts the column is the same under another name.
+        """
+        if not texts:
+            return self._with(name, self._table[origin])
         import pyarrow as pa
         import pyarrow.compute as pc
 
