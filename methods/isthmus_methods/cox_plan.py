@@ -92,9 +92,25 @@ class Plan:
         return np.array([not gone.intersection(picked) for picked in self.levels], dtype=np.bool_)
 
 
+# Plans of the latest requests: a round asks for its plan in every half and pass.
+_KEPT: dict[int, tuple[Spec, Mapping[str, OptionRule], Plan]] = {}
+_MOST_KEPT = 16
+
+
 def plan_of(spec: Spec, options: Mapping[str, OptionRule] = OPTIONS) -> Plan:
     """The plan of a request. Raises `UsageError` where it cannot be carried out."""
+    kept = _KEPT.get(id(spec))
+    # the request is kept with its plan, so that its number is nobody else's
+    if kept is not None and kept[0] is spec and kept[1] is options:
+        return kept[2]
+    plan = _plan(spec, options)
+    if len(_KEPT) >= _MOST_KEPT:
+        _KEPT.clear()
+    _KEPT[id(spec)] = (spec, options, plan)
+    return plan
 
+
+def _plan(spec: Spec, options: Mapping[str, OptionRule]) -> Plan:
     def setting(name: str) -> object:
         return spec.options.get(name, options[name].default) if name in options else OPTIONS[name].default
 

@@ -296,6 +296,9 @@ def leverage(rows: SortedRows, v: Array, map_: Array, by_person: bool) -> tuple[
         return 0.0, None
     if by_person:
         return 0.0, np.bincount(rows.subject, weights=v * _distances(rows.x, map_)).astype(np.float64)
+    if len(rows.x) <= CHUNK:
+        # the bound would cost more than it saves
+        return float(np.max(v * _distances(rows.x, map_), initial=0.0)), None
     known = rows.known_distance
     if known is None or known[0].shape != map_.shape:
         distance = _distances(rows.x, map_)
