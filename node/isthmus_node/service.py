@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from isthmus.errors import AuthenticationError, ConfigError, IsthmusError, LinkError, Refused, UsageError, VersionError
@@ -209,6 +210,20 @@ class Service:
                 self._send_decision(made.signed, made.decision)
         if changes.decisions:
             self._try_waiting()
+        for made in changes.decisions:
+            if made.about_study and made.decision.approved:
+                self._work.put(partial(self._make_ready, made.decision.study_digest))
+
+    def _make_ready(self, study_digest: bytes) -> None:
+        """Hold a newly approved study's dictionary against the rows, and keep them at hand for its first round."""
+        shelved = self._parts.shelf.get(study_digest)
+        for dictionary in shelved.study.datasets if shelved is not None else ():
+            try:
+                self._parts.datasets.load(dictionary.name, dictionary)
+            except IsthmusError as error:
+                self._log("data-unfit", error, dataset=dictionary.name)
+            else:
+                self._parts.log.event("data-ready", dataset=dictionary.name)
 
     def _try_waiting(self) -> None:
         for _, signed in list(self._waiting.values()):
@@ -246,6 +261,14 @@ class Service:
         self._parts.log.event("task-withdrawn", task=withdrawal.task.hex(), reason=withdrawal.reason)
 
     def _take_task(self, signed: study_pb2.Signed) -> None:
+        try:
+            self._answer_task(signed)
+        except ConfigError as error:
+            # the journal cannot be written or read: nothing leaves, and it is tried again when there may be room
+            self._unwritten[digest_of(signed.body)] = signed
+            self._log("journal-fault", error)
+
+    def _answer_task(self, signed: study_pb2.Signed) -> None:
         began = self._clock()
         if self._parts.noticing.changed():
             self._notice()
@@ -269,9 +292,8 @@ class Service:
         if outbound is None:
             return
         self._drop_waiting(name)
-        if name in self._withdrawn:
-            return
-        self._release(outbound, signed, began)
+        if name not in self._withdrawn:
+            self._release(outbound, began)
 
     def _answer(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed) -> Outbound | None:
         """The answer, a refusal where something stands against it, None where a person has to decide first."""
@@ -330,15 +352,9 @@ class Service:
 
     # ------------------------------------------------------------------ out
 
-    def _release(self, outbound: Outbound, signed: study_pb2.Signed, began: float) -> None:
+    def _release(self, outbound: Outbound, began: float) -> None:
         header = outbound.header
-        try:
-            journaled = self._parts.journal.release(outbound)
-        except ConfigError as error:
-            # nothing leaves; tried again when there may be room
-            self._unwritten[header.task] = signed
-            self._log("journal-fault", error)
-            return
+        journaled = self._parts.journal.release(outbound)
         self._figures["releases" if outbound.event == "RELEASED" else "refusals"] += 1
         self._send(journaled)
         milliseconds = round((self._clock() - began) * 1000, 1)

@@ -344,6 +344,7 @@ class ConnectProxy:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for tunnel in self.tunnels:
             tunnel.close()

@@ -45,6 +45,8 @@ def listener(serve: Callable[[socket.socket], None]) -> Iterator[Address]:
     try:
         yield Address("127.0.0.1", server.getsockname()[1])
     finally:
+        # closing alone would leave the thread that accepts, and with it the port, behind
+        server.shutdown(socket.SHUT_RDWR)
         server.close()
 
 
@@ -159,9 +161,10 @@ def test_node_that_poses_as_the_coordinator_is_found_out(
 
 
 def test_nothing_listening_is_refused(make_dial: Callable[..., Dial]) -> None:
-    with listener(lambda connection: None) as address:
-        pass
-    found = diagnose(make_dial(address))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        # bound, so that nobody else takes it, and not listening
+        found = diagnose(make_dial(Address("127.0.0.1", bound.getsockname()[1])))
     assert isinstance(found, LinkError)
     assert found.code == "CONNECTION_REFUSED"
 

@@ -274,6 +274,23 @@ def test_nothing_is_sent_where_the_disk_is_full_for_real(
     assert site.wire.submitted == payloads(site)
 
 
+def test_task_is_not_lost_where_a_decision_cannot_be_journaled_first(
+    site: Any, monkeypatch: pytest.MonkeyPatch, lines: Any
+) -> None:
+    def full(self: Journal, record: object) -> None:
+        raise ConfigError("JOURNAL_NOT_WRITABLE", "no space left on device", "make room")
+
+    site.decisions.make(site.custodian, digest(canonical(site.study)), approved=True, reason="once more")
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", full)
+        site.ask(site.task())
+    assert site.wire.submitted == []
+    site.service.settle_again()
+    site.service.work_off()
+    assert len(site.wire.submitted) == 1
+    assert events(site)[-3:] == ["APPROVED", "RELEASED", "ACKNOWLEDGED"]
+
+
 # --------------------------------------------------------------------------- refusals
 
 
@@ -504,6 +521,20 @@ def test_hello_names_methods_and_datasets_and_counts_nothing(site: Any) -> None:
     assert list(hello.datasets) == ["ADTTE"]
     assert "cox/1" in hello.methods
     assert {field.name for field, _ in hello.ListFields()} == {"software", "methods", "datasets"}
+
+
+def test_approved_study_is_held_against_the_data_at_once(tmp_path: Path, lines: Any, make_site: Any) -> None:
+    site = make_site(tmp_path, lines.log)
+    site.open()
+    site.attach()
+    name = site.announce()
+    site.decide(name)
+    assert [line["dataset"] for line in lines.named("data-ready")] == ["ADTTE"]
+    site.source.write_text("USUBJID,ARM\nP1,A\n")
+    site.decide(name)
+    (line,) = lines.named("data-unfit")
+    assert line["code"] == "DICTIONARY_MISMATCH"
+    assert "AVAL" in str(line["message"])
 
 
 def test_new_dataset_is_journaled_and_the_coordinator_greeted_again(site: Any, tmp_path: Path) -> None:

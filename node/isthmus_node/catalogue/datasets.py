@@ -47,6 +47,7 @@ class Datasets:
         self._country = country
         self._now = now
         self._loaded: OrderedDict[tuple[str, bytes], tuple[_Fingerprint, Registration, Table]] = OrderedDict()
+        self._parsed: tuple[_Fingerprint, Mapping[str, Registration]] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -61,7 +62,7 @@ class Datasets:
 
     def get(self, name: str) -> Registration:
         """The registration of that name. Raises `DataError` where there is none."""
-        registrations = read_registrations(self.path)
+        registrations = self._registrations()
         if name not in registrations:
             near = difflib.get_close_matches(name, registrations, n=1)
             raise DataError(
@@ -70,6 +71,14 @@ class Datasets:
                 "at the site: `isthmus-node data add FILE --name NAME` with the name that the study uses",
             )
         return registrations[name]
+
+    def _registrations(self) -> Mapping[str, Registration]:
+        """All registrations, parsed again only when the file has changed: a fit asks in every round."""
+        before = _stamp(self.path)
+        with self._lock:
+            if self._parsed is None or before is None or self._parsed[0] != before:
+                self._parsed = (before, read_registrations(self.path))
+            return self._parsed[1]
 
     def add(
         self,
@@ -167,10 +176,12 @@ class Datasets:
 
 
 def _fingerprint(source: Source) -> _Fingerprint:
-    if source.is_database:
-        return None
+    return None if source.is_database else _stamp(source.path)
+
+
+def _stamp(path: Path) -> _Fingerprint:
     try:
-        status = source.path.stat()
+        status = path.stat()
     except OSError:
         # reading it says what is wrong
         return None

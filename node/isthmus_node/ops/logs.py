@@ -35,6 +35,8 @@ EVENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "decision-not-sent": ("warning", ("digest", *_ERROR)),
     "decision-not-taken": ("warning", ("file", *_ERROR)),
     "datasets-changed": ("info", ("datasets",)),
+    "data-ready": ("info", ("dataset",)),
+    "data-unfit": ("warning", ("dataset", *_ERROR)),
     "policy-changed": ("info", ("digest",)),
     "policy-not-taken": ("error", _ERROR),
     "journal-fault": ("error", _ERROR),
