@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from isthmus.errors import AuthenticationError, ConfigError, UsageError
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from isthmus.errors import AuthenticationError, ConfigError, IsthmusError, UsageError
 from isthmus.v1 import analyst_pb2, analyst_pb2_grpc, exchange_pb2, exchange_pb2_grpc, study_pb2
 from isthmus.version import __version__, check_compatible
 from isthmus_client.link import call, open_channel, stream
@@ -17,6 +19,7 @@ from isthmus_client.profiles import (
     CERTIFICATE,
     IDENTITY,
     KEY,
+    SETTINGS,
     Profile,
     find_profile,
     profiles_folder,
@@ -33,7 +36,7 @@ from isthmus_trust.certificates import (
 )
 from isthmus_trust.documents import ENROLMENT, STUDY, canonical, digest, open_signed
 from isthmus_trust.identity import IdentityKey
-from isthmus_trust.key_files import replace, write_new
+from isthmus_trust.key_files import read_secret, replace, write_new
 from isthmus_trust.tokens import credentials_of, read_token
 
 if TYPE_CHECKING:
@@ -60,13 +63,22 @@ def connect(address: str | None = None, profile: str | None = None) -> Connectio
     ConfigError, UsageError
         Where no profile fits, or several do.
     AuthenticationError
-        Where our own certificate is no longer valid. Nothing is dialled before the first question.
+        Where our own certificate is no longer valid. Nothing is dialled before the first question, unless the
+        certificate is due for renewal.
     """
     found = find_profile(profile, address)
     found.check_certificate()
     if address is not None and ":" in address:
         found = Profile(found.folder, address, found.analyst)
-    return Connection(found)
+    connection = Connection(found)
+    try:
+        if connection.renew():
+            connection.close()
+            connection = Connection(found)
+    except IsthmusError as error:
+        # the certificate is valid still; what is asked next says what is wrong
+        connection.renewal_problem = error
+    return connection
 
 
 def login(token_file: str, profile: str | None = None) -> Profile:
@@ -97,13 +109,14 @@ def login(token_file: str, profile: str | None = None) -> Profile:
         )
     host = token.address.rpartition(":")[0].strip("[]")
     folder = _profile_folder(profile, host)
-    if (folder / IDENTITY).exists():
+    if (folder / SETTINGS).exists():
         raise ConfigError(
             "KEY_EXISTS",
             f"there is a profile in {folder} already; rule: a key is never overwritten",
             "give the new profile another name with --profile, or move the old one away",
         )
-    identity, tls_key = IdentityKey.generate(), new_tls_key()
+    # Kept before they are used: where the reply is lost, the same keys may ask again.
+    identity, tls_key = _own_identity(folder / IDENTITY), _own_tls_key(folder / KEY)
     request = certificate_request(tls_key, token.name)
     credentials = credentials_of(token)
     with open_channel(token.address, credentials.authority_pem, credentials.chain_pem, credentials.key_pem) as channel:
@@ -120,12 +133,26 @@ def login(token_file: str, profile: str | None = None) -> Profile:
             authority=credentials.authority_pem,
         )
     check_compatible(__version__, reply.software, "the coordinator")
-    identity.save(folder / IDENTITY)
-    write_new(folder / KEY, tls_key_pem(tls_key))
     replace(folder / CERTIFICATE, reply.certificate_chain)
     # the authority of the token stays the one to trust, whatever a reply says
     replace(folder / AUTHORITY, credentials.authority_pem)
     return write_settings(folder, token.address, token.name)
+
+
+def _own_identity(path: Path) -> IdentityKey:
+    if path.exists():
+        return IdentityKey.load(path)
+    identity = IdentityKey.generate()
+    identity.save(path)
+    return identity
+
+
+def _own_tls_key(path: Path) -> EllipticCurvePrivateKey:
+    if path.exists():
+        return read_tls_key(read_secret(path))
+    key = new_tls_key()
+    write_new(path, tls_key_pem(key))
+    return key
 
 
 def _profile_folder(profile: str | None, host: str) -> Path:
@@ -153,6 +180,7 @@ class Connection:
 
     def __init__(self, profile: Profile, channel: grpc.Channel | None = None) -> None:
         self.profile = profile
+        self.renewal_problem: IsthmusError | None = None
         self._authority = profile.authority
         self._channel = channel or open_channel(profile.address, self._authority, profile.chain, profile.key)
         self._stub = analyst_pb2_grpc.AnalystStub(self._channel)  # type: ignore[no-untyped-call]

@@ -59,7 +59,7 @@ class Live:
     def update(self, position: int, progress: analyst_pb2.Progress) -> None:
         self._latest[position] = progress
         if self._live is not None:
-            self._live.update(self._view())
+            self._live.update(self._view(), refresh=True)
 
     def end(self) -> None:
         if self._live is not None:

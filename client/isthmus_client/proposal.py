@@ -112,7 +112,9 @@ def read_toml(path: Path, shape: type[T]) -> T:
 
 
 def _explained(path: Path, error: ValidationError, shape: type[BaseModel]) -> ConfigError:
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # a misspelt key is also a missing one: the misspelling is what to say
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
     where = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
         known = _keys_beside(shape, first["loc"])

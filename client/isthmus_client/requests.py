@@ -67,6 +67,8 @@ def formula_request(
     # each country's own estimate has the model's variance: clusters matter to the pooled fit alone
     if model.cluster is not None and name != "meta_analysis":
         roles["cluster"] = (model.cluster,)
+    if regression and not model.terms:
+        raise UsageError("NO_TERMS", f"{method.title} needs at least one term", "write Surv(TIME, EVENT) ~ ARM")
     if not regression and model.terms:
         roles["arm" if name == "log_rank" else "by"] = tuple(term.columns[0] for term in model.terms)
     return _checked(method, dictionary, roles, model.terms if regression else (), where, model.references, options)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from fake_coordinator import FakeCoordinator, serve, write_profile
 
 from isthmus.v1 import study_pb2
+from isthmus_client.connection import Connection, connect
 from isthmus_client.formula import Dictionary
 
 V = study_pb2.Variable
@@ -42,3 +47,23 @@ def dataset() -> study_pb2.Dataset:
 @pytest.fixture
 def dictionary(dataset: study_pb2.Dataset) -> Dictionary:
     return Dictionary.of(dataset)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeCoordinator]:
+    """A coordinator in this process."""
+    coordinator, server = serve(tmp_path)
+    yield coordinator
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def profile(fake: FakeCoordinator, tmp_path: Path) -> Path:
+    """A profile that may speak to it."""
+    return write_profile(fake, tmp_path / "profile")
+
+
+@pytest.fixture
+def connection(profile: Path) -> Iterator[Connection]:
+    with connect(profile=str(profile)) as connected:
+        yield connected

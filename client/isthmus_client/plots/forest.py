@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -160,7 +161,7 @@ def _scale(axes: Axes, rows: Sequence[ForestRow], measure: str) -> None:
     axes.set_xlim(low, high)
     axes.set_ylim(-0.5, len(rows) - 0.5)
     ticks = _ticks(low, high)
-    axes.set_xticks([math.log(t) for t in ticks], [f"{t:g}" for t in ticks], family=FONT, size=SIZE)
+    axes.set_xticks([math.log(t) for t in ticks], [f"{t:.3g}" for t in ticks], family=FONT, size=SIZE)
     axes.set_yticks([])
     axes.set_xlabel(f"{measure} (log scale)", family=FONT, size=SIZE, color=INK, labelpad=3)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -170,16 +171,23 @@ def _scale(axes: Axes, rows: Sequence[ForestRow], measure: str) -> None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
+    """Ratios to mark, 1 among them where it is inside, with room for their labels."""
+    room = 0.36 * (high - low) / PANEL
     for candidates in TICKS:
         inside = [t for t in candidates if low <= math.log(t) <= high]
-        covers = math.log(candidates[0]) <= low + 0.25 * (high - low) or len(inside) >= 3
-        if 3 <= len(inside) <= 6 and covers:
+        gaps = [math.log(b / a) for a, b in itertools.pairwise(inside)]
+        covers = math.log(candidates[0]) <= low + 0.3 * (high - low)
+        if 3 <= len(inside) <= 7 and min(gaps) >= room and (covers or len(inside) >= 4):
             return inside
     if high - low < 0.7:
-        step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if (math.exp(high) - math.exp(low)) / s <= 6)
+        # a narrow axis: equal steps of the ratio
+        step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if math.exp(high) - math.exp(low) <= 6 * s)
         first = math.ceil(math.exp(low) / step)
         return [round(step * k, 10) for k in range(first, math.floor(math.exp(high) / step) + 1)]
-    return [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0) if low <= math.log(t) <= high]
+    # a wide one: equal powers, one at a time from 1 outwards
+    power = math.ceil(room / math.log(2))
+    reach = range(math.ceil(low / (power * math.log(2))), math.floor(high / (power * math.log(2))) + 1)
+    return [2.0 ** (power * k) for k in reach]
 
 
 def _draw(axes: Axes, row: ForestRow, y: int, rows: Sequence[ForestRow]) -> None:

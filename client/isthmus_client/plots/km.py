@@ -102,14 +102,26 @@ def _axis(curves: Sequence[Curve], unit: str, until: float | None) -> TimeAxis:
     """Ticks where the numbers at risk are known; the axis' own where they are known nowhere in common."""
     last = max((c.last_time for c in curves), default=1.0) or 1.0
     last = min(last, until) if until else last
-    known = [t for t in curves[0].risk_times if t <= last * 1.0001 and all(t in c.risk_times for c in curves)]
-    wanted = replace(time_axis(last * 1.005, unit), last=last)
+    given = sorted({t for c in curves for t in c.risk_times if t <= last * 1.0001})
+    # nobody of a curve is at risk after its last time
+    known = [t for t in given if all(t in c.risk_times or t > c.last_time for c in curves)]
     # "365 days" is the author's year: within 1 % of a tick it is that tick
-    near = [min(known, key=lambda k: abs(k - t), default=t) for t in wanted.ticks]
-    if len(known) < 2 or all(abs(k - t) <= 0.01 * max(t, 1e-9) for k, t in zip(near, wanted.ticks, strict=True)):
-        return wanted if len(known) < 2 else replace(wanted, ticks=tuple(near))
-    thinned = known[:: math.ceil(len(known) / 11)]
-    return TimeAxis(tuple(thinned), tuple(f"{t:,.10g}" for t in thinned), unit, last)
+    best, most = replace(time_axis(last * 1.005, unit), last=last), 0
+    for ticks in (9, 12, 7, 6, 5, 4):
+        axis = replace(time_axis(last * 1.005, unit, ticks), last=last)
+        near = [min(known, key=lambda k: abs(k - t), default=math.inf) for t in axis.ticks]
+        met = [abs(k - t) <= 0.01 * max(t, 1e-9) for k, t in zip(near, axis.ticks, strict=True)]
+        if sum(met) > most:
+            most = sum(met)
+            placed = tuple(k if on else t for k, t, on in zip(near, axis.ticks, met, strict=True))
+            best = replace(axis, ticks=placed)
+    if most >= min(3, len(best.ticks)) or len(known) < 3:
+        return best
+    spaced: list[float] = []
+    for t in known:
+        if not spaced or t - spaced[-1] >= last / 10:
+            spaced.append(t)
+    return TimeAxis(tuple(spaced), tuple(f"{t:,.10g}" for t in spaced), unit, last)
 
 
 def _frame(axes: Axes, axis: TimeAxis, endpoint: str) -> None:
