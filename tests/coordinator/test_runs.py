@@ -139,12 +139,12 @@ def test_run_goes_on_without_a_missing_country_from_the_first_round(region: Regi
     nodes[1].silent_from = 3
     for node in nodes:
         node.attach()
-    study = region.study(nodes)
-    study.plan[2].deadline_seconds = 1
-    study_digest = region.propose(study)
-    for node in nodes:
-        node.decide(study_digest)
-    result = region.result(region.submit(study_digest, "go-on"))
+    run = region.submit(region.approved(nodes), "go-on")
+    region.watch(run, lambda p: p.round == 3 and [k.state for k in p.countries].count("answered") == 2)
+    region.forward(3599)
+    assert not nodes[1].withdrawn
+    region.forward(2)
+    result = region.result(run)
     assert result.state == "done"
     # as if BE had never taken part: nothing of the first attempt is in it
     assert path_of(result) == expected([nodes[0], nodes[2]])
@@ -152,7 +152,7 @@ def test_run_goes_on_without_a_missing_country_from_the_first_round(region: Regi
     assert [k.state for k in result.contributions] == ["contributed", "missing", "contributed"]
     assert result.contributions[1].failure.exit_code == 17
     assert "did not answer round 3" in result.caveats[0]
-    assert [w.reason for w in nodes[1].withdrawn] == ["DEADLINE"]
+    assert nodes[1].next("withdrawal").reason == "DEADLINE"
 
 
 def test_run_that_must_have_every_country_fails_at_the_deadline(region: Region) -> None:
@@ -160,29 +160,21 @@ def test_run_that_must_have_every_country_fails_at_the_deadline(region: Region) 
     nodes[1].silent = True
     for node in nodes:
         node.attach()
-    study = region.study(nodes)
-    study.plan[1].deadline_seconds = 1
-    study_digest = region.propose(study)
-    for node in nodes:
-        node.decide(study_digest)
-    result = region.result(region.submit(study_digest, "fail"))
+    run = region.submit(region.approved(nodes), "fail")
+    region.watch(run, lambda p: p.countries[0].state == "answered")
+    region.forward(3601)
+    result = region.result(run)
     assert (result.state, result.failure.exit_code) == ("failed", 17)
-    assert "BE (node be) did not answer round 1 within 1 s" in result.failure.message
+    assert "BE (node be) did not answer round 1 within 3600 s" in result.failure.message
 
 
 def test_run_that_waits_outlives_its_deadline(region: Region) -> None:
     nodes = region.nodes("nl", "be")
     nodes[0].attach()
-    study = region.study(nodes)
-    study.plan[0].deadline_seconds = 1
-    study_digest = region.propose(study)
-    for node in nodes:
-        node.decide(study_digest)
-    run = region.submit(study_digest, "wait")
+    run = region.submit(region.approved(nodes), "wait")
     progress = region.watch(run, lambda p: p.countries[0].state == "answered")
     assert progress.countries[1].state == "away"
-    # as if years had passed, short of the task's own end
-    region.coordinator.rounds.check_deadlines()
+    region.forward(10 * 3600)
     nodes[1].attach()
     assert region.result(run).state == "done"
 
@@ -231,7 +223,7 @@ def test_fault_in_pooling_ends_the_run(
     analysis = study_pb2.Analysis(spec=spec(fault=fault), missing_country=study_pb2.FAIL)
     result = region.result(region.submit(region.approved([node]), exploratory=analysis))
     assert (result.state, result.failure.code, result.failure.exit_code) == ("failed", code, exit_code)
-    assert "97" not in str(result)
+    assert "secret" not in str(result)
 
 
 def test_method_that_does_not_end_is_stopped(region: Region) -> None:
@@ -314,21 +306,18 @@ def test_restarted_coordinator_starts_a_run_that_waited(region: Region) -> None:
 def test_restarted_coordinator_keeps_the_deadline_but_lets_nodes_come_back(region: Region) -> None:
     nodes = region.nodes("nl", "be")
     study = region.study(nodes)
-    study.plan[1].deadline_seconds = 1
+    study.plan[1].deadline_seconds = 60
     study_digest = region.propose(study)
     for node in nodes:
         node.decide(study_digest)
     run = region.submit(study_digest, "fail")
-    live = region.coordinator.rounds.find(run)
-    assert live is not None
-    assert live.run.task is not None
-    deadline = live.run.task.deadline
+    region.clock.forward(61)
     region.restart()
+    region.forward(20)
     live = region.coordinator.rounds.find(run)
     assert live is not None
-    assert live.run.task is not None
-    assert live.run.task.deadline == deadline
-    assert live.not_before > deadline
+    region.forward(20)
+    assert region.result(run).failure.code == "DEADLINE_PASSED"
 
 
 def test_run_of_a_method_that_is_gone_is_closed_with_a_reason(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -501,3 +490,9 @@ def test_stream_without_hello_is_refused(region: Region) -> None:
     stream = node.exchange.Attach(iter([exchange_pb2.NodeMessage(heartbeat=exchange_pb2.Heartbeat())]))
     with pytest.raises(Exception, match="NO_HELLO"):
         next(stream)
+
+
+def test_deadline_rings_by_itself(region: Region) -> None:
+    (node,) = region.nodes("nl")
+    analysis = study_pb2.Analysis(spec=spec(), missing_country=study_pb2.FAIL, deadline_seconds=1)
+    assert region.result(region.submit(region.approved([node]), exploratory=analysis)).failure.exit_code == 17

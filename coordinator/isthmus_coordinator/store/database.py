@@ -99,7 +99,7 @@ def _checked(text: str) -> URL:
         url = make_url(text)
         if url.get_backend_name() == "postgresql":
             return url.set(drivername="postgresql+psycopg")
-        if url.get_backend_name() == "sqlite":
+        if url.drivername == "sqlite":
             return url
     except (ArgumentError, SQLAlchemyError) as error:
         raise _bad_url() from error
@@ -118,8 +118,14 @@ def _bad_url() -> ConfigError:
 def _sqlite_engine(url: URL) -> Engine:
     if url.database and url.database != ":memory:":
         # made here, so that it is never readable by others; what SQLite puts beside it gets the same mode
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(url.database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            os.close(os.open(url.database, os.O_CREAT | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise ConfigError(
+                "DATABASE_FILE",
+                f"the database file {url.database} cannot be opened: {error.strerror}",
+                "see whether its folder exists and belongs to this user",
+            ) from error
     engine = create_engine(url, pool_size=8, max_overflow=56, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
