@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -89,6 +90,8 @@ def run(
     """Run until SIGTERM or Ctrl-C. One line on stdout says when it is ready."""
     from isthmus_coordinator import logs
 
+    # what gRPC's core prints is not for people; set before it is loaded
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logs.set_up(quiet)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -275,6 +277,26 @@ def test_caller_must_have_the_keys_it_names(region: Region) -> None:
         assert alone(exchange.Enrol, one_key).code == "ONE_KEY_FOR_TWO"
         # a try that failed did not use the token up
         assert call(exchange.Enrol, request).software
+
+
+def test_token_is_used_once_by_callers_at_the_same_moment(region: Region) -> None:
+    member, token = invited(region)
+    callers = [member, *(Member(region, Role.NODE, "nl", "NL") for _ in range(7))]
+    start = threading.Barrier(len(callers))
+
+    def enrol(caller: Member) -> str:
+        start.wait()
+        try:
+            caller.enrol(token)
+        except IsthmusError as error:
+            return error.code
+        return "in"
+
+    with ThreadPoolExecutor(len(callers)) as threads:
+        codes = list(threads.map(enrol, callers))
+    assert sorted(codes) == ["TOKEN_USED"] * 7 + ["in"]
+    winner = callers[codes.index("in")]
+    assert region.coordinator.office.roster.get("nl").entry.identity_key == winner.identity.public
 
 
 def test_far_version_cannot_enrol_and_keeps_its_token(region: Region) -> None:

@@ -121,6 +121,17 @@ def test_refusal_ends_the_run_with_its_code_and_country(region: Region) -> None:
     assert not result.HasField("answer")
 
 
+def test_words_of_a_refusal_are_made_fit_to_show(region: Region) -> None:
+    (node,) = region.nodes("nl")
+    node.refuse = ("A\x1b[31m", "rule\0" * 1000, "")
+    node.attach()
+    failure = region.result(region.submit(region.approved([node]), "fail")).failure
+    assert failure.code == "A?[31m"
+    assert failure.message.isprintable()
+    assert len(failure.message) < 1100
+    assert failure.remedy
+
+
 def test_run_goes_on_without_a_country_that_refuses(region: Region) -> None:
     nodes = region.nodes("nl", "be", "de")
     nodes[1].refuse = ("SMALL_CELL", "a cell has fewer than 5 persons", "merge categories")
@@ -396,6 +407,15 @@ def test_answer_for_another_task_is_refused(region: Region) -> None:
     wrong = node.identity.sign("isthmus/summary/1", node.summary(b"y" * 32, {}).SerializeToString(deterministic=True))
     with pytest.raises(Exception, match="WRONG_TASK"):
         node.submit(wrong, task)
+
+
+def test_fields_that_are_not_known_are_refused(region: Region) -> None:
+    (node,) = region.nodes("nl")
+    _, task, signed = open_task(region, node)
+    body = node.answer_to(signed).SerializeToString(deterministic=True)
+    with pytest.raises(Exception, match="UNKNOWN_FIELDS"):
+        # field 15, which the contract does not have
+        node.submit_bytes(body + b"\x7a\x01x", task)
 
 
 @pytest.mark.parametrize(

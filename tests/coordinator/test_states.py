@@ -205,6 +205,13 @@ def test_failed_run_names_every_missing_country() -> None:
     assert [k.state for k in result.contributions] == ["contributed", "missing", "missing"]
 
 
+def test_state_too_large_for_a_message_ends_the_run() -> None:
+    big = c.Cleared("NL", {("score", ""): np.ones(600_000)})
+    answers = [replace(answer(node), cleared=replace(big, country=node.upper())) for node in ("nl", "be", "de")]
+    result = analyst_pb2.Result.FromString(turns.take_in(running(), answers, sign, NOW).run.result or b"")
+    assert result.failure.code == "STATE_TOO_LARGE"
+
+
 def test_ended_run_takes_no_answers() -> None:
     ended = turns.cancel(running(), NOW).run
     with pytest.raises(Refused, match="RUN_CLOSED"):

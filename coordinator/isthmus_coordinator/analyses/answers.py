@@ -7,9 +7,13 @@ import numpy as np
 from isthmus.errors import AuthenticationError, Refused, UsageError
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_coordinator.analyses.run import Answer, Failure, Request
+from isthmus_coordinator.texts import printable
 from isthmus_methods import codec
 from isthmus_methods.contract import Array, Cleared, Integers
-from isthmus_trust.documents import REFUSAL, SUMMARY, digest, open_signed
+from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, open_signed
+
+# Longest rule or remedy of a refusal that is kept.
+MAX_WORDS = 1000
 
 
 def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Signed, now: int) -> Answer:
@@ -40,7 +44,7 @@ def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Sign
     participant = next((p for p in request.study.participants if p.node == node), None)
     if participant is None:
         raise not_a_participant(node)
-    body = signed.SerializeToString(deterministic=True)
+    body = canonical(signed)
     if signed.context == REFUSAL:
         refusal = open_signed(signed, REFUSAL, summary_pb2.Refusal, participant.identity_key)
         _check_from(refusal.task, refusal.node, refusal.country, task, participant)
@@ -84,11 +88,11 @@ def _check_from(answered: bytes, node: str, country: str, task: bytes, participa
 
 
 def _failure(refusal: summary_pb2.Refusal) -> Failure:
-    field = f", field {refusal.field}" if refusal.field else ""
+    field = f", field {printable(refusal.field, 128)}" if refusal.field else ""
     return Failure(
-        refusal.code[:64] or "REFUSED",
-        f"{refusal.country} refused: {refusal.rule or 'no rule was given'}{field}",
-        refusal.remedy or "ask the site's custodian",
+        printable(refusal.code, 64) or "REFUSED",
+        f"{refusal.country} refused: {printable(refusal.rule, MAX_WORDS) or 'no rule was given'}{field}",
+        printable(refusal.remedy, MAX_WORDS) or "ask the site's custodian",
         Refused.exit_code,
     )
 

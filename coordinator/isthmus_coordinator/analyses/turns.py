@@ -31,6 +31,8 @@ Sign = Callable[[bytes], study_pb2.Signed]
 WAIT_SECONDS = 10 * 365 * 24 * 3600
 # The fewest countries a run goes on with where results by country may not be shown.
 FEWEST = 2
+# A task goes out as one message, and messages end at 4 MiB.
+MAX_TASK = 4 * 1024 * 1024 - 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +179,12 @@ def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now:
     # the task's message is the contract's one list of named arrays: memory is kept in the same form
     kept = summary_pb2.Task(state=codec.state_to_messages(memory))
     body = canonical(task)
+    if len(body) > MAX_TASK:
+        raise MethodError(
+            "STATE_TOO_LARGE",
+            f"round {number} would send {len(body)} bytes to every country; rule: at most {MAX_TASK}",
+            "use a coarser time grid or fewer terms",
+        )
     opened = OpenTask(
         digest=digest(body),
         signed=sign(body),

@@ -17,7 +17,7 @@ from isthmus_coordinator.store.tables import decisions, studies
 from isthmus_coordinator.studies.proposals import FindMethod, check_study
 from isthmus_methods.validate import nearest
 from isthmus_trust.certificates import Peer
-from isthmus_trust.documents import DECISION, STUDY, digest, open_signed
+from isthmus_trust.documents import DECISION, STUDY, canonical, digest, open_signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Studies:
                     name=study.name,
                     version=study.version,
                     author=entry.node,
-                    signed=signed.SerializeToString(deterministic=True),
+                    signed=canonical(signed),
                     proposed_at=self._clock(),
                 )
             )
@@ -152,7 +152,7 @@ class Studies:
                 "decide on studies this site takes part in",
             )
         open_signed(signed, DECISION, study_pb2.Decision, participant.custodian_key)
-        body = signed.SerializeToString(deterministic=True)
+        body = canonical(signed)
         with self._database.write() as connection:
             newest = _decisions(connection, stored.digest).get(peer.name)
             if newest is not None and newest.signed == body:

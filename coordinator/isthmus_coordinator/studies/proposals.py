@@ -18,6 +18,8 @@ from isthmus_trust.roster import State
 FindMethod = Callable[[str, int | None], Method]
 
 MAX_NAME = 128
+MAX_VERSION = 1_000_000
+MAX_DEADLINE = 366 * 24 * 3600
 
 
 def check_study(study: study_pb2.Study, find_member: Callable[[str], Member | None], find_method: FindMethod) -> None:
@@ -39,7 +41,7 @@ def check_study(study: study_pb2.Study, find_member: Callable[[str], Member | No
     Refused
         ``BY_COUNTRY_NOT_ALLOWED``.
     """
-    if not study.name or len(study.name) > MAX_NAME or not study.name.isprintable() or study.version < 1:
+    if not _is_name(study.name) or not 1 <= study.version <= MAX_VERSION:
         raise _incomplete(f"it needs a printable name of at most {MAX_NAME} characters and a version from 1")
     if not study.participants or not study.datasets:
         raise _incomplete("it needs at least one participant and one dataset")
@@ -59,8 +61,10 @@ def check_analysis(
     analysis: study_pb2.Analysis, study: study_pb2.Study, find_method: FindMethod, *, planned: bool
 ) -> tuple[Spec, Method]:
     """The analysis as a request bound to the dictionary, and its method, if both fit; errors as `check_study`."""
-    if planned and (not analysis.name or len(analysis.name) > MAX_NAME):
-        raise _incomplete("every analysis of the plan needs a name")
+    if planned and not _is_name(analysis.name):
+        raise _incomplete(f"every analysis of the plan needs a printable name of at most {MAX_NAME} characters")
+    if analysis.deadline_seconds > MAX_DEADLINE:
+        raise _inconsistent(f"the deadline of {analysis.name!r} is more than {MAX_DEADLINE} seconds for one round")
     purpose = analysis.purpose if planned else study.exploratory_purpose
     if purpose not in study_pb2.Purpose.values() or purpose == study_pb2.PURPOSE_UNSPECIFIED:
         if planned:
@@ -127,6 +131,10 @@ def _check_dataset(dataset: study_pb2.Dataset) -> None:
             raise _inconsistent(f"the range of {variable.name!r} ends before it begins")
         if variable.HasField("grid") and not variable.grid > 0.0:
             raise _inconsistent(f"the time grid of {variable.name!r} is not positive")
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= MAX_NAME and text.isprintable()
 
 
 def _unique(what: str, names: Iterable[str]) -> None:
