@@ -20,6 +20,7 @@ from isthmus_methods.contract import (
     Spec,
     Transform,
     VariableType,
+    coefficient_names,
 )
 
 _RESERVED = {"if", "else", "repeat", "while", "function", "for", "next", "break", "TRUE", "FALSE", "NULL", "Inf", "NaN"}
@@ -173,26 +174,31 @@ def _cox(spec: Spec, rows: str) -> list[str]:
 
 
 def _kaplan_meier(spec: Spec, rows: str) -> list[str]:
-    surv = r_surv(spec)
-    calls = [f'survfit({surv} ~ 1, data = {rows}, conf.type = "log-log")']
-    calls += [f'survfit({surv} ~ {r_column(c)}, data = {rows}, conf.type = "log-log")' for c in spec.role("by")]
-    return calls
+    surv, tau = r_surv(spec), spec.options.get("tau")
+    mean = f", rmean = {r_number(tau)}" if isinstance(tau, float | int) and tau else ""
+    return [
+        f'print(survfit({surv} ~ {group}, data = {rows}, conf.type = "log-log"){mean})'
+        for group in ("1", *(r_column(c) for c in spec.role("by")))
+    ]
 
 
 def _log_rank(spec: Spec, rows: str) -> list[str]:
     stratify = spec.options.get("stratify_by_country", True) is not False
-    return [f"survdiff({r_formula(spec, stratify=stratify)}, data = {rows})"]
+    formula = r_formula(spec, stratify=stratify)
+    return [f"survdiff({formula}, data = {rows})", f"survdiff({formula}, data = {rows}, rho = 1)  # Peto-Peto"]
 
 
 def _meta_analysis(spec: Spec, rows: str) -> list[str]:
     ties = spec.options.get("ties", "efron")
     country = r_name(country_variable(spec))
-    first = ":".join(r_column(c) for c in spec.terms[0].columns) if spec.terms else ""
+    names = coefficient_names(spec)
+    chosen = str(spec.options.get("coefficient", "")) or names[0]
+    position = names.index(chosen) + 1 if chosen in names else 1
     return [
         "library(metafor)",
         f"fits <- lapply(split({rows}, ~ {country}, drop = TRUE), function(d)",
         f'  coxph({r_formula(spec)}, data = d, ties = "{ties}"))',
-        f"k <- 1  # position of the coefficient, here the first of {first}",
+        f"k <- {position}  # the coefficient {r_text(chosen)}",
         "y <- sapply(fits, function(f) coef(f)[k]); v <- sapply(fits, function(f) vcov(f)[k, k])",
         'rma(y, v, method = "FE"); rma(y, v, method = "DL")',
     ]

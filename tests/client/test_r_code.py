@@ -75,6 +75,11 @@ def test_each_method_has_a_call(name: str, function: str) -> None:
     assert function in call(name)
 
 
+def test_meta_analysis_takes_the_position_of_its_coefficient() -> None:
+    result = asked("meta_analysis", "Surv(rfstime, status) ~ hormon + grade", coefficient="grade=3")
+    assert 'k <- 3  # the coefficient "grade=3"' in r_call(spec_from_message(result.spec, breast_cancer()))
+
+
 def test_filter_becomes_a_subset() -> None:
     result = asked("cox", "Surv(rfstime, status) ~ hormon + age", where="nodes <= 3", concordance=True)
     assert "data = subset(pooled, nodes <= 3)" in r_call(spec_from_message(result.spec, breast_cancer()))
