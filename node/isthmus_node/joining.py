@@ -57,7 +57,7 @@ def read_token_text(given: str, stdin: str | None) -> str:
         ) from error
 
 
-def join(home: Home, text: str, name: str | None, flags: dict[str, str | None]) -> Joined:
+def join(home: Home, text: str, name: str | None, flags: dict[str, str | None], again: bool = False) -> Joined:
     """Enrol this machine as a node.
 
     Parameters
@@ -70,6 +70,8 @@ def join(home: Home, text: str, name: str | None, flags: dict[str, str | None]) 
         The name expected; the token's own decides, and another is an error.
     flags
         Settings given on the command line, by key.
+    again
+        The node is enrolled already and gets a certificate anew, with the keys it has.
 
     Raises
     ------
@@ -79,11 +81,12 @@ def join(home: Home, text: str, name: str | None, flags: dict[str, str | None]) 
         What is wrong with the token, or why the coordinator was not reached. Nothing is lost: keys that were made stay,
         and the command can be run again.
     """
-    if home.joined:
+    if home.joined and not again:
         raise ConfigError(
             "JOINED_ALREADY",
             f"there is a node in {home.config} already; rule: a token is used only where there is no identity",
-            "start it: isthmus-node run; for a second node, use another folder: --home DIR",
+            "start it: isthmus-node run; for a second node use another folder, --home DIR; where its certificate "
+            "expired or it was taken off the roster, enrol the same keys again: --again",
         )
     token = read_token(text)
     if name is not None and name != token.name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -309,6 +310,24 @@ def test_proxy_that_begins_to_inspect_does_not_end_a_node_that_was_attached(
     for _ in range(3):
         assert inspecting.acquire(timeout=PATIENCE)
     assert kept.thread.is_alive()
+
+
+def test_expired_certificate_of_ours_ends_the_attachment_and_says_when(
+    make_dial: Callable[..., Dial], coordinator: Any, keep: Callable[..., Kept]
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=60)
+    error = keep(make_dial(coordinator.address, at=long_ago)).wait_end()
+    assert isinstance(error, AuthenticationError)
+    assert error.code == "CERTIFICATE_EXPIRED"
+    assert (long_ago + timedelta(days=30)).strftime("%Y-%m-%d") in error.message
+
+
+def test_certificate_of_a_stranger_ends_the_attachment(
+    make_dial: Callable[..., Dial], coordinator: Any, foreign_ground: Any, keep: Callable[..., Kept]
+) -> None:
+    chain, key = foreign_ground.node()
+    error = keep(replace(make_dial(coordinator.address), chain=chain, key=key)).wait_end()
+    assert isinstance(error, AuthenticationError)
 
 
 def test_wrong_issuer_ends_a_node_that_never_was_attached(

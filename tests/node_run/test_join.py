@@ -65,6 +65,21 @@ def test_second_join_is_refused_and_keeps_what_is_there(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_node_enrolled_again_keeps_its_keys_and_settings(
+    isthmus_node: Callable[..., Any], token_file: Path, coordinator: Any, tmp_path: Path
+) -> None:
+    isthmus_node("join", token_file)
+    home = find_home(tmp_path / "home", {})
+    home.policy.write_text(home.policy.read_text() + "# read by the custodian\n")
+    kept = {path: path.read_bytes() for path in (home.identity_key, home.tls_key, home.policy, home.settings)}
+    before = home.certificate.read_bytes()
+    assert isthmus_node("join", token_file, "--again").code == 0
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert home.certificate.read_bytes() != before
+    one, two = coordinator.exchange.enrolments
+    assert (one.identity_key, one.custodian_key) == (two.identity_key, two.custodian_key)
+
+
 def test_used_token_says_so_and_loses_nothing(
     isthmus_node: Callable[..., Any], token_file: Path, coordinator: Any, tmp_path: Path
 ) -> None:

@@ -66,7 +66,7 @@ def test_level_below_the_least_is_not_written() -> None:
 
 
 def test_long_text_is_cut() -> None:
-    line = line_of("info", "ended", code="X", message="m" * 10_000, remedy="")
+    line = line_of("info", "detached", code="X", message="m" * 10_000, remedy="")
     assert line is not None
     assert len(line["message"]) < 1000
 
@@ -101,6 +101,17 @@ def test_every_event_in_the_source_is_listed_with_its_keys() -> None:
         if name not in EVENTS or keys - set(EVENTS[name][1])
     ]
     assert wrong == []
+
+
+def test_every_listed_event_is_used_with_all_its_keys() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.py") if path.name != "logs.py")
+    assert [name for name in EVENTS if f'"{name}"' not in source] == []
+    used: dict[str, set[str]] = {}
+    for _, name, keys in calls_of_event():
+        used.setdefault(name, set()).update(keys)
+    error = {"code", "message", "remedy"}
+    # where an error is passed on as a whole its keys are not spelt out
+    assert {n: set(EVENTS[n][1]) - keys - error for n, keys in used.items() if set(EVENTS[n][1]) - keys - error} == {}
 
 
 def test_every_listed_event_has_a_level() -> None:

@@ -32,6 +32,9 @@ def join(
     ],
     name: Annotated[str | None, typer.Option("--name", help="The name you expect the node to have.")] = None,
     proxy: Annotated[str | None, typer.Option("--proxy", help="The site's way out: http://host:port.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="The node exists: a new certificate for the keys it has.")
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -44,7 +47,7 @@ def join(
     from isthmus_node import joining
 
     text = joining.read_token_text(source, sys.stdin.read() if source == "-" else None)
-    joined = joining.join(home_of(home), text, name, {"proxy.url": proxy})
+    joined = joining.join(home_of(home), text, name, {"proxy.url": proxy}, again)
     payload = {
         "node": joined.node,
         "country": joined.country,
