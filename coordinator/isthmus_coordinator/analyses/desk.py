@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from collections.abc import Callable, Iterator
 
 from isthmus.errors import Refused, UsageError, WaitingForApproval
@@ -24,6 +26,8 @@ from isthmus_trust.documents import canonical
 DEFAULT_DEADLINE = 600
 # How often somebody who follows a run is asked whether he is still there, in seconds.
 STILL_THERE = 5.0
+# Seconds between two reports of a run that goes on.
+PACE = 0.1
 
 
 class Desk:
@@ -85,12 +89,16 @@ class Desk:
         if live is None:
             yield progress_of(self._load(number), self._attached, {})
             return
-        seen = -1
+        seen, told = -1, -math.inf
         while alive() and not self._rounds.closed:
             with live.changed:
                 if live.version == seen and not live.changed.wait(STILL_THERE):
                     continue
+                # rounds are faster than anybody reads: report the latest, and the end at once
+                while not live.run.final and not self._rounds.closed and (left := told + PACE - time.monotonic()) > 0:
+                    live.changed.wait(left)
                 seen = live.version
+            told = time.monotonic()
             run = live.run
             standing = self._studies.standing(run.request.study_digest) if run.state is State.WAITING else {}
             yield progress_of(run, self._attached, standing)
