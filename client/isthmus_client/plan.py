@@ -163,6 +163,13 @@ def follow(
     try:
         for position, run in enumerate(runs):
             _watch(study.connection, run, functools.partial(shows.update, position), wait, sleep)
+    except WaitingForApproval as error:
+        names = " ".join(run.hex() for run in runs)
+        raise WaitingForApproval(
+            error.code,
+            error.message,
+            f"once they have decided: isthmus attach {study.name} {names}, or Study.attach with the same names",
+        ) from error
     except KeyboardInterrupt:
         _say_how_to_resume(study.name, runs)
         raise
@@ -233,7 +240,7 @@ def _ended(stream: Iterable[analyst_pb2.Progress], show: Callable[[analyst_pb2.P
             raise WaitingForApproval(
                 "WAITING_FOR_APPROVAL",
                 f"a person has to decide first in: {', '.join(waiting)}",
-                "attach to the run once they have decided, or run with waiting",
+                "attach to the run once they have decided",
             )
     return False
 

@@ -25,7 +25,9 @@ def explanation_text(explanation: PlanExplanation) -> str:
         width = max((len(f.field) for f in answer.fields), default=0)
         for f in answer.fields:
             unit = f", {f.unit}" if f.unit else ""
-            lines.append(f"    {f.field.ljust(width)}  {f.about} ({f.kind}{unit}; {f.size} numbers)")
+            lines.append(
+                f"    {f.field.ljust(width)}  {f.about} ({f.kind}{unit}; {f.size} number{'s' * (f.size != '1')})"
+            )
         lines.append(
             "  each country's own values are needed, so results by country are shown"
             if answer.by_country

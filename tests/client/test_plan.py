@@ -211,9 +211,11 @@ def test_cancel_ends_every_run_of_a_plan(fake: FakeCoordinator, study: Study) ->
 def test_waiting_for_approval_is_an_error_only_where_nobody_waits(fake: FakeCoordinator, study: Study) -> None:
     waits = progress("waiting", NL="asked", AT="waiting for approval")
     fake.streams = [[waits], [waits, progress("done", 1)]]
+    plan = study.planned("primary")
     with pytest.raises(WaitingForApproval) as caught:
-        study.planned("primary").run(progress=False, wait=False)
+        plan.run(progress=False, wait=False)
     assert "AT" in caught.value.message
+    assert f"isthmus attach BREAST-RFS {plan.runs[0].hex()}" in caught.value.remedy
     assert isinstance(study.planned("primary").run(progress=False), CoxFit)
 
 
