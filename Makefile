@@ -28,8 +28,8 @@ contract: $(READY)  ## regenerate the modules of the contract
 	@bash proto/generate proto
 
 lock:  ## resolve the pins again (needs uv)
-	uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate -p 3.11 --no-emit-index-url -o requirements/dev.txt
-	uv pip compile pyproject.toml --generate-hashes --no-header --no-annotate -p 3.11 --no-emit-index-url -c requirements/dev.txt -o requirements/run.txt
+	uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate -p 3.11 -o requirements/dev.txt
+	uv pip compile pyproject.toml --generate-hashes --no-header --no-annotate -p 3.11 -c requirements/dev.txt -o requirements/run.txt
 
 $(READY): requirements/dev.txt pyproject.toml
 	@echo "setting up the environment (once)"

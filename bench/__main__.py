@@ -1,4 +1,4 @@
-"""`python -m bench`: ratios of what a user waits for, through real processes, against R and lifelines in the same run."""
+"""`python -m bench`: ratios of what a user waits for, over real processes, with R and lifelines in the same run."""
 
 from __future__ import annotations
 
