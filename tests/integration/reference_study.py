@@ -14,13 +14,16 @@ from reference_cases import METHODS, REFERENCE, Case, in_reference_shape
 from isthmus_methods.contract import Variable
 from isthmus_methods.kaplan_meier import rmst_difference
 
-# Cases over the same countries make one study.
+# Cases over the same rows with the same dictionary make one study.
 STUDIES: Mapping[str, Sequence[str]] = {
-    "LUNG": ("p11_km_lung", "p12_cox_lung", "t01_table_one_lung"),
+    "LUNG": ("p11_km_lung", "p12_cox_lung"),
+    "LUNG-TABLE": ("t01_table_one_lung",),
     "ROTTERDAM": ("p13_cox_rotterdam_gbsg", "t03_meta_rotterdam"),
     "CGD": ("p14_cox_ag_cgd",),
     "EDGES": ("t02_km_edges",),
 }
+# Name under which a study's rows are registered at the sites.
+DATASETS: Mapping[str, str] = {"LUNG": "LUNG", "LUNG-TABLE": "LUNG", "ROTTERDAM": "RFS", "CGD": "CGD", "EDGES": "EDGES"}
 # The person where rows are not persons.
 SUBJECTS = {"p14_cox_ag_cgd": "id"}
 
@@ -48,10 +51,6 @@ def every_step() -> Iterator[tuple[str, str, int]]:
                     yield study, name, k
 
 
-def dataset_name(case: str) -> str:
-    return case.split("_")[0].upper()
-
-
 def countries(cases: Sequence[str]) -> list[str]:
     return [entry["country"] for entry in load(cases[0]).document["countries"]]
 
@@ -59,7 +58,7 @@ def countries(cases: Sequence[str]) -> list[str]:
 def analyses(case: Case, k: int) -> list[Asked]:
     """What is asked of the countries for a step: one analysis, or one for each handling of ties."""
     step = case.plan[k]
-    name = f"{dataset_name(case.folder.name).lower()}-{k}"
+    name = f"{case.folder.name.split('_')[0]}-{k}"
     method = step["method"]
     if method == "rmst_difference":
         return []
@@ -107,19 +106,16 @@ def study_toml(study: str, cases: Sequence[str], forms: Sequence[str] = ("",)) -
         f"participants = {json.dumps(nodes)}",
     ]
     for form in forms:
-        for name in cases:
-            lines += _dataset(load(name), form)
-        for name in cases:
-            case = load(name)
+        lines += _dataset(load(cases[0]), DATASETS[study] + form)
+        for case in map(load, cases):
             for k in range(len(case.plan)):
-                lines += [line for asked in analyses(case, k) for line in _analysis(asked, name, form)]
+                lines += [line for asked in analyses(case, k) for line in _analysis(asked, DATASETS[study], form)]
     return "\n".join(lines) + "\n"
 
 
-def _dataset(case: Case, form: str) -> list[str]:
-    name = case.folder.name
-    subject = SUBJECTS.get(name, "")
-    lines = ["", "[[dataset]]", f"name = {json.dumps(dataset_name(name) + form)}"]
+def _dataset(case: Case, name: str) -> list[str]:
+    subject = SUBJECTS.get(case.folder.name, "")
+    lines = ["", "[[dataset]]", f"name = {json.dumps(name)}"]
     lines += [f"subject = {json.dumps(subject)}"] if subject else ["one_row_a_subject = true"]
     for variable in case.variables.values():
         lines += ["", f"[dataset.variables.{json.dumps(variable.name)}]", *_variable(variable, subject)]
@@ -145,13 +141,13 @@ def _variable(variable: Variable, subject: str) -> Iterator[str]:
         yield 'roles = ["country"]'
 
 
-def _analysis(asked: Asked, case: str, form: str) -> Iterator[str]:
+def _analysis(asked: Asked, dataset: str, form: str) -> Iterator[str]:
     yield ""
     yield "[[plan]]"
     yield f"name = {json.dumps(asked.name + form)}"
     yield f"title = {json.dumps(asked.title)}"
     yield f"method = {json.dumps(asked.method)}"
-    yield f"dataset = {json.dumps(dataset_name(case) + form)}"
+    yield f"dataset = {json.dumps(dataset + form)}"
     for key, value in asked.given.items():
         yield f"{key} = {_toml(value)}"
 
