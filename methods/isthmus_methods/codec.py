@@ -95,27 +95,34 @@ def state_from_messages(messages: Sequence[values_pb2.NamedArray]) -> dict[str, 
 def answer_to_message(answer: c.Answer) -> values_pb2.Value:
     """A result tree as a message. NaN becomes null: not estimable."""
     message = values_pb2.Value()
-    if answer is None:
+    _fill(message, answer)
+    return message
+
+
+def _fill(message: values_pb2.Value, answer: c.Answer) -> None:
+    # filled in place: a matrix has thousands of numbers, and each would be copied otherwise
+    if isinstance(answer, float):  # np.float64 is one
+        if math.isnan(answer):
+            message.null.SetInParent()
+        else:
+            message.number = answer
+    elif answer is None:
         message.null.SetInParent()
     elif isinstance(answer, bool | np.bool_):
         message.boolean = bool(answer)
     elif isinstance(answer, int | np.integer):
         message.integer = int(answer)
-    elif isinstance(answer, float | np.floating):
-        if math.isnan(answer):
-            message.null.SetInParent()
-        else:
-            message.number = float(answer)
     elif isinstance(answer, str):
         message.text = answer
     elif isinstance(answer, Mapping):
         message.tree.SetInParent()
         for name, value in answer.items():
-            message.tree.entries.add(name=str(name), value=answer_to_message(value))
+            _fill(message.tree.entries.add(name=str(name)).value, value)
     else:
         message.list.SetInParent()
-        message.list.values.extend(answer_to_message(value) for value in answer)
-    return message
+        add = message.list.values.add
+        for value in answer:
+            _fill(add(), value)
 
 
 def answer_from_message(message: values_pb2.Value, depth: int = 0) -> c.Answer:

@@ -42,6 +42,8 @@ class Request:
     deadline_seconds: int
     requested_by: str
     submitted_at: int
+    # The request for each set of participants: made once, so that methods can keep what they derive from it.
+    _specs: dict[tuple[str, ...], Spec] = field(default_factory=dict, compare=False, repr=False)
 
     def country(self, node: str) -> str:
         """Country of a participant."""
@@ -49,7 +51,9 @@ class Request:
 
     def spec_for(self, nodes: tuple[str, ...]) -> Spec:
         """The request with the countries of these nodes only."""
-        return replace(self.spec, countries=tuple(self.country(node) for node in nodes))
+        if nodes not in self._specs:
+            self._specs[nodes] = replace(self.spec, countries=tuple(self.country(node) for node in nodes))
+        return self._specs[nodes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # and we ping them: a half-open connection is seen within 40 s
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # gRPC 1.85 waits for a ping's answer by this clock, a minute by default
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 FIRST = 0.2
-LONGEST = 30.0
+LONGEST = 10.0
 
 
 class Backoff:
