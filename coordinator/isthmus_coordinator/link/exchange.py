@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from isthmus.errors import AuthenticationError, IsthmusError, UsageError
+from isthmus.errors import IsthmusError, UsageError
 from isthmus.v1 import exchange_pb2, exchange_pb2_grpc, study_pb2
 from isthmus.version import __version__, check_compatible
 from isthmus_coordinator.analyses.rounds import Rounds
@@ -22,7 +23,7 @@ from isthmus_coordinator.roster.enrolment import Enrolment
 from isthmus_coordinator.roster.members import Roster
 from isthmus_coordinator.studies.catalogue import Studies
 from isthmus_trust.certificates import Peer
-from isthmus_trust.documents import digest, read_canonical
+from isthmus_trust.documents import digest
 
 MAX_CHUNK = 1 << 20
 # A submission larger than this is not read; the configuration may set another.
@@ -89,9 +90,9 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         self._rounds.check_task(peer.name, first.task)
         body = self._collect(peer, first, chunks)
         try:
-            signed = read_canonical(bytes(body), study_pb2.Signed)
-        except AuthenticationError as error:
-            raise _malformed("its bytes are no signed document in canonical form") from error
+            signed = study_pb2.Signed.FromString(bytes(body))
+        except DecodeError as error:
+            raise _malformed("its bytes are no signed document") from error
         return exchange_pb2.Acknowledgement(digest=self._rounds.take(peer.name, first.task, signed))
 
     def _collect(
