@@ -88,3 +88,9 @@ def case(name: str) -> dict[str, object]:
     """Expected answers of a vendored reference case."""
     loaded: dict[str, object] = json.loads((ROOT / "tests/reference" / name / "expected.json").read_text())
     return loaded
+
+
+def released(box: Sandbox, node: str) -> int:
+    """How many releases a node's journal holds."""
+    verified = box.node(node, "journal", "verify")
+    return int(verified["totals"]["releases"])  # type: ignore[index]
