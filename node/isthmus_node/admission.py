@@ -120,8 +120,7 @@ class Admission:
             )
         self._check_plan(task, study, policy)
         method = find(task.spec.method, task.spec.method_version)
-        spec = self._spec(task, study)
-        check_spec(spec, method)
+        spec = self._spec(task, study, method)
         _check_round(task, study, method, spec)
         dataset = next(d for d in study.datasets if d.name == task.spec.dataset)
         return Order(name, task, shelved, spec, method, dataset)
@@ -196,11 +195,13 @@ class Admission:
                 "ask the site's custodian, or add it to the plan: a new version of the study",
             )
 
-    def _spec(self, task: summary_pb2.Task, study: study_pb2.Study) -> Spec:
+    def _spec(self, task: summary_pb2.Task, study: study_pb2.Study, method: Method) -> Spec:
+        """The request, checked against dictionary and method the first time that it comes."""
         key = (task.study_digest, _bytes(task.spec))
         spec = self._specs.get(key)
         if spec is None:
             spec = codec.spec_from_message(task.spec, study)
+            check_spec(spec, method)
             while len(self._specs) >= _SPECS_KEPT:
                 del self._specs[next(iter(self._specs))]
             self._specs[key] = spec
