@@ -12,8 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isthmus.errors import MethodError
-from isthmus_methods import cox_answer, cox_plan
-from isthmus_methods.concordance import pair_counts
 from isthmus_methods.contract import (
     Again,
     Array,
@@ -33,7 +31,9 @@ from isthmus_methods.contract import (
     State,
     Summary,
 )
-from isthmus_methods.country_fit import (
+from isthmus_methods.parts import cox_answer, cox_plan
+from isthmus_methods.parts.concordance import pair_counts
+from isthmus_methods.parts.country_fit import (
     First,
     Gathered,
     Heaviest,
@@ -47,11 +47,11 @@ from isthmus_methods.country_fit import (
     third_pass,
     weighed,
 )
-from isthmus_methods.cox_plan import Plan, plan_of
-from isthmus_methods.model_support import count_items, level_persons, nobody
-from isthmus_methods.proportionality import pieces
-from isthmus_methods.risk_steps import Steps, cumulative_hazard
-from isthmus_methods.time_table import ROUNDED, ROUNDED_SAYS
+from isthmus_methods.parts.cox_plan import Plan, plan_of
+from isthmus_methods.parts.model_support import count_items, level_persons, nobody
+from isthmus_methods.parts.proportionality import pieces
+from isthmus_methods.parts.risk_steps import Steps, cumulative_hazard
+from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS
 
 NO_ROWS, NO_EVENTS, LEVEL_ABSENT, EMPTY_INTERVAL = "NO_ROWS", "NO_EVENTS", "LEVEL_ABSENT", "EMPTY_INTERVAL"
 

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isthmus.errors import UsageError
-from isthmus_methods import caveats, persons
 from isthmus_methods.contract import (
     Again,
     Answer,
@@ -32,7 +31,8 @@ from isthmus_methods.contract import (
     Summary,
     column_name,
 )
-from isthmus_methods.curve import (
+from isthmus_methods.parts import caveats, persons
+from isthmus_methods.parts.curve import (
     Curve,
     at_times,
     compared,
@@ -43,8 +43,8 @@ from isthmus_methods.curve import (
     restricted_mean,
     risk_table,
 )
-from isthmus_methods.persons import Persons
-from isthmus_methods.time_table import (
+from isthmus_methods.parts.persons import Persons
+from isthmus_methods.parts.time_table import (
     MAX_CELLS,
     ROUNDED,
     ROUNDED_SAYS,

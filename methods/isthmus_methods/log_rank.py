@@ -10,7 +10,6 @@ import numpy as np
 from scipy.special import chdtrc
 
 from isthmus.errors import MethodError, UsageError
-from isthmus_methods import caveats, persons
 from isthmus_methods.contract import (
     Again,
     Answer,
@@ -34,8 +33,9 @@ from isthmus_methods.contract import (
     Summary,
     column_name,
 )
-from isthmus_methods.persons import Persons
-from isthmus_methods.time_table import (
+from isthmus_methods.parts import caveats, persons
+from isthmus_methods.parts.persons import Persons
+from isthmus_methods.parts.time_table import (
     MAX_CELLS,
     MAX_STEPS,
     ROUNDED,

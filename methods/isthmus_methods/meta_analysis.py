@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isthmus.errors import MethodError, UsageError
-from isthmus_methods import caveats
 from isthmus_methods.contract import (
     Again,
     Answer,
@@ -32,9 +31,10 @@ from isthmus_methods.contract import (
     Summary,
     coefficient_names,
 )
-from isthmus_methods.country_estimate import KINDS, Estimated
-from isthmus_methods.model_support import CENSORED, EVENTS, Used, nobody
-from isthmus_methods.random_effects import meta_analysis
+from isthmus_methods.parts import caveats
+from isthmus_methods.parts.country_estimate import KINDS, Estimated
+from isthmus_methods.parts.model_support import CENSORED, EVENTS, Used, nobody
+from isthmus_methods.parts.random_effects import meta_analysis
 
 NO_ROWS, NOT_ESTIMABLE, OTHERS_INFINITE = "NO_ROWS", "NOT_ESTIMABLE", "OTHERS_INFINITE"
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isthmus.errors import MethodError, UsageError
-from isthmus_methods import caveats, persons
 from isthmus_methods.contract import (
     Again,
     Answer,
@@ -35,9 +34,10 @@ from isthmus_methods.contract import (
     Summary,
     column_name,
 )
-from isthmus_methods.gathered import Gathered
-from isthmus_methods.moments import Sums, describe_numeric
-from isthmus_methods.persons import Persons
+from isthmus_methods.parts import caveats, persons
+from isthmus_methods.parts.gathered import Gathered
+from isthmus_methods.parts.moments import Sums, describe_numeric
+from isthmus_methods.parts.persons import Persons
 
 OVERALL = "overall"
 NO_ARM = "NO_ARM"

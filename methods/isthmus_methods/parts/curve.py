@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from isthmus_methods.contract import Answer, Array, Integers
-from isthmus_methods.time_table import TIE, Grid, at_risk
+from isthmus_methods.parts.time_table import TIE, Grid, at_risk
 
 Z95 = 1.959963984540054
 # A probability reached within this counts as reached exactly: R's sqrt(.Machine$double.eps).

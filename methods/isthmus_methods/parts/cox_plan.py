@@ -19,9 +19,9 @@ from isthmus_methods.contract import (
     column_name,
     term_columns,
 )
-from isthmus_methods.model_support import factors
-from isthmus_methods.risk_steps import Steps
-from isthmus_methods.time_table import Grid, grid_of
+from isthmus_methods.parts.model_support import factors
+from isthmus_methods.parts.risk_steps import Steps
+from isthmus_methods.parts.time_table import Grid, grid_of
 
 OPTIONS: Mapping[str, OptionRule] = {
     "ties": OptionRule("how tied event times are counted", "efron", ("efron", "breslow")),

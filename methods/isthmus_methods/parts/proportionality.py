@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Answer, Array, Booleans
-from isthmus_methods.inference import chi_square_p
-from isthmus_methods.newton import quadratic, solve
-from isthmus_methods.partial_likelihood import CrossProduct, RiskSets, cross_product, information, row_slots
-from isthmus_methods.risk_sets import SortedRows
+from isthmus_methods.parts.inference import chi_square_p
+from isthmus_methods.parts.newton import quadratic, solve
+from isthmus_methods.parts.partial_likelihood import CrossProduct, RiskSets, cross_product, information, row_slots
+from isthmus_methods.parts.risk_sets import SortedRows
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Answer, Array, Integers, SumSupport
-from isthmus_methods.persons import widened
+from isthmus_methods.parts.persons import widened
 
 
 @dataclass(frozen=True, slots=True)

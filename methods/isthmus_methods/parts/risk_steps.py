@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Array, Integers, TimeSupport
-from isthmus_methods.partial_likelihood import RiskSets
-from isthmus_methods.risk_sets import SortedRows
-from isthmus_methods.time_table import Grid, on_grid
+from isthmus_methods.parts.partial_likelihood import RiskSets
+from isthmus_methods.parts.risk_sets import SortedRows
+from isthmus_methods.parts.time_table import Grid, on_grid
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus_methods.concordance import Predictors, predictors
 from isthmus_methods.contract import Array, Block, Integers, ModelSupport, Ref, Spec
-from isthmus_methods.model_support import EVENTS, ROWS, Used, level_persons, used
-from isthmus_methods.partial_likelihood import (
+from isthmus_methods.parts.concordance import Predictors, predictors
+from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, used
+from isthmus_methods.parts.partial_likelihood import (
     CrossProduct,
     RiskSets,
     cross_product,
@@ -27,9 +27,9 @@ from isthmus_methods.partial_likelihood import (
     score_residuals,
     whitening,
 )
-from isthmus_methods.proportionality import Weighted, weighted
-from isthmus_methods.risk_sets import RiskTable, SortedRows, recentring, risk_table, sorted_rows
-from isthmus_methods.risk_steps import Steps, TimeCounts, time_counts
+from isthmus_methods.parts.proportionality import Weighted, weighted
+from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, recentring, risk_table, sorted_rows
+from isthmus_methods.parts.risk_steps import Steps, TimeCounts, time_counts
 
 
 @dataclass(frozen=True, slots=True)

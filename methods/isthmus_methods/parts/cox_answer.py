@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from isthmus.errors import MethodError
-from isthmus_methods import caveats
-from isthmus_methods.concordance import concordance
 from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Done, Next, Spec, State
-from isthmus_methods.cox_plan import Plan
-from isthmus_methods.inference import chi_square, chi_square_p, coefficients, matrix
-from isthmus_methods.newton import Accepted, Move, Solved, decide, quadratic, solve
-from isthmus_methods.proportionality import left_continuous_survival, proportionality_tests
-from isthmus_methods.time_table import ROUNDED
+from isthmus_methods.parts import caveats
+from isthmus_methods.parts.concordance import concordance
+from isthmus_methods.parts.cox_plan import Plan
+from isthmus_methods.parts.inference import chi_square, chi_square_p, coefficients, matrix
+from isthmus_methods.parts.newton import Accepted, Move, Solved, decide, quadratic, solve
+from isthmus_methods.parts.proportionality import left_continuous_survival, proportionality_tests
+from isthmus_methods.parts.time_table import ROUNDED
 
 # Of the fields only asked for in some fits: what each is for.
 EXTRAS = {

@@ -23,7 +23,7 @@ from isthmus_methods.contract import (
     column_name,
     term_columns,
 )
-from isthmus_methods.country_fit import (
+from isthmus_methods.parts.country_fit import (
     First,
     Gathered,
     Second,
@@ -36,8 +36,8 @@ from isthmus_methods.country_fit import (
     third_pass,
     weighed,
 )
-from isthmus_methods.model_support import Used, level_slices
-from isthmus_methods.newton import Accepted, Decision, Move, decide, solve
+from isthmus_methods.parts.model_support import Used, level_slices
+from isthmus_methods.parts.newton import Accepted, Decision, Move, decide, solve
 
 # Newton steps at most: a separated model has stopped long before.
 STEPS = 60

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Array, Integers
-from isthmus_methods.risk_sets import CHUNK, RiskTable, SortedRows, SumsByTime, recentring
+from isthmus_methods.parts.risk_sets import CHUNK, RiskTable, SortedRows, SumsByTime, recentring
 
 # A column that varies less than this within the risk sets does not vary: what is left is rounding.
 CONSTANT = 1e-11

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from isthmus_methods.contract import Answer, Array
-from isthmus_methods.inference import Z95, chi_square, number
+from isthmus_methods.parts.inference import Z95, chi_square, number
 
 # A between-study variance below this share of the mean variance is zero.
 NO_VARIANCE = 1e-12

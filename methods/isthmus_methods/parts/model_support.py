@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Block, Booleans, CellSupport, Column, Integers, Item, Spec, column_name
-from isthmus_methods.persons import widened
-from isthmus_methods.risk_sets import SortedRows
+from isthmus_methods.parts.persons import widened
+from isthmus_methods.parts.risk_sets import SortedRows
 
 # The first labels of every `Used`; then come the levels of the factors.
 ROWS, EVENTS, CENSORED = range(3)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Answer, Array, Booleans, Integers
-from isthmus_methods.inference import number
-from isthmus_methods.risk_sets import SortedRows
+from isthmus_methods.parts.inference import number
+from isthmus_methods.parts.risk_sets import SortedRows
 
 # Linear predictors closer than this, relative to the largest, are equal: the same covariates in another order of sums.
 EQUAL_PREDICTORS = 1e-11
