@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus_client.demo import COUNTRIES, DATASET, example_folder
@@ -70,20 +74,6 @@ def _state(pid: int) -> str:
         return "Z"
 
 
-def run_isthmus(*arguments: str, profile: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The statistician's command line."""
-    import os
-
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("isthmus")), *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=100,
-        env={**os.environ, "ISTHMUS_PROFILE_DIR": str(profile), "NO_COLOR": "1"},
-    )
-
-
 def case(name: str) -> dict[str, object]:
     """Expected answers of a vendored reference case."""
     loaded: dict[str, object] = json.loads((ROOT / "tests/reference" / name / "expected.json").read_text())
@@ -94,3 +84,51 @@ def released(box: Sandbox, node: str) -> int:
     """How many releases a node's journal holds."""
     verified = box.node(node, "journal", "verify")
     return int(verified["totals"]["releases"])  # type: ignore[index]
+
+
+def run_program(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> Ended:
+    """One of the three commands as people start it, whatever comes of it."""
+    return _ended([str(Path(sys.executable).with_name(program)), *arguments], env or {})
+
+
+def run_script(script: str, *arguments: str, env: Mapping[str, str] | None = None) -> Ended:
+    """A command under one of the wrappers of this folder."""
+    return _ended([sys.executable, str(Path(__file__).with_name(script)), *arguments], env or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def error(self) -> dict[str, str]:
+        """The error of its envelope (with ``--json``)."""
+        found: dict[str, str] = json.loads(self.stdout)["error"]
+        return found
+
+    @property
+    def everything(self) -> str:
+        return self.stdout + self.stderr
+
+
+def _ended(command: Sequence[str], env: Mapping[str, str]) -> Ended:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("ISTHMUS_") and not k.lower().endswith("_proxy")}
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        env={**kept, "NO_COLOR": "1", **env},
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Ask until it holds; the test's own limit ends it where it never does."""
+    while not holds():
+        time.sleep(0.05)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from comparing import differences
-from network_kit import answer_bytes, released, run_isthmus
+from network_kit import answer_bytes, released, run_program, wait_until
 
-from isthmus.errors import CountriesMissing, Refused
+from isthmus.errors import CountriesMissing, Refused, WaitingForApproval
 from isthmus.v1 import study_pb2
 from isthmus_client.demo import COUNTRIES, example_folder
 from isthmus_client.proposal import study_from_toml
@@ -58,8 +57,7 @@ deadline_seconds = {DEADLINE}
 def wait_for_decisions(box: Sandbox, study: str, number: int) -> None:
     """Until the coordinator has heard of so many decisions; the test's own limit ends it where it does not."""
     with box.connect() as connection:
-        while sum(site.decision != "waiting" for site in connection.sites(study)) < number:
-            time.sleep(0.05)
+        wait_until(lambda: sum(site.decision != "waiting" for site in connection.sites(study)) >= number)
 
 
 def plan_file(folder: Path, study: str, *analyses: str) -> Path:
@@ -143,8 +141,10 @@ def test_missing_country_is_named_in_the_answer_of_the_others(
     without_belgium: Sandbox, study: study_pb2.Study, folder: Path
 ) -> None:
     box = without_belgium
-    done = run_isthmus("run", str(plan_file(folder, STUDY, "goes-on")), "--json", profile=box.profile)
-    assert done.returncode == CountriesMissing.exit_code, done.stderr
+    done = run_program(
+        "isthmus", "run", str(plan_file(folder, STUDY, "goes-on")), "--profile", str(box.profile), "--json"
+    )
+    assert done.code == CountriesMissing.exit_code, done.stderr
     envelope = json.loads(done.stdout)
     assert envelope["status"] == "countries_missing"
     (result,) = envelope["data"]["results"]
@@ -185,11 +185,10 @@ def test_run_waits_for_custodians_and_goes_without_a_country_that_refuses(networ
     study = propose(network, name, folder)
     network.at_each_node(dict.fromkeys(("nl", "de", "at"), ("approve", name)))
     wait_for_decisions(network, name, 3)
-    undecided = run_isthmus(
-        "run", str(plan_file(folder, name, "waits")), "--no-wait", "--json", profile=network.profile
-    )
-    assert undecided.returncode == 13, undecided.stderr
-    error = json.loads(undecided.stdout)["error"]
+    plan = str(plan_file(folder, name, "waits"))
+    undecided = run_program("isthmus", "run", plan, "--no-wait", "--profile", str(network.profile), "--json")
+    assert undecided.code == WaitingForApproval.exit_code, undecided.stderr
+    error = undecided.error
     assert error["code"] == "WAITING_FOR_APPROVAL"
     assert "BE" in error["message"]
     assert "NL" not in error["message"]
