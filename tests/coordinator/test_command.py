@@ -93,7 +93,13 @@ def test_error_too_long_for_the_wire_is_cut() -> None:
 
 @pytest.mark.parametrize(
     ("status", "exit_code"),
-    [("UNAVAILABLE", 14), ("UNAUTHENTICATED", 15), ("UNIMPLEMENTED", 16), ("UNKNOWN", 1), ("INTERNAL", 1)],
+    [("UNAVAILABLE", 14), ("UNAUTHENTICATED", 15), ("UNIMPLEMENTED", 16), ("UNKNOWN", 14), ("INTERNAL", 14)],
 )
 def test_error_of_the_transport_is_typed(status: str, exit_code: int) -> None:
     assert error_of(status, "said", None).exit_code == exit_code
+
+
+def test_exception_at_the_other_side_is_a_bug_without_its_text() -> None:
+    error = error_of("INTERNAL", "Exception deserializing request!", None)
+    assert (error.code, error.exit_code) == ("BUG", 1)
+    assert "deserializing" not in str(error)

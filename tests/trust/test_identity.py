@@ -165,7 +165,7 @@ def test_key_that_anybody_signs_for_is_refused(public: bytes) -> None:
     assert caught.value.code == "BAD_PUBLIC_KEY"
 
 
-@pytest.mark.parametrize("public", [b"", bytes(31), KEY.public + b"\0"])
+@pytest.mark.parametrize("public", [b"", bytes(31), KEY.public + b"\0"], ids=["empty", "short", "long"])
 def test_public_key_of_another_length_is_refused(public: bytes) -> None:
     with pytest.raises(AuthenticationError) as caught:
         check_public_key(public)

@@ -21,6 +21,8 @@ EXIT = "isthmus-exit"
 
 # A peer may refuse more than 8 KiB of metadata altogether, and with it the whole call.
 MAX_TEXT_BYTES = 2400
+# How gRPC begins the status text of an exception in the other side's own process.
+_RAISED = "Exception "
 
 BUG = IsthmusError(
     "BUG",
@@ -91,6 +93,13 @@ def _from_transport(status: str, details: str) -> IsthmusError:
             "NOT_TAKEN",
             f"the other side did not take the message{said}",
             "send it in smaller parts, with a program of this release",
+        )
+    if not details.startswith(_RAISED):
+        # whatever isthmus itself answers carries our metadata: this came from the connection
+        return LinkError(
+            "CONNECTION_BROKEN",
+            f"the connection to the other side broke{said}",
+            "try again; if it stays so, see whether a box on the way changes or cuts connections",
         )
     return IsthmusError(BUG.code, BUG.message, BUG.remedy)
 

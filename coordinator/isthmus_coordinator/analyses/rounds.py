@@ -25,9 +25,7 @@ from isthmus_trust.identity import IdentityKey
 
 # Seconds that nodes get after a restart of the coordinator, even where the deadline passed meanwhile.
 GRACE = 30
-# Seconds that an answer waits for the other countries', so that they are written together.
-GATHER = 0.005
-# How long an answer waits for those of other countries, to be written in one go with them.
+# Seconds that an answer waits for those of other countries, to be written in one go with them.
 GATHER_SECONDS = 0.005
 
 log = logging.getLogger(__name__)
@@ -71,7 +69,6 @@ class Live:
         self.run = run
         self.lock = threading.RLock()
         self.inbox: deque[_Ticket] = deque()
-        self.arrived = threading.Condition()
         self.changed = threading.Condition()
         self.version = 0
         # Not before this the deadline counts: after a restart nodes need time to come back.
