@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,6 +110,7 @@ def _write(fits: Sequence[Fit], out: Path) -> None:
 def _last_words(box: Sandbox, fits: Sequence[Fit], out: Path, seconds: float) -> None:
     from rich.table import Table
 
+    command = _typed("isthmus-node")
     verified = box.at_each_node(dict.fromkeys(COUNTRIES, ("journal", "verify")))
     table = Table("country", "releases", "bytes that left", "the journal verifies with", box=None, pad_edge=False)
     for column in (1, 2):
@@ -119,12 +122,25 @@ def _last_words(box: Sandbox, fits: Sequence[Fit], out: Path, seconds: float) ->
             country,
             f"{totals['releases']:,}",
             f"{totals['bytes']:,}",
-            f"isthmus-node journal verify --home {home}",
+            f"{_as_typed('isthmus-node')} journal verify --home {home}",
         )
     screen = console()
     screen.print(f"\nreport  {out / 'report.html'}\nresult  {out / 'result.json'}\n", highlight=False)
     screen.print(table)
     screen.print(f"\n{len(fits)} analyses over {len(COUNTRIES)} countries in {seconds:.0f} s; no row left its node.")
+
+
+def _as_typed(command: str) -> str:
+    """A command as whoever started the demo can type it: by its path where the shell would not find it."""
+    beside = Path(sys.executable).with_name(command)
+    return command if shutil.which(command) or not beside.exists() else os.path.relpath(beside)
+
+
+def _typed(command: str) -> str:
+    """The command as the reader has to type it here: by its path where it is not on the search path."""
+    if shutil.which(command):
+        return command
+    return os.path.relpath(Path(sys.executable).with_name(command))
 
 
 def _clear(out: Path) -> None:
