@@ -110,7 +110,6 @@ def _write(fits: Sequence[Fit], out: Path) -> None:
 def _last_words(box: Sandbox, fits: Sequence[Fit], out: Path, seconds: float) -> None:
     from rich.table import Table
 
-    command = _typed("isthmus-node")
     verified = box.at_each_node(dict.fromkeys(COUNTRIES, ("journal", "verify")))
     table = Table("country", "releases", "bytes that left", "the journal verifies with", box=None, pad_edge=False)
     for column in (1, 2):
@@ -134,13 +133,6 @@ def _as_typed(command: str) -> str:
     """A command as whoever started the demo can type it: by its path where the shell would not find it."""
     beside = Path(sys.executable).with_name(command)
     return command if shutil.which(command) or not beside.exists() else os.path.relpath(beside)
-
-
-def _typed(command: str) -> str:
-    """The command as the reader has to type it here: by its path where it is not on the search path."""
-    if shutil.which(command):
-        return command
-    return os.path.relpath(Path(sys.executable).with_name(command))
 
 
 def _clear(out: Path) -> None:
