@@ -115,10 +115,18 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
 
 
 def complaints_about(
-    sent: Sequence[Sent], entries: Sequence[Entry], study: study_pb2.Study, node: str, methods: Mapping[str, Method]
+    sent: Sequence[Sent],
+    entries: Sequence[Entry],
+    studies: Mapping[bytes, study_pb2.Study],
+    node: str,
+    methods: Mapping[str, Method],
 ) -> list[str]:
-    """What left that should not have, and what left before it was in the journal; empty where all is as promised."""
+    """What left that should not have, and what left before it was in the journal; empty where all is as promised.
+
+    `studies`: every study the node may answer for, by its digest.
+    """
     found: list[str] = []
+    datasets = {dataset.name for study in studies.values() for dataset in study.datasets}
     for message in sent:
         request = REQUESTS.get(message.call)
         if request is None:
@@ -126,7 +134,7 @@ def complaints_about(
             continue
         found += unknown_numbers(message.body, request.DESCRIPTOR)
         if message.call == "Attach":
-            found += _greeting(exchange_pb2.NodeMessage.FromString(message.body), study, methods)
+            found += _greeting(exchange_pb2.NodeMessage.FromString(message.body), datasets, methods)
         if message.call == "Decide":
             signed = exchange_pb2.DecideRequest.FromString(message.body).decision
             found += [] if signed.context == "isthmus/decision/1" else [f"a decision signed as {signed.context!r}"]
@@ -142,7 +150,7 @@ def complaints_about(
             found.append(f"record {entry.record.sequence} was not on the disk when its bytes left")
         if entry.record.task != submission.task:
             found.append(f"record {entry.record.sequence} is about another task")
-        found += answer_complaints(submission.payload, entry, study, node, methods)
+        found += answer_complaints(submission.payload, entry, studies[entry.record.study_digest], node, methods)
     return found
 
 
@@ -207,9 +215,7 @@ def vocabulary(study: study_pb2.Study) -> set[str]:
     return words
 
 
-def _greeting(
-    message: exchange_pb2.NodeMessage, study: study_pb2.Study, methods: Mapping[str, Method]
-) -> Iterator[str]:
+def _greeting(message: exchange_pb2.NodeMessage, datasets: set[str], methods: Mapping[str, Method]) -> Iterator[str]:
     """What a node says of itself on its stream: version, methods, names of datasets, how many tasks wait."""
     if message.HasField("hello"):
         hello = message.hello
@@ -217,7 +223,7 @@ def _greeting(
             yield "hello: no version"
         if set(hello.methods) - {f"{m.name}/{m.version}" for m in methods.values()}:
             yield "hello: an unknown method"
-        if set(hello.datasets) - {dataset.name for dataset in study.datasets}:
+        if set(hello.datasets) - datasets:
             yield "hello: an unknown dataset"
 
 
