@@ -12,6 +12,7 @@ from isthmus_methods.parts import caveats
 from isthmus_methods.parts.concordance import concordance
 from isthmus_methods.parts.cox_plan import Plan
 from isthmus_methods.parts.inference import chi_square, chi_square_p, coefficients, matrix
+from isthmus_methods.parts.model_terms import level_rows, shown
 from isthmus_methods.parts.newton import Accepted, Move, Solved, decide, quadratic, solve
 from isthmus_methods.parts.proportionality import left_continuous_survival, proportionality_tests
 from isthmus_methods.parts.time_table import ROUNDED
@@ -92,16 +93,13 @@ def _remembered(
         "null_information": info,
         "countries": _present(contributions, spec),
     }
-    level_rows: dict[str, Array | None] = {}
-    for name, _ in plan.factors:
-        level_rows[name] = rows = _whole(contributions, "levels", name)
-        if rows is not None:
-            kept[f"levels {name}"] = rows
+    present_rows = level_rows(contributions, plan.model)
+    kept |= {f"levels {name}": rows for name, rows in present_rows.items() if rows is not None}
     for country, rows in contributions.by_country("excluded").items():
         kept[f"excluded {country}"] = rows
     for country in contributions.notes().get(ROUNDED, ()):
         kept[f"rounded {country}"] = np.ones(1)
-    present = plan.columns_present(level_rows)
+    present = plan.model.columns_present(present_rows)
     kept["present"] = present.astype(np.float64)
     kept["kept"] = solve(info, present).kept.astype(np.float64)
     meat, table = _whole(contributions, "meat"), _whole(contributions, "time_table")
@@ -149,7 +147,7 @@ def _answer(
     df = int(kept.sum())
     names = [name for name, there in zip(plan.names, present, strict=True) if there]
     null_loglik = float(memory["null_loglik"][0])
-    estimates, covariance = _shown(beta, solved.inverse, kept, present)
+    estimates, covariance = shown(beta, solved.inverse, kept, present)
     null = solve(memory["null_information"], kept)
     answer: dict[str, Answer] = {
         "n": round(float(memory["outcomes"].sum())),
@@ -189,7 +187,7 @@ def _answer(
         },
         "levels": {
             name: {level: round(float(x)) for level, x in zip(levels, memory[f"levels {name}"], strict=True)}
-            for name, levels in plan.factors
+            for name, levels in plan.model.factors
             if f"levels {name}" in memory
         },
         "notes": list(caveats.of_notes(contributions, {k: v for k, v in notes.items() if k != ROUNDED})),
@@ -198,13 +196,6 @@ def _answer(
     if rounded:
         said.append(notes[ROUNDED].replace("{countries}", caveats.joined(tuple(rounded))))
     return Done(answer, tuple(said))
-
-
-def _shown(beta: Array, inverse: Array, kept: Booleans, present: Booleans) -> tuple[Array, Array]:
-    """Estimates and covariance of the columns that are there, NaN for those that have no estimate."""
-    estimates = np.where(kept, beta, np.nan)[present]
-    covariance = np.where(np.outer(kept, kept), inverse, np.nan)[np.ix_(present, present)]
-    return estimates, covariance
 
 
 def _convergence(plan: Plan, memory: State) -> list[str]:
@@ -257,7 +248,7 @@ def _robust(
         return None
     variance = solved.inverse @ unpacked(upper, plan.p) @ solved.inverse
     kept = solved.kept
-    estimates, covariance = _shown(beta, variance, kept, present)
+    estimates, covariance = shown(beta, variance, kept, present)
     df = int(kept.sum())
     wald = quadratic(np.where(kept, beta, 0.0), variance)
     answer: dict[str, Answer] = {
@@ -308,5 +299,5 @@ def _proportionality(
             continue
         for part in ("information", "information_squared"):
             given[part] = unpacked(given[part], plan.p)
-        answer[name] = proportionality_tests(plan.terms, score, info, given, n_event, kept)
+        answer[name] = proportionality_tests(plan.model.terms, score, info, given, n_event, kept)
     return answer

@@ -10,16 +10,12 @@ import numpy as np
 
 from isthmus.errors import UsageError
 from isthmus_methods.contract import (
-    Array,
-    Booleans,
-    Integers,
     OptionRule,
     Ref,
     Spec,
     column_name,
-    term_columns,
 )
-from isthmus_methods.parts.model_support import factors
+from isthmus_methods.parts.model_terms import ModelTerms, model_terms
 from isthmus_methods.parts.risk_steps import Steps
 from isthmus_methods.parts.time_table import Grid, grid_of
 
@@ -39,10 +35,7 @@ MOST_ITERATIONS = 60
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    names: tuple[str, ...]  # (p,) of the design's columns
-    terms: tuple[tuple[str, tuple[int, ...]], ...]  # each term and its columns
-    levels: tuple[tuple[tuple[str, str], ...], ...]  # (p,) the (factor, level) that each column indicates
-    factors: tuple[tuple[str, tuple[str, ...]], ...]
+    model: ModelTerms
     efron: bool
     robust: bool
     cluster: str
@@ -55,8 +48,12 @@ class Plan:
     strata: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return self.model.names
+
+    @property
     def p(self) -> int:
-        return len(self.names)
+        return self.model.p
 
     @property
     def has_extras(self) -> bool:
@@ -74,22 +71,6 @@ class Plan:
     def stratum_labels(self) -> tuple[str, ...]:
         sizes = [range(len(levels)) for _, levels in self.strata]
         return tuple(self.stratum_label(code) for code, _ in enumerate(itertools.product(*sizes)))
-
-    def columns_present(self, level_rows: Mapping[str, Array | None]) -> Booleans:
-        """Columns left once levels without a row vanish, (p,).
-
-        `level_rows`: rows at each level of each factor, None where not every country gave them. Where the reference
-        level itself has no row, the first that has takes its place, as when R drops unused levels.
-        """
-        gone: set[tuple[str, str]] = set()
-        for name, levels in self.factors:
-            rows = level_rows.get(name)
-            if rows is None or not rows.any():
-                continue
-            gone |= {(name, level) for level, number in zip(levels, rows, strict=True) if number == 0}
-            first: Integers = np.flatnonzero(rows)
-            gone.add((name, levels[int(first[0])]))
-        return np.array([not gone.intersection(picked) for picked in self.levels], dtype=np.bool_)
 
 
 # Plans of the latest requests: a round asks for its plan in every half and pass.
@@ -114,17 +95,8 @@ def _plan(spec: Spec, options: Mapping[str, OptionRule]) -> Plan:
     def setting(name: str) -> object:
         return spec.options.get(name, options[name].default) if name in options else OPTIONS[name].default
 
-    names: list[str] = []
-    terms: list[tuple[str, tuple[int, ...]]] = []
-    levels: list[tuple[tuple[str, str], ...]] = []
-    for term in spec.terms:
-        start = len(names)
-        for name, picked in term_columns(spec, term):
-            names.append(name)
-            pairs = zip((column_name(column) for column in term.columns), picked, strict=True)
-            levels.append(tuple((factor, level) for factor, level in pairs if level is not None))
-        terms.append((term.name, tuple(range(start, len(names)))))
-    if not names:
+    model = model_terms(spec, intercept=False)
+    if not model.names:
         raise UsageError("NO_TERMS", "a Cox model needs at least one term", "add a term to the model's formula")
     iterations = setting("iterations")
     if not isinstance(iterations, int) or not 2 <= iterations <= MOST_ITERATIONS:
@@ -136,10 +108,7 @@ def _plan(spec: Spec, options: Mapping[str, OptionRule]) -> Plan:
     steps = _steps(spec, setting("baseline_times")) if baseline else None
     cluster = spec.role("cluster")
     return Plan(
-        names=tuple(names),
-        terms=tuple(terms),
-        levels=tuple(levels),
-        factors=factors(spec),
+        model=model,
         efron=setting("ties") == "efron",
         robust=bool(setting("robust")) or bool(cluster),
         cluster=column_name(cluster[0]) if cluster else spec.subject,

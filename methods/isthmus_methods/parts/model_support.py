@@ -7,19 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus_methods.contract import Block, Booleans, CellSupport, Column, Integers, Item, Spec, column_name
+from isthmus_methods.contract import Block, Booleans, CellSupport, Integers, Item, Spec
+from isthmus_methods.parts.model_terms import factors
 from isthmus_methods.parts.persons import widened
 from isthmus_methods.parts.risk_sets import SortedRows
 
 # The first labels of every `Used`; then come the levels of the factors.
 ROWS, EVENTS, CENSORED = range(3)
-
-
-def factors(spec: Spec) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Factors of the terms with their levels, the reference first; each once, in the order of the terms."""
-    columns: dict[Column, None] = {column: None for term in spec.terms for column in term.columns}
-    named = {column_name(column): spec.levels(column) for column in columns}
-    return tuple((name, levels) for name, levels in named.items() if levels)
 
 
 @dataclass(frozen=True, slots=True)
