@@ -108,6 +108,8 @@ class Kind(Enum):
     ESTIMATE = "estimate"  # a country's own converged estimate and its covariance
     EVENTS = "events"  # a time table: events and leavers per step of the grid
     HAZARD = "hazard"  # a baseline hazard on the grid
+    RISK_SETS = "risk sets"  # sums over the persons at risk at listed times
+    HISTOGRAM = "histogram"  # the cells of a fine grid that anybody is in, each with its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,31 @@ class TimeSupport:
     at_risk: Integers  # persons at risk at those steps
 
 
-Support = CellSupport | SumSupport | ModelSupport | TimeSupport
+@dataclass(frozen=True, slots=True)
+class RiskSetSupport:
+    """For RISK_SETS: the persons at risk at each listed time, and the weights that they have in the sums.
+
+    `time.leavers` counts who leaves from one listed time up to the next, in the country: two sums that follow one
+    another differ by what these persons have.
+    """
+
+    time: TimeSupport
+    model: ModelSupport
+
+
+@dataclass(frozen=True, slots=True)
+class BinSupport:
+    """For HISTOGRAM: distinct persons in each cell that is listed, (m,), and in all of them together.
+
+    `gaps`: whether the grid has cells of nobody between those listed.
+    """
+
+    persons: Integers
+    total: int
+    gaps: bool = True
+
+
+Support = CellSupport | SumSupport | ModelSupport | TimeSupport | RiskSetSupport | BinSupport
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +256,11 @@ class Contributions:
             if value is not None:
                 total = np.array(value, dtype=np.float64) if total is None else total + value
         return total
+
+    def cells(self, name: str, label: str = "") -> Integers | None:
+        """A HISTOGRAM over countries: cells of all of them, equal places added up, in the order of places."""
+        given = [s.values[name, label] for s in self.summaries if (name, label) in s.values]
+        return merged_cells([np.asarray(cells, dtype=np.int64) for cells in given]) if given else None
 
     def by_country(self, name: str, label: str = "") -> dict[str, Array]:
         """Each country's own value. Only for methods whose scope is `by_country`."""
@@ -388,6 +419,20 @@ class Method(Protocol):
     def pool(self, contributions: Contributions, spec: Spec, state: State, memory: State) -> Next | Done:
         """At the coordinator."""
         ...
+
+
+def merged_cells(tables: Sequence[Integers]) -> Integers:
+    """Cells of several histograms as those of one, (m, d + 1): places sorted, counts of equal places added up.
+
+    `tables` : each (m_k, d + 1), place in the first d columns, count in the last.
+    """
+    every = np.concatenate(list(tables))
+    if not len(every):
+        return every
+    places, which = np.unique(every[:, :-1], axis=0, return_inverse=True)
+    counts = np.zeros(len(places), dtype=np.int64)
+    np.add.at(counts, which.reshape(-1), every[:, -1])
+    return np.column_stack([places, counts])
 
 
 def option(spec: Spec, method: Method, name: str) -> Setting:

@@ -135,5 +135,5 @@ def test_refusals_leave_by_the_same_door(header: Callable[[str], Header], key: I
 
 def test_modules_can_be_read_in_half_an_hour() -> None:
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in EGRESS.glob("*.py")}
-    assert max(lines.values()) <= 220, lines
+    assert max(lines.values()) <= 250, lines
     assert sum(lines.values()) <= 2000

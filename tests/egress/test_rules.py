@@ -11,8 +11,17 @@ import pytest
 
 from isthmus.v1 import study_pb2
 from isthmus_methods.codec import array_to_message
-from isthmus_methods.contract import CellSupport, Item, Kind, ModelSupport, SumSupport, TimeSupport
-from isthmus_node.egress import gate, rules
+from isthmus_methods.contract import (
+    BinSupport,
+    CellSupport,
+    Item,
+    Kind,
+    ModelSupport,
+    RiskSetSupport,
+    SumSupport,
+    TimeSupport,
+)
+from isthmus_node.egress import gate, rules, time_rules
 from isthmus_node.egress.gate import Cleared, Refusal
 from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.policy import Policy
@@ -53,6 +62,19 @@ def model(**changed: object) -> Item:
 def table(persons: int, leavers: list[int], at_risk: list[int], value: list[float] | None = None) -> Item:
     numbers = np.array([leavers, leavers]) if value is None else np.array(value)
     return Item("f", numbers, TimeSupport(persons, np.array(leavers), np.array(at_risk)))
+
+
+def risk_sets(leavers: list[int], at_risk: list[int], **changed: object) -> Item:
+    """Weight and one weighted covariate of those at risk at each listed time."""
+    time = TimeSupport(60, np.array(leavers), np.array(at_risk))
+    sums = np.array([[float(n), 129.587 * n] for n in at_risk])
+    return Item("f", sums, RiskSetSupport(time, replace(SOUND, **changed)))  # type: ignore[arg-type]
+
+
+def bins(*cells: int, total: int = 0, gaps: bool = True) -> Item:
+    """Cells at places 0, 2, 4 ... of a grid."""
+    value = np.array([[2 * k, n] for k, n in enumerate(cells)], dtype=np.int64).reshape(-1, 2)
+    return Item("f", value, BinSupport(value[:, 1].copy(), total or sum(cells), gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +136,45 @@ CASES = (
     Case(rules.weights_are_spread, Kind.INFORMATION, model(effective_persons=10.9), "FEW_EFFECTIVE_PERSONS", PUBLIC),
     Case(rules.leverage_is_bounded, Kind.CROSS_PRODUCT, model(leverage=0.999), "HIGH_LEVERAGE"),
     Case(rules.predictor_is_bounded, Kind.SCORE, model(predictor=300.0), "EXTREME_PREDICTOR"),
-    Case(rules.table_has_persons, Kind.EVENTS, table(4, [4], [4]), "FEW_PERSONS"),
-    Case(rules.steps_have_leavers, Kind.EVENTS, table(60, [30, 1], [60, 30]), "SMALL_STEP", PUBLIC),
-    Case(rules.steps_have_risk, Kind.EVENTS, table(60, [20, 1], [60, 4]), "FEW_AT_RISK", tightened="at_risk = 5"),
-    Case(rules.hazard_has_risk, Kind.HAZARD, table(60, [1, 1], [60, 4], [0.01, 0.25]), "FEW_AT_RISK"),
+    Case(rules.histogram_has_persons, Kind.HISTOGRAM, bins(9, 9), "FEW_PERSONS"),
+    Case(rules.histogram_has_persons, Kind.HISTOGRAM, bins(20, 20, gaps=False), "FEW_PERSONS", PUBLIC),
+    Case(rules.bins_are_large, Kind.HISTOGRAM, bins(40, 1, 30), "SMALL_BIN"),
+    Case(rules.bins_are_large, Kind.HISTOGRAM, bins(40, 10, 30, gaps=False), "SMALL_BIN", PUBLIC),
+    Case(rules.bins_are_large, Kind.HISTOGRAM, bins(40, 40), "SMALL_BIN", PUBLIC),
+    Case(time_rules.risk_sets_have_persons, Kind.RISK_SETS, risk_sets([40, 0], [44, 4]), "FEW_AT_RISK"),
+    Case(time_rules.risk_sets_have_persons, Kind.RISK_SETS, risk_sets([50, 0], [60, 10]), "FEW_AT_RISK", PUBLIC),
+    Case(time_rules.risk_steps_have_leavers, Kind.RISK_SETS, risk_sets([1, 20], [60, 59]), "SMALL_STEP"),
+    Case(time_rules.risk_steps_have_leavers, Kind.RISK_SETS, risk_sets([10, 20], [60, 50]), "SMALL_STEP", PUBLIC),
     Case(
-        rules.table_has_persons,
+        time_rules.risk_sets_have_sound_weights,
+        Kind.RISK_SETS,
+        risk_sets([30], [60], effective_persons=1.2),
+        "FEW_EFFECTIVE_PERSONS",
+    ),
+    Case(
+        time_rules.risk_sets_have_sound_weights,
+        Kind.RISK_SETS,
+        risk_sets([30], [60], predictor=300.0),
+        "EXTREME_PREDICTOR",
+    ),
+    Case(
+        time_rules.risk_sets_have_sound_weights,
+        Kind.RISK_SETS,
+        risk_sets([30], [60], level_persons={"arm=A": 56, "arm=B": 4}),
+        "SMALL_LEVEL",
+    ),
+    Case(time_rules.table_has_persons, Kind.EVENTS, table(4, [4], [4]), "FEW_PERSONS"),
+    Case(time_rules.steps_have_leavers, Kind.EVENTS, table(60, [30, 1], [60, 30]), "SMALL_STEP", PUBLIC),
+    Case(time_rules.steps_have_risk, Kind.EVENTS, table(60, [20, 1], [60, 4]), "FEW_AT_RISK", tightened="at_risk = 5"),
+    Case(time_rules.hazard_has_risk, Kind.HAZARD, table(60, [1, 1], [60, 4], [0.01, 0.25]), "FEW_AT_RISK"),
+    Case(
+        time_rules.table_has_persons,
         Kind.HAZARD,
         table(10, [1], [10], [0.1]),
         "FEW_PERSONS",
         tightened="table_persons = 11",
     ),
-    Case(rules.steps_have_leavers, Kind.HAZARD, table(60, [1], [60], [0.0125]), "SMALL_STEP", PUBLIC),
+    Case(time_rules.steps_have_leavers, Kind.HAZARD, table(60, [1], [60], [0.0125]), "SMALL_STEP", PUBLIC),
 )
 
 
@@ -180,8 +229,9 @@ def test_open_data_has_no_floor(case: Case, policy: Policy, judge_items: Callabl
 
 
 def test_every_rule_is_asked_and_has_a_case() -> None:
-    public = {f for name, f in inspect.getmembers(rules, inspect.isfunction) if not name.startswith("_")}
-    written = {f for f in public if f.__module__ == rules.__name__}
+    members = [m for module in (rules, time_rules) for m in inspect.getmembers(module, inspect.isfunction)]
+    public = {f for name, f in members if not name.startswith("_")}
+    written = {f for f in public if f.__module__ in (rules.__name__, time_rules.__name__)}
     asked = {rule for judge in JUDGES.values() for rule in judge.floors}
     assert written == asked == {case.rule for case in CASES}
 

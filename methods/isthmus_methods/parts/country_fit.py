@@ -14,21 +14,19 @@ from numpy.typing import NDArray
 
 from isthmus_methods.contract import Array, Block, Integers, ModelSupport, Ref, Spec
 from isthmus_methods.parts.concordance import Predictors, predictors
+from isthmus_methods.parts.cross_product import CrossProduct, padded_sum, recentring, whitening
 from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, used
 from isthmus_methods.parts.partial_likelihood import (
-    CrossProduct,
     RiskSets,
     cross_product,
     information,
     leverage,
-    padded_sum,
     risk_sets,
     row_weights,
     score_residuals,
-    whitening,
 )
 from isthmus_methods.parts.proportionality import Weighted, weighted
-from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, recentring, risk_table, sorted_rows
+from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, risk_table, sorted_rows
 from isthmus_methods.parts.risk_steps import Steps, TimeCounts, time_counts
 
 

@@ -1,4 +1,4 @@
-"""Who stands behind a survival model's rows: the counts that the gate judges it by. None of them leaves by itself."""
+"""Who stands behind a model's rows: the counts that the gate judges it by. None of them leaves by itself."""
 
 from __future__ import annotations
 
@@ -42,26 +42,47 @@ class Used:
 
 
 def used(block: Block, rows: SortedRows, spec: Spec) -> Used:
-    """The counts of one block; to be kept in its memo."""
-    names = factors(spec)
-    lengths = [len(levels) for _, levels in names]
-    total = 3 + sum(lengths)
-    seen = np.zeros((total, int(rows.subject.max(initial=-1)) + 1), dtype=np.bool_)
-    counts = np.zeros(total, dtype=np.int64)
+    """The counts of one block of a survival model; to be kept in its memo."""
     died = np.zeros(rows.size, dtype=np.bool_)
     died[rows.death_rows] = True
-    seen[ROWS, rows.subject] = True
-    seen[EVENTS, rows.subject[died]] = True
-    seen[CENSORED, rows.subject[~died]] = True
-    counts[:3] = rows.size, int(died.sum()), rows.size - int(died.sum())
+    return used_rows(block, spec, died, rows.order, rows.subject, rows.dropped)
+
+
+def used_rows(
+    block: Block,
+    spec: Spec,
+    event: Booleans | None = None,
+    order: Integers | None = None,
+    subject: Integers | None = None,
+    dropped: int = 0,
+) -> Used:
+    """The counts of one block.
+
+    Parameters
+    ----------
+    event : (n,), rows with an event; None where the model's outcome is none.
+    order, subject : which rows of the block are used and their persons, (n,); None: all.
+    dropped : rows left out because their interval is empty.
+    """
+    subject = block.subject if subject is None else subject
+    names = factors(spec)
+    total = 3 + sum(len(levels) for _, levels in names)
+    seen = np.zeros((total, int(subject.max(initial=-1)) + 1), dtype=np.bool_)
+    counts = np.zeros(total, dtype=np.int64)
+    seen[ROWS, subject] = True
+    counts[ROWS] = len(subject)
+    if event is not None:
+        seen[EVENTS, subject[event]] = True
+        seen[CENSORED, subject[~event]] = True
+        counts[EVENTS:3] = int(event.sum()), len(subject) - int(event.sum())
     codes_of = {} if block.design is None else block.design.level_codes
     place = 3
-    for (name, levels), length in zip(names, lengths, strict=True):
-        codes = codes_of[name][rows.order]
-        seen[place + codes, rows.subject] = True
-        counts[place : place + length] = np.bincount(codes, minlength=len(levels))
-        place += length
-    return Used(seen, counts, block.rows_selected, block.persons_selected, rows.dropped)
+    for name, levels in names:
+        codes = codes_of[name] if order is None else codes_of[name][order]
+        seen[place + codes, subject] = True
+        counts[place : place + len(levels)] = np.bincount(codes, minlength=len(levels))
+        place += len(levels)
+    return Used(seen, counts, block.rows_selected, block.persons_selected, dropped)
 
 
 def nobody(spec: Spec) -> Used:
@@ -88,18 +109,25 @@ def level_persons(persons: Integers, spec: Spec) -> dict[str, int]:
     }
 
 
-def count_items(total: Used, persons: Integers, spec: Spec) -> list[Item]:
-    """The counts that do leave: events and censored, rows left out, rows at each level."""
+def count_items(total: Used, persons: Integers, spec: Spec, *, outcomes: bool = True) -> list[Item]:
+    """The counts that do leave: rows left out, rows at each level, and events and censored, or all rows used.
+
+    `outcomes`: False for a model whose outcome is no event, which gives `rows` (1,) instead of `outcomes` (2,).
+    """
     excluded = max(total.selected_rows - int(total.rows[ROWS]), 0)
     # a person with an excluded row may have complete ones too: no fewer than one stands behind it
     behind = min(max(total.selected_persons - int(persons[ROWS]), 1), excluded) if excluded else 0
-    items = [
-        Item(
+    if outcomes:
+        first = Item(
             "outcomes",
             total.rows[[EVENTS, CENSORED]],
             CellSupport(persons[[EVENTS, CENSORED]], axis=0),
             axes=(("outcome", ("event", "censored")),),
-        ),
+        )
+    else:
+        first = Item("rows", total.rows[[ROWS]], CellSupport(persons[[ROWS]]))
+    items = [
+        first,
         Item(
             "excluded",
             np.array([excluded], dtype=np.int64),

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Array, Integers
-from isthmus_methods.parts.risk_sets import CHUNK, RiskTable, SortedRows, SumsByTime, recentring
+from isthmus_methods.parts.cross_product import CHUNK, CONSTANT, CrossProduct, distances, recentring
+from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, SumsByTime
 
-# A column that varies less than this within the risk sets does not vary: what is left is rounding.
-CONSTANT = 1e-11
 # A risk set that weighs less has underflowed; its inverse and the square of that are still finite.
 LEAST_WEIGHT = 1e-130
 
@@ -180,39 +179,6 @@ def _steps(s0: Array, d0: Array, deaths: Array, efron: bool) -> tuple[Array, Arr
 # --------------------------------------------------------------------------- the second pass
 
 
-@dataclass(frozen=True, slots=True)
-class CrossProduct:
-    """Sum over rows of v z z', z = [1, x - centre], and what the rows' weights v say of concentration. Adds."""
-
-    centre: Array  # (p,)
-    product: Array  # (1 + p, 1 + p)
-    squares: float  # sum of v^2
-    # by person, where a person has several rows
-    by_person: Array | None = None
-
-    def __add__(self, other: CrossProduct) -> CrossProduct:
-        move = recentring(other.centre, self.centre)
-        by_person = self.by_person
-        if by_person is not None and other.by_person is not None:
-            by_person = padded_sum(by_person, other.by_person)
-        return CrossProduct(
-            self.centre, self.product + move.T @ other.product @ move, self.squares + other.squares, by_person
-        )
-
-    def effective_persons(self) -> float:
-        """(sum w)^2 / sum w^2 over persons."""
-        squares = self.squares if self.by_person is None else float(self.by_person @ self.by_person)
-        return float(self.product[0, 0] ** 2 / squares) if squares > 0 else 0.0
-
-
-def padded_sum(a: Array, b: Array) -> Array:
-    """Elementwise sum of two vectors, the shorter taken as zero beyond its end."""
-    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
-    total = longer.copy()
-    total[: len(shorter)] += shorter
-    return total
-
-
 def row_slots(rows: SortedRows, sets: RiskSets) -> tuple[Integers, Integers, Integers | None]:
     """For the rows' distinct times, the events and the starts: their place in a ladder. Kept while the times stay."""
     known = rows.known_slots
@@ -295,13 +261,13 @@ def leverage(rows: SortedRows, v: Array, map_: Array, by_person: bool) -> tuple[
     if not rows.size or not map_.size:
         return 0.0, None
     if by_person:
-        return 0.0, np.bincount(rows.subject, weights=v * _distances(rows.x, map_)).astype(np.float64)
+        return 0.0, np.bincount(rows.subject, weights=v * distances(rows.x, map_)).astype(np.float64)
     if len(rows.x) <= CHUNK:
         # the bound would cost more than it saves
-        return float(np.max(v * _distances(rows.x, map_), initial=0.0)), None
+        return float(np.max(v * distances(rows.x, map_), initial=0.0)), None
     known = rows.known_distance
     if known is None or known[0].shape != map_.shape:
-        distance = _distances(rows.x, map_)
+        distance = distances(rows.x, map_)
         rows.known_distance = (map_, distance)
         return float(np.max(v * distance, initial=0.0)), None
     old, distance = known
@@ -310,38 +276,12 @@ def leverage(rows: SortedRows, v: Array, map_: Array, by_person: bool) -> tuple[
     stretch = float(np.linalg.norm(link, 2))
     offset = float(np.linalg.norm(map_[0] - old[0] @ link))
     if float(np.abs(old[1:] @ link - map_[1:]).max()) > 1e-8 * float(np.abs(map_[1:]).max()):
-        return float(np.max(v * _distances(rows.x, map_), initial=0.0)), None
+        return float(np.max(v * distances(rows.x, map_), initial=0.0)), None
     bound = v * (stretch * np.sqrt(distance) + offset) ** 2
     top = int(np.argmax(bound))
-    best = float(v[top] * _distances(rows.x[top : top + 1], map_)[0])
+    best = float(v[top] * distances(rows.x[top : top + 1], map_)[0])
     able = np.flatnonzero(bound >= best)
-    return max(best, float(np.max(v[able] * _distances(rows.x[able], map_), initial=0.0))), None
-
-
-def _distances(x: Array, map_: Array) -> Array:
-    """Squared row norms of x @ map_, (n,)."""
-    out = np.empty(len(x))
-    for low in range(0, len(x), CHUNK):
-        z = x[low : low + CHUNK] @ map_
-        np.einsum("ij,ij->i", z, z, out=out[low : low + CHUNK])
-    return out
-
-
-def whitening(product: CrossProduct) -> Array:
-    """The map to coordinates in which the centred weighted cross-product is the identity, (1 + p, rank)."""
-    p = len(product.centre)
-    total = product.product[0, 0]
-    if total <= 0:
-        return np.zeros((1 + p, 0))
-    mean = product.product[0, 1:] / total
-    centred = product.product[1:, 1:] - total * np.outer(mean, mean)
-    scale = np.sqrt(np.maximum(np.diag(centred), 0.0))
-    varied = scale**2 > CONSTANT * np.diag(product.product)[1:]
-    unit = np.where(varied, 1.0 / np.where(varied, scale, 1.0), 0.0)
-    values, vectors = np.linalg.eigh(centred * np.outer(unit, unit))
-    good = values > 1e-10
-    turned = unit[:, None] * vectors[:, good] / np.sqrt(values[good])
-    return np.vstack([-mean @ turned, turned])
+    return max(best, float(np.max(v[able] * distances(rows.x[able], map_), initial=0.0))), None
 
 
 # --------------------------------------------------------------------------- residuals

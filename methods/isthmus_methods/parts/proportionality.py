@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Answer, Array, Booleans
+from isthmus_methods.parts.cross_product import CrossProduct
 from isthmus_methods.parts.inference import chi_square_p
 from isthmus_methods.parts.newton import quadratic, solve
-from isthmus_methods.parts.partial_likelihood import CrossProduct, RiskSets, cross_product, information, row_slots
+from isthmus_methods.parts.partial_likelihood import RiskSets, cross_product, information, row_slots
 from isthmus_methods.parts.risk_sets import SortedRows
 
 

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus_methods.contract import Array, Block, Booleans, Integers
+from isthmus_methods.parts.cross_product import CHUNK, recentring
 
 # Times closer than this are the same time, absolutely or relative to the mean time (R's `timefix`).
 SAME_TIME = math.sqrt(np.finfo(np.float64).eps)
 # Above this a linear predictor is shifted before it is exponentiated.
 LARGE_PREDICTOR = 200.0
-# Rows taken together: what is made of them on the way stays in the processor's cache.
-CHUNK = 2048
 
 
 @dataclass(slots=True)
@@ -164,13 +163,6 @@ class RiskTable:
             self.death_x + number * (self.centre - centre),
             self.death_eta + number * (self.unit - unit),
         )
-
-
-def recentring(old: Array, new: Array) -> Array:
-    """`M` with ``[1, x - old] M = [1, x - new]``, (1 + p, 1 + p)."""
-    move = np.eye(len(old) + 1)
-    move[0, 1:] = old - new
-    return move
 
 
 def segment_sums(weights: Array, rows: Integers, first: Integers, x: Array) -> Array:

@@ -5,11 +5,22 @@ A method cannot make its own field look harmless: support that contradicts the v
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus_methods.contract import Array, CellSupport, Integers, Item, ModelSupport, SumSupport, TimeSupport
+from isthmus_methods.contract import (
+    Array,
+    BinSupport,
+    CellSupport,
+    Integers,
+    Item,
+    ModelSupport,
+    RiskSetSupport,
+    SumSupport,
+    TimeSupport,
+)
 
 # Beyond these a whole number is no exact double, and a double cannot be added to others without overflow.
 LARGEST_WHOLE = 2**53
@@ -112,6 +123,35 @@ def table_fits(value: Array | Integers, support: TimeSupport) -> bool:
         and bool(np.all(leavers <= at_risk) and np.all(at_risk <= support.persons))
         and (support.persons > 0 or not value.any())
         and (leavers.size > 0 or not value.any())
+    )
+
+
+def risk_sets_fit(value: Array | Integers, support: RiskSetSupport) -> bool:
+    """A row of sums for each listed time, no more numbers in it than a model has, and both supports hold together."""
+    time, model = support.time, support.model
+    return (
+        type(time) is TimeSupport
+        and type(model) is ModelSupport
+        and value.ndim == 2
+        and table_fits(value, time)
+        and (not value.size or model_fits(value[0], model))
+        and time.persons <= model.persons
+        and value.shape[0] == time.leavers.size
+        and not bool(np.any(value[time.at_risk == 0]))
+    )
+
+
+def bins_fit(value: Array | Integers, support: BinSupport) -> bool:
+    """Cells in the order of their places, each once, somebody in each, and no more persons in it than its count."""
+    persons = support.persons
+    if value.ndim != 2 or value.shape[1] < 2 or not _counts(persons, value.shape[:1]) or not _is_whole(support.total):
+        return False
+    places = [tuple(place) for place in value[:, :-1].tolist()]
+    return (
+        bool(np.all(persons > 0) and np.all(persons <= value[:, -1]) and np.all(persons <= support.total))
+        and support.total <= int(persons.sum())
+        and all(one < other for one, other in itertools.pairwise(places))
+        and type(support.gaps) is bool
     )
 
 

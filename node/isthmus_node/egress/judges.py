@@ -12,19 +12,21 @@ from typing import Generic, TypeVar
 
 from isthmus_methods.contract import (
     Array,
+    BinSupport,
     CellSupport,
     Integers,
     Item,
     Kind,
     ModelSupport,
+    RiskSetSupport,
     SumSupport,
     TimeSupport,
 )
-from isthmus_node.egress import form, rules
+from isthmus_node.egress import form, rules, time_rules
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.thresholds import Limits
 
-S = TypeVar("S", CellSupport, SumSupport, ModelSupport, TimeSupport)
+S = TypeVar("S", CellSupport, SumSupport, ModelSupport, TimeSupport, RiskSetSupport, BinSupport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,14 @@ def _table_of_nobody(value: Array | Integers, support: TimeSupport) -> bool:
     return support.persons == 0 or not value.any()
 
 
+def _risk_sets_of_nobody(value: Array | Integers, support: RiskSetSupport) -> bool:
+    return support.time.persons == 0 or not value.any()
+
+
+def _bins_of_nobody(value: Array | Integers, support: BinSupport) -> bool:
+    return support.total == 0 and not value.size
+
+
 _MODEL = Judge(
     ModelSupport,
     whole=False,
@@ -86,44 +96,69 @@ _MODEL = Judge(
     nobody=_model_of_nobody,
 )
 
-JUDGES: Mapping[Kind, Judge[CellSupport] | Judge[SumSupport] | Judge[ModelSupport] | Judge[TimeSupport]] = (
-    MappingProxyType(
-        {
-            Kind.COUNT: Judge(
-                CellSupport,
-                whole=True,
-                fits=form.cells_fit,
-                floors=(rules.cells_are_large, rules.complements_are_large),
+AnyJudge = (
+    Judge[CellSupport]
+    | Judge[SumSupport]
+    | Judge[ModelSupport]
+    | Judge[TimeSupport]
+    | Judge[RiskSetSupport]
+    | Judge[BinSupport]
+)
+
+JUDGES: Mapping[Kind, AnyJudge] = MappingProxyType(
+    {
+        Kind.COUNT: Judge(
+            CellSupport,
+            whole=True,
+            fits=form.cells_fit,
+            floors=(rules.cells_are_large, rules.complements_are_large),
+        ),
+        Kind.SUM: Judge(
+            SumSupport,
+            whole=False,
+            fits=form.sums_fit,
+            floors=(
+                rules.sums_have_persons,
+                rules.sums_are_not_dominated,
+                rules.sums_leave_a_remainder,
+                rules.sums_vary,
             ),
-            Kind.SUM: Judge(
-                SumSupport,
-                whole=False,
-                fits=form.sums_fit,
-                floors=(
-                    rules.sums_have_persons,
-                    rules.sums_are_not_dominated,
-                    rules.sums_leave_a_remainder,
-                    rules.sums_vary,
-                ),
+        ),
+        Kind.CROSS_PRODUCT: _MODEL,
+        Kind.SCORE: _MODEL,
+        Kind.INFORMATION: _MODEL,
+        Kind.ESTIMATE: _MODEL,
+        Kind.EVENTS: Judge(
+            TimeSupport,
+            whole=True,
+            fits=form.table_fits,
+            floors=(time_rules.table_has_persons, time_rules.steps_have_leavers, time_rules.steps_have_risk),
+            nobody=_table_of_nobody,
+        ),
+        Kind.HAZARD: Judge(
+            TimeSupport,
+            whole=False,
+            fits=form.table_fits,
+            floors=(time_rules.table_has_persons, time_rules.steps_have_leavers, time_rules.hazard_has_risk),
+            nobody=_table_of_nobody,
+        ),
+        Kind.RISK_SETS: Judge(
+            RiskSetSupport,
+            whole=False,
+            fits=form.risk_sets_fit,
+            floors=(
+                time_rules.risk_sets_have_persons,
+                time_rules.risk_steps_have_leavers,
+                time_rules.risk_sets_have_sound_weights,
             ),
-            Kind.CROSS_PRODUCT: _MODEL,
-            Kind.SCORE: _MODEL,
-            Kind.INFORMATION: _MODEL,
-            Kind.ESTIMATE: _MODEL,
-            Kind.EVENTS: Judge(
-                TimeSupport,
-                whole=True,
-                fits=form.table_fits,
-                floors=(rules.table_has_persons, rules.steps_have_leavers, rules.steps_have_risk),
-                nobody=_table_of_nobody,
-            ),
-            Kind.HAZARD: Judge(
-                TimeSupport,
-                whole=False,
-                fits=form.table_fits,
-                floors=(rules.table_has_persons, rules.steps_have_leavers, rules.hazard_has_risk),
-                nobody=_table_of_nobody,
-            ),
-        }
-    )
+            nobody=_risk_sets_of_nobody,
+        ),
+        Kind.HISTOGRAM: Judge(
+            BinSupport,
+            whole=True,
+            fits=form.bins_fit,
+            floors=(rules.histogram_has_persons, rules.bins_are_large),
+            nobody=_bins_of_nobody,
+        ),
+    }
 )

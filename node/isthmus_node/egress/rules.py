@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus_methods.contract import CellSupport, Integers, ModelSupport, SumSupport, TimeSupport
+from isthmus_methods.contract import (
+    BinSupport,
+    CellSupport,
+    Integers,
+    ModelSupport,
+    SumSupport,
+)
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.thresholds import Limits
 
 MERGE = "merge categories, arms or strata, or ask for fewer of them"
 FEWER_TERMS = "fit fewer terms, or merge the levels of a factor"
-WIDER = "widen the time grid, merge arms or strata, or stop the table earlier"
+COARSER = "fix a coarser grid of the variable in the study's dictionary, or ask for fewer groups"
 
 
 # --------------------------------------------------------------------------- COUNT
@@ -142,34 +148,20 @@ def predictor_is_bounded(support: ModelSupport, limits: Limits) -> Violation | N
     return None
 
 
-# --------------------------------------------------------------------------- EVENTS, HAZARD
+# --------------------------------------------------------------------------- HISTOGRAM
 
 
-def table_has_persons(support: TimeSupport, limits: Limits) -> Violation | None:
-    """A time table is over enough distinct persons."""
-    if support.persons < limits.table_persons:
-        return Violation("FEW_PERSONS", limits.rule("table_persons"), WIDER)
+def histogram_has_persons(support: BinSupport, limits: Limits) -> Violation | None:
+    """A distribution is shown of enough distinct persons."""
+    if support.total < limits.histogram_persons:
+        return Violation("FEW_PERSONS", limits.rule("histogram_persons"), COARSER)
     return None
 
 
-def steps_have_leavers(support: TimeSupport, limits: Limits) -> Violation | None:
-    """Attacks 21 to 24: a step of the curve is never one person's time, where the policy asks for it."""
-    if np.any(support.leavers < limits.leavers_per_step):
-        return Violation("SMALL_STEP", limits.rule("leavers_per_step"), WIDER)
-    return None
-
-
-def steps_have_risk(support: TimeSupport, limits: Limits) -> Violation | None:
-    """The end of a table of events is not about a few persons, where the policy asks for it."""
-    if np.any(support.at_risk < limits.at_risk):
-        return Violation("FEW_AT_RISK", limits.rule("at_risk"), WIDER)
-    return None
-
-
-def hazard_has_risk(support: TimeSupport, limits: Limits) -> Violation | None:
-    """The end of a baseline hazard is not about a few persons."""
-    if np.any(support.at_risk < limits.hazard_at_risk):
-        return Violation("FEW_AT_RISK", limits.rule("hazard_at_risk"), WIDER)
+def bins_are_large(support: BinSupport, limits: Limits) -> Violation | None:
+    """Attacks 18 to 20: no cell tells one person's value, nor, where zeros are not shown, that a value has nobody."""
+    if np.any(support.persons < limits.bin_persons) or (support.gaps and not limits.zeros_shown):
+        return Violation("SMALL_BIN", limits.rule("bin_persons", "zeros_shown"), COARSER)
     return None
 
 

@@ -165,6 +165,38 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             (5, 3),
             "as cell_persons",
         ),
+        "risk_set_persons": Key(
+            "each sum over persons at risk is of {} or more persons",
+            "larger",
+            (11, 5),
+            (5, 3),
+            (5, 3),
+            "as cell_persons",
+        ),
+        "risk_set_leavers": Key(
+            "{} or more persons leave between two listed times of sums over persons at risk, or none",
+            "larger",
+            (11, 5),
+            (5, 3),
+            (5, 3),
+            "as cell_persons: two such sums differ by the covariates of those who left",
+        ),
+        "histogram_persons": Key(
+            "a histogram is of {} or more persons",
+            "larger",
+            (50, 20),
+            (20, 10),
+            (20, 10),
+            "quantiles of fewer persons come close to single values: 50 published, 20 in a trial",
+        ),
+        "bin_persons": Key(
+            "each cell of a histogram is of {} or more persons",
+            "larger",
+            (11, 5),
+            (5, 3),
+            (5, 3),
+            "as cell_persons",
+        ),
     }
 )
 
@@ -189,6 +221,10 @@ class Limits:
     leavers_per_step: int
     at_risk: int
     hazard_at_risk: int
+    risk_set_persons: int
+    risk_set_leavers: int
+    histogram_persons: int
+    bin_persons: int
 
     def rule(self, *names: str) -> str:
         """Some of the thresholds in words, with this purpose's own numbers."""

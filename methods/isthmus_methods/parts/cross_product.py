@@ -1,0 +1,80 @@
+"""Weighted cross-products of model columns, and how much of them the heaviest row or person makes up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus_methods.contract import Array
+
+# Rows taken together: what is made of them on the way stays in the processor's cache.
+CHUNK = 2048
+# A column that varies less than this does not vary: what is left is rounding.
+CONSTANT = 1e-11
+
+
+def recentring(old: Array, new: Array) -> Array:
+    """`M` with ``[1, x - old] M = [1, x - new]``, (1 + p, 1 + p)."""
+    move = np.eye(len(old) + 1)
+    move[0, 1:] = old - new
+    return move
+
+
+@dataclass(frozen=True, slots=True)
+class CrossProduct:
+    """Sum over rows of v z z', z = [1, x - centre], and what the rows' weights v say of concentration. Adds."""
+
+    centre: Array  # (p,)
+    product: Array  # (1 + p, 1 + p)
+    squares: float  # sum of v^2
+    # by person, where a person has several rows
+    by_person: Array | None = None
+
+    def __add__(self, other: CrossProduct) -> CrossProduct:
+        move = recentring(other.centre, self.centre)
+        by_person = self.by_person
+        if by_person is not None and other.by_person is not None:
+            by_person = padded_sum(by_person, other.by_person)
+        return CrossProduct(
+            self.centre, self.product + move.T @ other.product @ move, self.squares + other.squares, by_person
+        )
+
+    def effective_persons(self) -> float:
+        """(sum w)^2 / sum w^2 over persons."""
+        squares = self.squares if self.by_person is None else float(self.by_person @ self.by_person)
+        return float(self.product[0, 0] ** 2 / squares) if squares > 0 else 0.0
+
+
+def padded_sum(a: Array, b: Array) -> Array:
+    """Elementwise sum of two vectors, the shorter taken as zero beyond its end."""
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    total = longer.copy()
+    total[: len(shorter)] += shorter
+    return total
+
+
+def distances(x: Array, map_: Array) -> Array:
+    """Squared row norms of x @ map_, (n,)."""
+    out = np.empty(len(x))
+    for low in range(0, len(x), CHUNK):
+        z = x[low : low + CHUNK] @ map_
+        np.einsum("ij,ij->i", z, z, out=out[low : low + CHUNK])
+    return out
+
+
+def whitening(product: CrossProduct) -> Array:
+    """The map to coordinates in which the centred weighted cross-product is the identity, (1 + p, rank)."""
+    p = len(product.centre)
+    total = product.product[0, 0]
+    if total <= 0:
+        return np.zeros((1 + p, 0))
+    mean = product.product[0, 1:] / total
+    centred = product.product[1:, 1:] - total * np.outer(mean, mean)
+    scale = np.sqrt(np.maximum(np.diag(centred), 0.0))
+    varied = scale**2 > CONSTANT * np.diag(product.product)[1:]
+    unit = np.where(varied, 1.0 / np.where(varied, scale, 1.0), 0.0)
+    values, vectors = np.linalg.eigh(centred * np.outer(unit, unit))
+    good = values > 1e-10
+    turned = unit[:, None] * vectors[:, good] / np.sqrt(values[good])
+    return np.vstack([-mean @ turned, turned])

@@ -1,0 +1,157 @@
+"""What the gate judges a regression's sums by, inside a country: two passes over the rows, the same for every model.
+
+First pass: `rest_on` counts who is there and adds up the weighted cross-product of the model's columns. Second,
+once the blocks are added: `heaviest_row` finds the largest leverage. `model_support` puts both together. Nothing here
+leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus_methods.contract import Array, Block, Booleans, ModelSupport, Spec
+from isthmus_methods.parts.cross_product import (
+    CHUNK,
+    CrossProduct,
+    distances,
+    padded_sum,
+    recentring,
+    whitening,
+)
+from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, used_rows
+
+
+@dataclass(frozen=True, slots=True)
+class CentredRows:
+    """A block's model columns about the block's own means, with a one in front: built once, (n, 1 + q)."""
+
+    centre: Array  # (q,)
+    x: Array  # (n, 1 + q)
+
+
+def centred_rows(block: Block) -> CentredRows:
+    """`[1, x - centre]` of the block's design (q columns, no intercept), from its memo."""
+
+    def build() -> CentredRows:
+        matrix = block.design.matrix if block.design is not None else np.empty((block.rows, 0))
+        centre = matrix.sum(axis=0) / max(1, len(matrix))
+        x = np.empty((len(matrix), matrix.shape[1] + 1))
+        x[:, 0] = 1.0
+        np.subtract(matrix, centre, out=x[:, 1:])
+        return CentredRows(centre, x)
+
+    return block.memo("centred rows", build)
+
+
+@dataclass(frozen=True, slots=True)
+class RestsOn:
+    """Who stands behind a country's share of a model, and how its weights lie. Adds."""
+
+    used: Used
+    cross: CrossProduct
+    low: float  # smallest and largest linear predictor
+    high: float
+    total: float  # their sum
+
+    def __add__(self, other: RestsOn, /) -> RestsOn:
+        return RestsOn(
+            self.used + other.used,
+            self.cross + other.cross,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.total + other.total,
+        )
+
+    @property
+    def predictor(self) -> float:
+        """Largest distance of a linear predictor from their mean."""
+        rows = int(self.used.rows[ROWS])
+        if not rows:
+            return 0.0
+        middle = self.total / rows
+        return max(self.high - middle, middle - self.low, 0.0)
+
+
+def rest_on(
+    block: Block,
+    spec: Spec,
+    weights: Array | None = None,
+    predictor: Array | None = None,
+    event: Booleans | None = None,
+) -> RestsOn:
+    """The first pass over one block.
+
+    Parameters
+    ----------
+    weights : (n,), >= 0: each row's weight in the information; None: one each.
+    predictor : (n,), linear predictor of an exponential-family link; None where none magnifies a person.
+    event : (n,), rows with an event, for a model judged by its events.
+    """
+    rows = centred_rows(block)
+    counts = used_rows(block, spec, event) if event is not None else block.memo("used", lambda: used_rows(block, spec))
+    v = np.ones(block.rows) if weights is None else weights
+    product = np.zeros((rows.x.shape[1], rows.x.shape[1]))
+    for low in range(0, block.rows, CHUNK):
+        x = rows.x[low : low + CHUNK]
+        product += x.T @ (x * v[low : low + CHUNK, None])
+    persons = np.bincount(block.subject, weights=v, minlength=1).astype(np.float64)
+    cross = CrossProduct(rows.centre, product, float(v @ v), persons)
+    eta = np.zeros(block.rows) if predictor is None else predictor
+    smallest, largest = (float(eta.min()), float(eta.max())) if len(eta) else (np.inf, -np.inf)
+    return RestsOn(counts, cross, smallest, largest, float(eta.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class HeaviestRow:
+    """Leverage of each person, numbered within the country. Adds."""
+
+    by_person: Array
+
+    def __add__(self, other: HeaviestRow, /) -> HeaviestRow:
+        return HeaviestRow(padded_sum(self.by_person, other.by_person))
+
+    @property
+    def value(self) -> float:
+        return min(float(self.by_person.max(initial=0.0)), 1.0)
+
+
+def heaviest_row(block: Block, known: RestsOn, weights: Array | None = None) -> HeaviestRow:
+    """The second pass over one block: leverage beyond the intercept's, by person, once `known` is of all blocks.
+
+    Source: Huber (1981), Robust Statistics, section 7.2.
+    """
+    rows = centred_rows(block)
+    map_ = recentring(rows.centre, known.cross.centre) @ whitening(known.cross)
+    if not map_.size or not block.rows:
+        return HeaviestRow(np.zeros(0))
+    v = np.ones(block.rows) if weights is None else weights
+    return HeaviestRow(np.bincount(block.subject, weights=v * distances(rows.x, map_)).astype(np.float64))
+
+
+def model_support(
+    known: RestsOn, heaviest: HeaviestRow, spec: Spec, parameters: int, events: bool = False
+) -> ModelSupport:
+    """The support of SCORE, INFORMATION, CROSS_PRODUCT and ESTIMATE fields.
+
+    Parameters
+    ----------
+    parameters : number of parameters estimated, the intercept among them.
+    events : whether the model is judged by persons with an event.
+    """
+    persons = known.used.persons()
+    return ModelSupport(
+        persons=int(persons[ROWS]),
+        parameters=parameters,
+        events=int(persons[EVENTS]) if events else None,
+        level_persons=level_persons(persons, spec),
+        effective_persons=min(known.cross.effective_persons(), float(persons[ROWS])),
+        leverage=heaviest.value,
+        predictor=known.predictor,
+    )
+
+
+def support_of_nobody(spec: Spec, parameters: int, used: Used, events: bool = False) -> ModelSupport:
+    """The support of a country without rows: its sums are zeros. `used` as `model_support.nobody` gives it."""
+    return ModelSupport(0, parameters, 0 if events else None, level_persons(used.persons(), spec))
