@@ -9,26 +9,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from isthmus.errors import ConfigError, UsageError
+from isthmus_client.analyses.common import Common
 from isthmus_client.plan import Plan
-from isthmus_client.proposal import MethodWord, MissingWord, Name, Setting, Written, read_toml
-from isthmus_client.study import DEADLINE_SECONDS, Study
+from isthmus_client.proposal import MethodName, Name, Written, WrittenAsked, read_toml
+from isthmus_client.study import Study
 
 
-class WrittenStep(Written):
+class WrittenStep(WrittenAsked):
     """One analysis: `planned`, or a method with what it takes. `by = "country"` sets countries beside a Cox model."""
 
     planned: str = ""
-    method: MethodWord | Literal[""] = ""
-    formula: str = ""
-    variables: list[str] = Field(default_factory=list)
-    arm: str = ""
-    by: Literal["", "country"] = ""
-    where: str = ""
-    dataset: str = ""
-    references: dict[str, str] = Field(default_factory=dict)
-    options: dict[str, Setting] = Field(default_factory=dict)
-    missing_country: MissingWord = "wait"
-    deadline_seconds: Annotated[int, Field(gt=0, le=7 * 24 * 3600)] = DEADLINE_SECONDS
+    method: MethodName | Literal[""] = ""
 
 
 class WrittenPlan(Written):
@@ -85,31 +76,28 @@ def read_plan(path: Path) -> PlanFile:
 
 def _plan(study: Study, step: WrittenStep) -> Plan:
     if step.planned:
-        if step.method or step.formula or step.variables:
+        if step.method or step.formula or step.variables or step.roles:
             raise UsageError("BOTH_WAYS", "it is both planned and written out", "keep one of the two")
         return study.planned(step.planned)
-    where, dataset = step.where or None, step.dataset or None
-    if step.method == "table_one":
-        return study.table_one(
-            step.variables,
-            arm=step.arm or None,
-            by=step.by or None,
-            where=where,
-            dataset=dataset,
-            missing_country=step.missing_country,
-            deadline=step.deadline_seconds,
-            **step.options,
-        )
     if not step.method:
         raise UsageError("NO_METHOD", "it names no method", 'write planned = "...", or method = "cox" and a formula')
-    return study.by_formula(
-        step.method,
-        step.formula,
-        by=step.by or None,
-        where=where,
+    common = Common(
+        where=step.where or None,
         references=step.references or None,
-        dataset=dataset,
+        dataset=step.dataset or None,
         missing_country=step.missing_country,
         deadline=step.deadline_seconds,
+    )
+    if step.method == "cox" and step.by:
+        settings = dict(step.options)
+        chosen = settings.pop("coefficient", None)
+        coefficient = str(chosen) if chosen else None
+        return study.cox(step.formula, by=step.by, coefficient=coefficient, options=settings, **common)
+    return study.ask(
+        step.method,
+        step.formula or None,
+        roles=step.all_roles(),
+        by=step.by or None,
         options=step.options,
+        **common,
     )

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from isthmus.errors import ConfigError, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_client.formula import Dictionary
-from isthmus_client.requests import FORMULA_METHODS, formula_request, table_request
+from isthmus_client.requests import Written as WrittenColumns
+from isthmus_client.requests import by_country, request
 from isthmus_methods.codec import spec_to_message
+from isthmus_methods.registry import find
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 VariableName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -22,7 +24,6 @@ PurposeWord = Literal["feasibility", "publication", "trial analysis", "closed co
 MissingWord = Literal["wait", "fail", "go on without"]
 TypeWord = Literal["numeric", "integer", "factor", "text", "date"]
 RoleWord = Literal["identifier", "quasi-identifier", "treatment arm", "unblinding", "country"]
-MethodWord = Literal["table_one", "kaplan_meier", "log_rank", "cox", "meta_analysis"]
 Setting = bool | int | float | str | list[float] | list[str]
 
 
@@ -30,6 +31,46 @@ class Written(BaseModel):
     """Something a person wrote: an unknown key is an error, never ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _registered(name: str) -> str:
+    try:
+        return find(name).name
+    except UsageError as error:
+        raise ValueError(error.message) from error
+
+
+MethodName = Annotated[str, AfterValidator(_registered)]
+
+
+class WrittenAsked(Written):
+    """What a method is asked: a formula, or columns by the role they play.
+
+    `variables` and `arm` are roles that have a key of their own; `by = "country"` asks for each country's own too.
+    """
+
+    dataset: str = ""
+    formula: str = ""
+    roles: dict[str, str | list[str]] = {}
+    variables: list[str] = []
+    arm: str = ""
+    by: Literal["", "country"] = ""
+    where: str = ""
+    references: dict[str, str] = {}
+    options: dict[str, Setting] = {}
+    missing_country: MissingWord = "wait"
+    deadline_seconds: Annotated[int, Field(gt=0, le=7 * 24 * 3600)] = 600
+
+    def all_roles(self) -> dict[str, WrittenColumns]:
+        """The columns by role, those of the keys `variables` and `arm` with them."""
+        own: dict[str, WrittenColumns] = {
+            **({"variables": self.variables} if self.variables else {}),
+            **({"arm": self.arm} if self.arm else {}),
+        }
+        twice = own.keys() & self.roles.keys()
+        if twice:
+            raise UsageError("ROLE_TWICE", f"{min(twice)} stands twice", "write it once, as a key or among the roles")
+        return {**own, **self.roles}
 
 
 class WrittenVariable(Written):
@@ -52,23 +93,13 @@ class WrittenDataset(Written):
     variables: dict[VariableName, WrittenVariable]
 
 
-class WrittenAnalysis(Written):
-    """One analysis; `formula` for the methods that take one, `variables`, `arm`, `by` for Table 1."""
+class WrittenAnalysis(WrittenAsked):
+    """One analysis of the plan."""
 
     name: Name
-    method: MethodWord
+    method: MethodName
     title: str = ""
-    dataset: str = ""
-    formula: str = ""
-    variables: list[str] = []
-    arm: str = ""
-    by: Literal["", "country"] = ""
-    where: str = ""
-    references: dict[str, str] = {}
-    options: dict[str, Setting] = {}
     purpose: PurposeWord = "trial analysis"
-    missing_country: MissingWord = "wait"
-    deadline_seconds: Annotated[int, Field(gt=0, le=7 * 24 * 3600)] = 600
 
 
 class WrittenStudy(Written):
@@ -284,32 +315,15 @@ def dictionary_of(study: study_pb2.Study, dataset: str | None = None) -> Diction
 
 
 def _analysis(written: WrittenAnalysis, study: study_pb2.Study) -> study_pb2.Analysis:
-    dictionary = dictionary_of(study, written.dataset)
-    of_table = [key for key in ("variables", "arm", "by") if getattr(written, key)]
-    if written.method in FORMULA_METHODS:
-        if of_table or not written.formula:
-            raise UsageError(
-                "FORMULA_NEEDED", f"{written.method} is asked by a formula", 'write formula = "Surv(...) ~ ..."'
-            )
-        spec = formula_request(
-            written.method,
-            dictionary,
-            written.formula,
-            where=written.where or None,
-            references=written.references,
-            options=written.options,
-        )
-    else:
-        if written.formula or written.references:
-            raise UsageError("NO_FORMULA", "Table 1 takes variables, not a formula", "write variables = [...]")
-        spec = table_request(
-            dictionary,
-            written.variables,
-            arm=written.arm or None,
-            by=written.by or None,
-            where=written.where or None,
-            options=written.options,
-        )
+    spec = request(
+        written.method,
+        dictionary_of(study, written.dataset),
+        formula=written.formula or None,
+        roles=written.all_roles(),
+        where=written.where or None,
+        references=written.references,
+        options=by_country(find(written.method), written.by, written.options),
+    )
     return study_pb2.Analysis(
         name=written.name,
         title=written.title,

@@ -1,139 +1,99 @@
-"""Makes the declared request of a method from what a statistician writes: a formula, a filter, names and settings."""
+"""Makes the declared request of any method from what a statistician writes: a formula, roles, a filter, settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from isthmus.errors import UsageError
-from isthmus_client.formula import Dictionary, parse_filter, parse_model
-from isthmus_client.formula.reader import Place
+from isthmus_client.formula import Dictionary, Model, Right, parse_filter, parse_model
+from isthmus_client.formula.columns import Columns
+from isthmus_client.formula.left import event_column
+from isthmus_client.formula.reader import Name, Node, Place, read
 from isthmus_methods.contract import (
     Column,
-    Function,
     Method,
-    Ref,
+    Role,
     Setting,
     Spec,
-    Term,
-    Transform,
-    VariableType,
+    column_name,
+    stratified_by_country,
+    term_columns,
 )
 from isthmus_methods.registry import find
 from isthmus_methods.validate import check_spec
 
-FORMULA_METHODS = ("cox", "meta_analysis", "kaplan_meier", "log_rank")
+# The role that the right side of a formula fills where the method has no model terms: the first that it has.
+GROUPS = ("by", "arm", "group")
+VARIABLES = "variables"
+# What is written for one role: one column as text, or several.
+Written = str | Sequence[str]
 
 
-def formula_request(
+def request(
     name: str,
     dictionary: Dictionary,
-    formula: str,
     *,
+    formula: str | None = None,
+    roles: Mapping[str, Written] | None = None,
     where: str | None = None,
     references: Mapping[str, str] | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Spec:
-    """The request of a method that takes a formula.
+    """The request of any method.
 
     Parameters
     ----------
     name
-        ``cox``, ``meta_analysis``, ``kaplan_meier`` or ``log_rank``.
+        Of the method, as the registry has it.
     dictionary
         Of the dataset.
     formula
-        ``Surv(time, event) ~ ...``: model terms for ``cox`` and ``meta_analysis``, groups otherwise.
+        ``Surv(time, event) ~ ...``, ``outcome ~ ...`` or ``~ ...``. The right side is the terms of the model, or, where
+        the method has none, its groups (`by`, `arm` or `group`) or its `variables`.
+    roles
+        Columns by the role they play, each as a formula writes it: a variable, ``log(x)``, ``factor(x)``, a condition
+        such as ``DERM == 'Y'``. A variable's own name needs no backticks.
     where
         Which rows; None: all.
     references
         Reference level of a factor where it is not the first of the dictionary.
     options
-        Settings the method declares.
+        Settings the method declares; None leaves one at its default.
 
     Raises
     ------
     UsageError
-        Whatever is wrong with formula, filter or settings.
+        Whatever is wrong with method, formula, roles, filter or settings.
     """
     method = find(name)
-    regression = method.uses_terms
-    model = parse_model(formula, dictionary, references, regression=regression)
-    roles: dict[str, tuple[Column, ...]] = {}
-    for role, column in (("start", model.start), ("time", model.time), ("event", model.event)):
-        if column is not None:
-            roles[role] = (column,)
-    if model.strata:
-        roles["strata"] = model.strata
-    # each country's own estimate has the model's variance: clusters matter to the pooled fit alone
-    if model.cluster is not None and name != "meta_analysis":
-        roles["cluster"] = (model.cluster,)
-    if regression and not model.terms:
-        raise UsageError("NO_TERMS", f"{method.title} needs at least one term", "write Surv(TIME, EVENT) ~ ARM")
-    if not regression and model.terms:
-        roles["arm" if name == "log_rank" else "by"] = tuple(term.columns[0] for term in model.terms)
-    return _checked(method, dictionary, roles, model.terms if regression else (), where, model.references, options)
-
-
-def table_request(
-    dictionary: Dictionary,
-    variables: Sequence[str],
-    *,
-    arm: str | None = None,
-    by: str | None = None,
-    where: str | None = None,
-    options: Mapping[str, object] | None = None,
-) -> Spec:
-    """The request of Table 1.
-
-    Parameters
-    ----------
-    variables
-        Names, in the order of the table.
-    arm
-        The factor that makes the columns; None: one column.
-    by
-        ``"country"``: the table of each country too.
-
-    Raises
-    ------
-    UsageError
-        Whatever is wrong with names, filter or settings.
-    """
-    roles = {"variables": tuple(_named(name, dictionary, grouping=False) for name in variables)}
-    if not variables:
-        raise UsageError("NO_VARIABLES", "Table 1 needs at least one variable", "name variables of the dictionary")
-    if arm is not None:
-        roles["arm"] = (_named(arm, dictionary, grouping=True),)
-    settings = dict(options or {})
-    if by == "country":
-        settings["by_country"] = True
-    elif by is not None:
-        raise UsageError("BAD_OPTION", f"Table 1 cannot be shown by {by!r}", 'write by = "country", or an arm')
-    return _checked(find("table_one"), dictionary, roles, (), where, {}, settings)
-
-
-def _named(name: str, dictionary: Dictionary, *, grouping: bool) -> Column:
-    variable = dictionary.usable(name, Place(name, 0, len(name)))
-    if not grouping or variable.type is VariableType.FACTOR:
-        return Ref(name)
-    if variable.levels:
-        return Transform(Function.FACTOR, Ref(name))
-    raise UsageError(
-        "WRONG_TYPE",
-        f"{name} is a number without declared levels and cannot make groups",
-        "group by a factor of the dictionary",
-    )
-
-
-def _checked(
-    method: Method,
-    dictionary: Dictionary,
-    roles: Mapping[str, tuple[Column, ...]],
-    terms: tuple[Term, ...],
-    where: str | None,
-    references: Mapping[str, str],
-    options: Mapping[str, object] | None,
-) -> Spec:
+    columns = Columns(dictionary)
+    found: dict[str, tuple[Column, ...]] = {}
+    model: Model | None = None
+    if formula:
+        stratified = stratified_by_country(method, options or {})
+        model = parse_model(formula, dictionary, references, right=_right(method), stratified=stratified)
+        found = _roles_of(model, method)
+        columns.references.update(model.references)
+    else:
+        for variable, level in (references or {}).items():
+            place = Place(variable, 0, len(variable))
+            known = dictionary.usable(variable, place)
+            columns.references[variable] = dictionary.level(known, level, place)
+    for role, written in (roles or {}).items():
+        if role in found:
+            raise UsageError("ROLE_TWICE", f"the formula already says what is {role!r}", "say it once")
+        texts = [written] if isinstance(written, str) else written
+        rule = method.roles.get(role, Role(""))  # a role that the method has not is refused by name below
+        given = tuple(_column(text, rule, columns) for text in texts)
+        if given:
+            found[role] = given
+    terms = model.terms if model is not None else ()
+    if method.uses_terms and not terms and "outcome" not in found:
+        raise UsageError(
+            "NO_TERMS",
+            f"{method.title} needs at least one term",
+            f'write a formula, as in formula = "{_example(method)}"',
+        )
     spec = Spec(
         method=method.name,
         version=method.version,
@@ -141,13 +101,95 @@ def _checked(
         variables=dictionary.variables,
         subject=dictionary.subject,
         where=parse_filter(where, dictionary) if where else None,
-        roles=roles,
+        roles=found,
         terms=terms,
-        references=references,
-        options={name: _setting(method, name, value) for name, value in (options or {}).items() if value is not None},
+        references=dict(columns.references),
+        options={key: _setting(method, key, value) for key, value in (options or {}).items() if value is not None},
     )
     check_spec(spec, method)
     return spec
+
+
+def by_country(method: Method, by: str | None, options: Mapping[str, object] | None) -> dict[str, object]:
+    """The settings, with each country's own results asked for where `by` says so.
+
+    Raises
+    ------
+    UsageError
+        ``BAD_OPTION`` where the method gives none by `by`.
+    """
+    settings = dict(options or {})
+    if by == "country" and "by_country" in method.options:
+        settings["by_country"] = True
+    elif by:
+        remedy = 'write by = "country"' if "by_country" in method.options else "leave it out"
+        raise UsageError("BAD_OPTION", f"{method.name} cannot be shown by {by!r}", remedy)
+    return settings
+
+
+def effect_of(spec: Spec) -> str:
+    """The coefficient that a model is about: the treatment arm's first, otherwise the first of all."""
+    of_arm = [term for term in spec.terms if len(term.columns) == 1 and _is_arm(spec, term.columns[0])]
+    return next(iter(term_columns(spec, (of_arm or spec.terms)[0])))[0]
+
+
+def _is_arm(spec: Spec, column: Column) -> bool:
+    variable = spec.variables.get(column_name(column))
+    return variable is not None and "TREATMENT_ARM" in variable.roles
+
+
+def _right(method: Method) -> Right:
+    if method.uses_terms:
+        return Right.TERMS
+    return Right.COLUMNS if VARIABLES in method.roles else Right.GROUPS
+
+
+def _example(method: Method) -> str:
+    return "Surv(TIME, EVENT) ~ ARM + AGE" if "time" in method.roles else "OUTCOME ~ ARM + AGE"
+
+
+def _roles_of(model: Model, method: Method) -> dict[str, tuple[Column, ...]]:
+    """The parts of a formula by the roles they play."""
+    groups = VARIABLES if VARIABLES in method.roles else next((r for r in GROUPS if r in method.roles), GROUPS[0])
+    found = {
+        role: columns
+        for role, columns in (
+            *(
+                (role, _one(getattr(model, role)))
+                for role in ("start", "time", "event", "outcome", "cluster", "offset")
+            ),
+            ("strata", model.strata),
+            (groups, model.columns),
+        )
+        if columns
+    }
+    # each country's own estimate has the model's variance: clusters matter to the pooled fit alone
+    if method.name == "meta_analysis":
+        found.pop("cluster", None)
+    strange = [role for role in found if role not in method.roles]
+    if strange:
+        what = "Surv(...)" if {"time", "event"} & set(strange) else f"the part that is its {strange[0]}"
+        raise UsageError(
+            "WRONG_FORMULA",
+            f"{method.title} ({method.name}) takes no formula with {what}: {model.text}",
+            f"its roles are: {', '.join(method.roles)}" + (", and terms of a model" if method.uses_terms else ""),
+        )
+    return found
+
+
+def _one(column: Column | None) -> tuple[Column, ...]:
+    return () if column is None else (column,)
+
+
+def _column(text: str, rule: Role, columns: Columns) -> Column:
+    """A column from its text, as the role that it plays takes it."""
+    known = text in columns.dictionary.variables
+    node: Node = Name(text, Place(text, 0, len(text))) if known else read(text)
+    if rule.holds == "unit":
+        return columns.unit(node)
+    if rule.holds == "factor":
+        return columns.factor(node)
+    return event_column(node, columns) if rule.holds == "event" else columns.column_or_condition(node)
 
 
 def _setting(method: Method, name: str, value: object) -> Setting:
@@ -158,7 +200,9 @@ def _setting(method: Method, name: str, value: object) -> Setting:
             return tuple(str(item) for item in value)
         if all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
             return tuple(float(item) for item in value)
-    elif isinstance(value, bool | str):
+    elif isinstance(value, str):
+        return (value,) if isinstance(default, tuple) else value
+    elif isinstance(value, bool):
         return value
     elif isinstance(value, int | float):
         number = float(value) if isinstance(default, float | tuple) else value

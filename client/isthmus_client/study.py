@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from isthmus.errors import UsageError
 from isthmus.v1 import study_pb2
+from isthmus_client.analyses import Analyses
+from isthmus_client.analyses.common import DEADLINE_SECONDS, MissingCountry
 from isthmus_client.plan import Plan, Step, follow
 from isthmus_client.proposal import dictionary_of, missing_country_of
-from isthmus_client.requests import formula_request, table_request
+from isthmus_client.requests import Written, by_country, effect_of, request
 from isthmus_methods.codec import spec_to_message
-from isthmus_methods.contract import Column, Spec, column_name, term_columns
+from isthmus_methods.contract import Spec
+from isthmus_methods.registry import find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,12 +24,12 @@ if TYPE_CHECKING:
     from isthmus_client.connection import Connection
     from isthmus_client.results.fit import Fit
 
-MissingCountry = Literal["wait", "fail", "go on without"]
-DEADLINE_SECONDS = 600
 
+class Study(Analyses):
+    """One version of a study. Its analyses give a `Plan`; nothing is asked of a country before ``run()``.
 
-class Study:
-    """One version of a study. Its analyses give a `Plan`; nothing is asked of a country before ``run()``."""
+    The natural calls (``table_one``, ``km``, ``cox`` and so on) stand in `isthmus_client.analyses`, a module a family.
+    """
 
     def __init__(self, connection: Connection, message: study_pb2.Study, digest: bytes) -> None:
         self.connection = connection
@@ -105,208 +108,70 @@ class Study:
             f"its analyses are: {', '.join(self.plan()) or 'none'}",
         )
 
-    def table_one(
+    def ask(
         self,
-        variables: Sequence[str],
+        method: str,
+        formula: str | None = None,
         *,
-        arm: str | None = None,
-        by: Literal["country"] | None = None,
+        roles: Mapping[str, Written] | None = None,
+        by: str | None = None,
+        options: Mapping[str, object] | None = None,
         where: str | None = None,
+        references: Mapping[str, str] | None = None,
         dataset: str | None = None,
         missing_country: MissingCountry = "wait",
         deadline: int = DEADLINE_SECONDS,
-        **options: object,
+        **settings: object,
     ) -> Plan:
-        """Table 1: counts and percentages of factors, mean and standard deviation of numbers, and missing values.
+        """Any method by its name: what the natural calls are made of.
 
         Parameters
         ----------
-        variables
-            Names, in the order of the table.
-        arm
-            The factor that makes the columns.
+        method
+            As the registry has it; the pages on methods say which there are.
+        formula
+            ``"Surv(AVAL, CNSR == 0) ~ TRT01P + AGE"``, ``"CHG ~ TRTP + BASE"``, or ``"~ AGE + SEX"``.
+        roles
+            Columns by the role they play, where no formula says it: ``{"row": "TRT01P", "column": "DERM == 'Y'"}``.
         by
-            ``"country"``: the table of each country too.
+            ``"country"``: each country's own results too, where the method has them.
+        options
+            The method's settings.
         where
             Which rows, e.g. ``"AGE >= 18 & SEX == 'F'"``.
-        missing_country
-            What to do about a country that does not answer within `deadline` (seconds a round).
-        """
-        spec = table_request(
-            dictionary_of(self.message, dataset), variables, arm=arm, by=by, where=where, options=options
-        )
-        return Plan(self, (self._step(spec, missing_country, deadline),))
-
-    def km(
-        self,
-        formula: str,
-        *,
-        times: Sequence[float] | None = None,
-        tau: float | None = None,
-        where: str | None = None,
-        dataset: str | None = None,
-        missing_country: MissingCountry = "wait",
-        deadline: int = DEADLINE_SECONDS,
-        **options: object,
-    ) -> Plan:
-        """Kaplan-Meier curves, overall and for each level of each factor on the right side.
-
-        Parameters
-        ----------
-        formula
-            ``"Surv(AVAL, CNSR == 0) ~ TRT01P"``; ``~ 1`` for the overall curve alone.
-        times
-            Times at which survival is given, in the unit of the time variable.
-        tau
-            End of the restricted mean survival time; None: none.
-        """
-        return self.by_formula(
-            "kaplan_meier", formula, where=where, dataset=dataset, missing_country=missing_country, deadline=deadline,
-            options={"times": times, "tau": tau, **options},
-        )  # fmt: skip
-
-    def log_rank(
-        self,
-        formula: str,
-        *,
-        where: str | None = None,
-        dataset: str | None = None,
-        missing_country: MissingCountry = "wait",
-        deadline: int = DEADLINE_SECONDS,
-        **options: object,
-    ) -> Plan:
-        """Log-rank tests between the levels of the factor on the right side; ``strata()`` for stratified ones."""
-        return self.by_formula(
-            "log_rank", formula, where=where, dataset=dataset, missing_country=missing_country, deadline=deadline,
-            options=options,
-        )  # fmt: skip
-
-    def cox(
-        self,
-        formula: str,
-        *,
-        ties: str | None = None,
-        robust: bool | None = None,
-        by: Literal["country"] | None = None,
-        coefficient: str | None = None,
-        references: Mapping[str, str] | None = None,
-        where: str | None = None,
-        dataset: str | None = None,
-        missing_country: MissingCountry = "wait",
-        deadline: int = DEADLINE_SECONDS,
-        **options: object,
-    ) -> Plan:
-        """Cox's model, stratified by country.
-
-        Parameters
-        ----------
-        formula
-            ``"Surv(AVAL, CNSR == 0) ~ TRT01P + AGE + strata(LINE) + cluster(USUBJID)"``.
-        ties
-            ``"efron"`` (as R) or ``"breslow"``.
-        robust
-            Sandwich standard errors; always with ``cluster()``.
-        by
-            ``"country"``: each country's own estimates and their meta-analysis beside the pooled fit.
-        coefficient
-            The one that the meta-analysis is of, e.g. ``"TRT01P=High"``; None: the treatment arm's, or the first.
         references
             Reference level of a factor where it is not the dictionary's first.
-        """
-        settings: dict[str, object] = {"ties": ties, "robust": robust, **options}
-        if by is not None:
-            settings["coefficient"] = coefficient
-        return self.by_formula(
-            "cox", formula, by=by, where=where, references=references, dataset=dataset,
-            missing_country=missing_country, deadline=deadline, options=settings,
-        )  # fmt: skip
-
-    def meta_analysis(
-        self,
-        formula: str,
-        *,
-        coefficient: str | None = None,
-        references: Mapping[str, str] | None = None,
-        where: str | None = None,
-        dataset: str | None = None,
-        missing_country: MissingCountry = "wait",
-        deadline: int = DEADLINE_SECONDS,
-        **options: object,
-    ) -> Plan:
-        """A Cox model in each country on its own, and the meta-analysis of one coefficient.
-
-        Parameters
-        ----------
-        coefficient
-            E.g. ``"TRT01P=High"``; None: the treatment arm's, or the first.
+        dataset
+            Its name, where the study has several.
+        missing_country
+            What to do about a country that does not answer within `deadline` (seconds a round).
+        **settings
+            Further ones, as in `options`.
 
         Raises
         ------
         UsageError
-            ``BY_COUNTRY`` where the study does not say that results by country may be shown.
+            Whatever is wrong with the request; also ``BY_COUNTRY`` where the study does not say that results by country
+            may be shown.
         """
-        return self.by_formula(
-            "meta_analysis", formula, where=where, references=references, dataset=dataset,
-            missing_country=missing_country, deadline=deadline, options={"coefficient": coefficient, **options},
-        )  # fmt: skip
+        chosen = by_country(find(method), by, {**(options or {}), **settings})
+        if method == "meta_analysis" and not self.message.by_country:
+            raise UsageError(
+                "BY_COUNTRY",
+                f"study {self.name} does not say that results by country may be shown",
+                "use the pooled fit, or propose a new version of the study with by_country = true",
+            )
+        dictionary = dictionary_of(self.message, dataset)
 
-    def _effect(self, formula: str, references: Mapping[str, str] | None, dataset: str | None) -> str:
-        """The coefficient that a model is about: the treatment arm's first, otherwise the first of all."""
-        spec = formula_request("cox", dictionary_of(self.message, dataset), formula, references=references)
-        of_arm = [term for term in spec.terms if len(term.columns) == 1 and _is_arm(spec, term.columns[0])]
-        first = of_arm[0] if of_arm else spec.terms[0]
-        return next(iter(term_columns(spec, first)))[0]
+        def asked(options: Mapping[str, object]) -> Spec:
+            return request(
+                method, dictionary, formula=formula, roles=roles, where=where, references=references, options=options
+            )
 
-    def by_formula(
-        self,
-        method: str,
-        formula: str,
-        *,
-        by: Literal["country"] | None = None,
-        where: str | None = None,
-        references: Mapping[str, str] | None = None,
-        dataset: str | None = None,
-        missing_country: MissingCountry = "wait",
-        deadline: int = DEADLINE_SECONDS,
-        options: Mapping[str, object] | None = None,
-    ) -> Plan:
-        """An analysis by the name of its method: ``cox``, ``meta_analysis``, ``kaplan_meier`` or ``log_rank``.
-
-        Parameters are those of the method's own call; `options` are its settings.
-        """
-        settings = dict(options or {})
-        if method == "cox" and by == "country":
-            coefficient = settings.pop("coefficient", None)
-            plan = self.by_formula(
-                method, formula, where=where, references=references, dataset=dataset,
-                missing_country=missing_country, deadline=deadline, options=settings,
-            )  # fmt: skip
-            beside = self.by_formula(
-                "meta_analysis", formula, where=where, references=references, dataset=dataset,
-                missing_country=missing_country, deadline=deadline,
-                options={"coefficient": coefficient, "ties": settings.get("ties")},
-            )  # fmt: skip
-            return Plan(self, (*plan.steps, *beside.steps))
-        if by is not None:
-            raise UsageError("BAD_OPTION", f"{method} cannot be shown by {by!r}", "leave it out")
-        if method == "meta_analysis":
-            if not self.message.by_country:
-                raise UsageError(
-                    "BY_COUNTRY",
-                    f"study {self.name} does not say that results by country may be shown",
-                    "use the pooled fit, or propose a new version of the study with by_country = true",
-                )
-            if not settings.get("coefficient"):
-                settings["coefficient"] = self._effect(formula, references, dataset)
-        spec = formula_request(
-            method,
-            dictionary_of(self.message, dataset),
-            formula,
-            where=where,
-            references=references,
-            options=settings,
-        )
-        return Plan(self, (self._step(spec, missing_country, deadline, formula),))
+        spec = asked(chosen)
+        if "coefficient" in find(method).options and not chosen.get("coefficient") and spec.terms:
+            spec = asked({**chosen, "coefficient": effect_of(spec)})
+        return Plan(self, (self._step(spec, missing_country, deadline, formula or ""),))
 
     def attach(self, run: str, *beside: str, progress: bool = True, wait: bool = True) -> Fit:
         """The result of runs that were ordered before, waiting for them where they still go on.
@@ -341,11 +206,6 @@ class Study:
             ),
             formula=formula,
         )
-
-
-def _is_arm(spec: Spec, column: Column) -> bool:
-    variable = spec.variables.get(column_name(column))
-    return variable is not None and "TREATMENT_ARM" in variable.roles
 
 
 def _run(name: str) -> bytes:

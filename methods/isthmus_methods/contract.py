@@ -376,7 +376,8 @@ class Role:
     about: str
     required: bool = True
     many: bool = False
-    # "number", "event" (0/1), "factor", "any"
+    # "number", "event" (0/1), "factor", "unit" (what is counted as one: a person, a cluster; an identifier may be
+    # one, and the block has codes), "any"
     holds: str = "any"
 
 
@@ -391,7 +392,11 @@ class OptionRule:
 
 @runtime_checkable
 class Method(Protocol):
-    """One statistical procedure, both halves."""
+    """One statistical procedure, both halves.
+
+    A method whose fit has each country as a stratum says so by ``stratified_by_country(self, options) -> bool`` as
+    well; without it, the country is a factor like any other.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
@@ -433,6 +438,12 @@ def merged_cells(tables: Sequence[Integers]) -> Integers:
     counts = np.zeros(len(places), dtype=np.int64)
     np.add.at(counts, which.reshape(-1), every[:, -1])
     return np.column_stack([places, counts])
+
+
+def stratified_by_country(method: Method, options: Mapping[str, object]) -> bool:
+    """Whether each country is a stratum of the fit, so that it can be no term of it."""
+    says: Callable[[Mapping[str, object]], bool] | None = getattr(method, "stratified_by_country", None)
+    return says is not None and says(options)
 
 
 def option(spec: Spec, method: Method, name: str) -> Setting:

@@ -98,7 +98,7 @@ class Cox:
         "strata": Role(
             "factors with a baseline hazard for each combination", required=False, many=True, holds="factor"
         ),
-        "cluster": Role("rows that belong together, for a robust variance", required=False),
+        "cluster": Role("rows that belong together, for a robust variance", required=False, holds="unit"),
     }
     options: ClassVar[Mapping[str, OptionRule]] = cox_plan.OPTIONS
     uses_terms: ClassVar[bool] = True
@@ -111,6 +111,9 @@ class Cox:
         ROUNDED: ROUNDED_SAYS,
     }
     rounds: ClassVar[tuple[int, int]] = (2, cox_plan.MOST_ITERATIONS + 2)
+
+    def stratified_by_country(self, options: Mapping[str, object]) -> bool:
+        return options.get("stratify_by_country", True) is not False
 
     def scope(self, spec: Spec) -> Scope:
         return Scope.BY_COUNTRY if plan_of(spec).baseline else Scope.TOTAL

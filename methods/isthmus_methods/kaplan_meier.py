@@ -35,7 +35,6 @@ from isthmus_methods.parts import caveats, persons
 from isthmus_methods.parts.curve import (
     Curve,
     at_times,
-    compared,
     even_times,
     event_times,
     limits,
@@ -44,6 +43,7 @@ from isthmus_methods.parts.curve import (
     risk_table,
 )
 from isthmus_methods.parts.persons import Persons
+from isthmus_methods.parts.restricted_means import rmst_difference
 from isthmus_methods.parts.time_table import (
     MAX_CELLS,
     ROUNDED,
@@ -261,51 +261,6 @@ def describe(table: Array | Integers, plan: Plan) -> dict[str, Answer]:
     answer["risk_table"] = risk_table(curve, plan.times or even_times(curve.last))
     answer["last_time"] = curve.last if curve.total else None
     return answer
-
-
-def rmst_difference(answer: Mapping[str, Answer], group: str, treated: str, control: str) -> dict[str, Answer]:
-    """Difference and ratio of two restricted means of a Kaplan-Meier answer, with normal 95 % limits.
-
-    Parameters
-    ----------
-    answer
-        The answer of `kaplan_meier` with `tau` set.
-    group, treated, control
-        Two levels of a `by` variable.
-
-    Returns
-    -------
-    dict
-        tau; difference (in the unit of time) with se, z, p, limits; ratio with the standard error of its logarithm.
-
-    Raises
-    ------
-    UsageError
-        Where the answer has no such subgroup or no restricted mean.
-
-    Source: Royston and Parmar (2013); the ratio by the delta method on the log scale.
-    """
-    means: list[tuple[float, float]] = []
-    tau: Answer = None
-    for level in (treated, control):
-        subgroup = answer.get(f"{group}={level}")
-        mean = subgroup.get("rmst") if isinstance(subgroup, Mapping) else None
-        if not isinstance(mean, Mapping):
-            raise UsageError(
-                "NO_RESTRICTED_MEAN",
-                f"the answer has no restricted mean for {group}={level}",
-                f"ask for kaplan_meier by {group} with tau set, over rows that have this level",
-            )
-        tau = mean["tau"]
-        means.append((float(str(mean["estimate"])), float(str(mean["se"]))))
-    (e1, s1), (e0, s0) = means
-    return {
-        "tau": tau,
-        "difference": compared(e1 - e0, math.hypot(s1, s0), "se", ratio=False),
-        "ratio": compared(math.log(e1 / e0), math.hypot(s1 / e1, s0 / e0), "se_log", ratio=True)
-        if e1 > 0 and e0 > 0
-        else None,
-    }
 
 
 def describes_mean(subgroup: Answer) -> bool:

@@ -347,6 +347,9 @@ class LogRank:
     notes: ClassVar[Mapping[str, str]] = {ROUNDED: ROUNDED_SAYS, persons.REPEATED: persons.REPEATED_SAYS}
     rounds: ClassVar[tuple[int, int]] = (1, 1)
 
+    def stratified_by_country(self, options: Mapping[str, object]) -> bool:
+        return options.get("stratify_by_country", True) is not False
+
     def scope(self, spec: Spec) -> Scope:
         return Scope.TOTAL
 

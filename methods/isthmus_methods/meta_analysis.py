@@ -74,6 +74,9 @@ class MetaAnalysis:
     }
     rounds: ClassVar[tuple[int, int]] = (1, 1)
 
+    def stratified_by_country(self, options: Mapping[str, object]) -> bool:
+        return True  # a fit of its own in each
+
     def scope(self, spec: Spec) -> Scope:
         return Scope.BY_COUNTRY
 

@@ -9,6 +9,7 @@ from isthmus_methods.kaplan_meier import KaplanMeier
 from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
 from isthmus_methods.table_one import TableOne
+from isthmus_methods.validate import nearest
 
 METHODS: dict[str, Method] = {
     method.name: method for method in (TableOne(), KaplanMeier(), LogRank(), Cox(), MetaAnalysis())
@@ -21,8 +22,8 @@ def find(name: str, version: int | None = None) -> Method:
     if method is None:
         raise UsageError(
             "UNKNOWN_METHOD",
-            f"there is no method {name!r}; the methods are: {', '.join(METHODS)}",
-            "choose one of these",
+            f"there is no method {name!r}{nearest(name, METHODS)}",
+            f"the methods are: {', '.join(METHODS)}",
         )
     if version is not None and version != method.version:
         raise UsageError(

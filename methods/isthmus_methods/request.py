@@ -5,6 +5,7 @@ Formulas and filters are parsed where they are written; what travels, and what a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -128,6 +129,9 @@ class Term:
         return ":".join(column_name(c) for c in self.columns)
 
 
+# A condition taken as a factor: whether it fails or holds.
+CONDITION_LEVELS = ("0", "1")
+
 Setting = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
 
 
@@ -153,8 +157,10 @@ class Spec:
     def levels(self, column: Column) -> tuple[str, ...]:
         """Levels of a column taken as a factor, the reference first; empty for a numeric column."""
         if isinstance(column, Transform):
-            if column.function is not Function.FACTOR or not isinstance(column.argument, Ref):
+            if column.function is not Function.FACTOR or isinstance(column.argument, Transform):
                 return ()
+            if isinstance(column.argument, Indicator):
+                return CONDITION_LEVELS
             name = column.argument.variable
         elif isinstance(column, Ref):
             name = column.variable
@@ -172,7 +178,7 @@ def column_name(column: Column) -> str:
     if isinstance(column, Ref):
         return column.variable
     if isinstance(column, Indicator):
-        return "indicator"
+        return f"I({written_predicate(column.predicate)})"
     inner = column_name(column.argument)
     if column.function is Function.FACTOR:
         return inner
@@ -198,3 +204,58 @@ def term_columns(spec: Spec, term: Term) -> Iterator[tuple[str, tuple[str | None
             (f"{left}:{mine}" if left else mine, (*picked, level)) for mine, level in own for left, picked in parts
         ]
     return iter(parts)
+
+
+# --------------------------------------------------------------------------- as R writes it
+
+_RESERVED = {"if", "else", "repeat", "while", "function", "for", "next", "break", "TRUE", "FALSE", "NULL", "Inf", "NaN"}
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def written_name(name: str) -> str:
+    """A variable's name, in backticks where R needs them."""
+    plain = re.fullmatch(r"(?:[^\W\d_]|\.(?![0-9]))[\w.]*", name) and name not in _RESERVED
+    return name if plain else _quoted(name, "`")
+
+
+def written_text(text: str) -> str:
+    """A text in quotes."""
+    return _quoted(text, '"')
+
+
+def _quoted(text: str, mark: str) -> str:
+    return mark + "".join(_ESCAPES.get(c, f"\\{c}" if c == mark else c) for c in text) + mark
+
+
+def written_number(value: float) -> str:
+    """The shortest number that reads back as the same."""
+    short = f"{value:.15g}"
+    return short if float(short) == value else repr(float(value))
+
+
+def _literal(value: float | str) -> str:
+    return written_text(value) if isinstance(value, str) else written_number(value)
+
+
+def written_predicate(predicate: Predicate) -> str:
+    """A filter as R writes it; a missing value keeps a row only where the filter asks for it."""
+    match predicate:
+        case Comparison(variable, operator, value):
+            return f"{written_name(variable)} {operator.value} {_literal(value)}"
+        case Membership(variable, values, negated):
+            chosen = f"{written_name(variable)} %in% c({', '.join(_literal(v) for v in values)})"
+            return f"!({chosen}) & !is.na({written_name(variable)})" if negated else chosen
+        case Missing(variable, negated):
+            return f"{'!' if negated else ''}is.na({written_name(variable)})"
+        case All(predicates):
+            return " & ".join(_grouped(p) for p in predicates)
+        case AnyOf(predicates):
+            return " | ".join(_grouped(p) for p in predicates)
+        case Not(inner):
+            return f"!({written_predicate(inner)})"
+
+
+def _grouped(predicate: Predicate) -> str:
+    text = written_predicate(predicate)
+    compound = isinstance(predicate, All | AnyOf) or (isinstance(predicate, Membership) and predicate.negated)
+    return f"({text})" if compound else text

@@ -33,8 +33,6 @@ from isthmus_methods.contract import (
 
 # Names a person: usable only where persons are counted, never where values are summed.
 IDENTIFIER = "IDENTIFIER"
-# Roles in which an identifier is the unit that is counted.
-UNIT_ROLES = frozenset({"cluster"})
 _NUMBERS = (VariableType.NUMERIC, VariableType.INTEGER)
 _NEVER_USED = {
     VariableType.TEXT: "free text is never used in an analysis",
@@ -95,7 +93,7 @@ def _check_roles(spec: Spec, method: Method) -> None:
                 "give one column",
             )
         for column in columns:
-            _check_column(spec, column, f"role {name!r}", identifier=name in UNIT_ROLES)
+            _check_column(spec, column, f"role {name!r}", identifier=role.holds == "unit")
             _check_holds(spec, column, name, role)
     for name, role in method.roles.items():
         if role.required and not spec.role(name):

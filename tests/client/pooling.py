@@ -9,7 +9,7 @@ from pathlib import Path
 
 from isthmus.v1 import analyst_pb2, study_pb2
 from isthmus_client.proposal import study_from_toml
-from isthmus_client.requests import formula_request, table_request
+from isthmus_client.requests import request
 from isthmus_methods.codec import answer_to_message, spec_from_message, spec_to_message
 from isthmus_methods.contract import Spec
 from isthmus_methods.in_process import pool_in_process
@@ -100,7 +100,7 @@ def asked(method: str, formula: str, *, where: str = "", without: tuple[str, ...
     from isthmus_client.formula import Dictionary
 
     study = breast_cancer()
-    spec = formula_request(method, Dictionary.of(study.datasets[0]), formula, where=where or None, options=options)
+    spec = request(method, Dictionary.of(study.datasets[0]), formula=formula, where=where or None, options=options)
     return pooled(spec, study, without=without)
 
 
@@ -109,5 +109,10 @@ def tabulated(*variables: str, arm: str = "hormon") -> analyst_pb2.Result:
     from isthmus_client.formula import Dictionary
 
     study = breast_cancer()
-    spec = table_request(Dictionary.of(study.datasets[0]), variables, arm=arm, by="country")
+    spec = request(
+        "table_one",
+        Dictionary.of(study.datasets[0]),
+        roles={"variables": variables, "arm": arm},
+        options={"by_country": True},
+    )
     return pooled(spec, study)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from isthmus.errors import UsageError
-from isthmus_client.formula import Dictionary, parse_filter, parse_model
+from isthmus_client.formula import Dictionary, Right, parse_filter, parse_model
 from isthmus_methods.contract import (
     All,
     AnyOf,
@@ -16,7 +16,10 @@ from isthmus_methods.contract import (
     Ref,
     Term,
     Transform,
+    Variable,
+    VariableType,
 )
+from isthmus_methods.request import written_name, written_predicate
 
 SURV = "Surv(AVAL, CNSR == 0) ~ "
 
@@ -87,11 +90,16 @@ def test_references_come_from_argument_and_from_relevel(dictionary: Dictionary) 
 
 
 def test_groups_are_factors_one_at_a_time(dictionary: Dictionary) -> None:
-    assert parse_model(SURV + "1", dictionary, regression=False).terms == ()
-    model = parse_model(SURV + "TRT01P + ECOG", dictionary, regression=False)
-    assert model.terms == (Term((Ref("TRT01P"),)), Term((Transform(Function.FACTOR, Ref("ECOG")),)))
+    assert parse_model(SURV + "1", dictionary, right=Right.GROUPS).columns == ()
+    model = parse_model(SURV + "TRT01P + ECOG + I(AGE >= 65)", dictionary, right=Right.GROUPS)
+    older = Indicator(Comparison("AGE", Operator.GREATER_OR_EQUAL, 65.0))
+    assert model.columns == (
+        Ref("TRT01P"),
+        Transform(Function.FACTOR, Ref("ECOG")),
+        Transform(Function.FACTOR, older),
+    )
     with pytest.raises(UsageError, match="one at a time"):
-        parse_model(SURV + "AGE", dictionary, regression=False)
+        parse_model(SURV + "AGE", dictionary, right=Right.GROUPS)
 
 
 def test_country_as_stratum_changes_nothing_and_as_term_is_refused(dictionary: Dictionary) -> None:
@@ -100,6 +108,32 @@ def test_country_as_stratum_changes_nothing_and_as_term_is_refused(dictionary: D
         parse_model(SURV + "AGE + COUNTRY", dictionary)
     assert caught.value.code == "COUNTRY_TERM"
     assert names("TRT01P + TRT01P:COUNTRY", dictionary) == ["TRT01P", "TRT01P:COUNTRY"]
+
+
+def test_country_is_a_term_where_it_is_no_stratum(dictionary: Dictionary) -> None:
+    model = parse_model("CRP ~ AGE + COUNTRY", dictionary, stratified=False)
+    assert [term.name for term in model.terms] == ["AGE", "COUNTRY"]
+    assert parse_model("CRP ~ AGE + strata(COUNTRY)", dictionary, stratified=False).strata == (Ref("COUNTRY"),)
+    with pytest.raises(UsageError, match="without its main effect COUNTRY"):
+        parse_model("CRP ~ TRT01P + TRT01P:COUNTRY", dictionary, stratified=False)
+
+
+@pytest.mark.parametrize(
+    ("left", "outcome"),
+    [
+        ("CRP", Ref("CRP")),
+        ("log(CRP)", Transform(Function.LOG, Ref("CRP"))),
+        ("SEX == 'F'", Indicator(Comparison("SEX", Operator.EQUAL, "F"))),
+        ("factor(ECOG)", Transform(Function.FACTOR, Ref("ECOG"))),
+        ("", None),
+    ],
+)
+def test_left_side_may_be_any_column_a_condition_or_nothing(left: str, outcome: object, dictionary: Dictionary) -> None:
+    model = parse_model(f"{left} ~ AGE + offset(log(CRP))", dictionary)
+    assert model.outcome == outcome
+    assert model.offset == Transform(Function.LOG, Ref("CRP"))
+    assert model.terms == (Term((Ref("AGE"),)),)
+    assert model.time is None
 
 
 @pytest.mark.parametrize(
@@ -126,7 +160,10 @@ def test_country_as_stratum_changes_nothing_and_as_term_is_refused(dictionary: D
         ("Surv(SEX, DTH) ~ AGE", "WRONG_TYPE", "SEX"),
         ("Surv(log(AVAL), DTH) ~ AGE", "FORMULA_SYNTAX", "log(AVAL)"),
         ("Surv(AVAL) ~ AGE", "FORMULA_SYNTAX", "Surv(AVAL)"),
-        ("AGE ~ SEX", "FORMULA_SYNTAX", "AGE"),
+        ("AGE ~ SEX - 1", "FORMULA_SYNTAX", "SEX - 1"),
+        ("AGE ~ 0 + SEX", "FORMULA_SYNTAX", "0"),
+        ("AGE ~ SEX + offset(SEX)", "WRONG_TYPE", "SEX"),
+        ("AGE ~ CRP:offset(AGE)", "FORMULA_SYNTAX", "CRP:offset(AGE)"),
         ("AGE + SEX", "FORMULA_SYNTAX", "AGE + SEX"),
         ("Surv(AVAL, CNSR == 'a') ~ AGE", "WRONG_TYPE", "'a'"),
     ],
@@ -234,3 +271,19 @@ def test_bad_filter_is_refused_with_its_place_marked(text: str, code: str, marke
     assert caught.value.code == code
     _, line, marks = caught.value.message.split("\n")
     assert line[marks.index("^") : marks.rindex("^") + 1] == marked
+
+
+def test_odd_names_and_levels_are_written_and_read_back() -> None:
+    odd = "a b`c\\d\te"
+    level = "x \"y\" \\ 'z'\n\t"
+    dictionary = Dictionary("D", {odd: Variable(odd, VariableType.FACTOR, levels=("0", level))})
+    wanted = Comparison(odd, Operator.EQUAL, level)
+    assert parse_filter(written_predicate(wanted), dictionary) == wanted
+    model = parse_model(f"{written_predicate(wanted)} ~ {written_name(odd)}", dictionary)
+    assert (model.outcome, model.terms) == (Indicator(wanted), (Term((Ref(odd),)),))
+
+
+@pytest.mark.parametrize("value", [0.1 + 0.2, 1e-300, -1.5, 12.0, 1e22])
+def test_numbers_are_written_and_read_back_to_the_last_bit(value: float, dictionary: Dictionary) -> None:
+    wanted = Comparison("AGE", Operator.GREATER, value)
+    assert parse_filter(written_predicate(wanted), dictionary) == wanted

@@ -105,8 +105,8 @@ def test_example_study_reads() -> None:
         (('title = "t"', 'title = "t"\nparticipants = ["nl", "nl"]'), "TWICE", "participant"),
         (("Surv(t, e) ~ arm", "Surv(t, e) ~ arms"), "UNKNOWN_VARIABLE", "analysis p: "),
         (("Surv(t, e) ~ arm", "Surv(t, e) ~ id"), "FORBIDDEN_VARIABLE", "analysis p: "),
-        (('method = "cox"', 'method = "table_one"'), "NO_FORMULA", "analysis p: "),
-        (('formula = "Surv(t, e) ~ arm"', 'variables = ["arm"]'), "FORMULA_NEEDED", "analysis p: "),
+        (('method = "cox"', 'method = "table_one"'), "WRONG_FORMULA", "analysis p: "),
+        (('formula = "Surv(t, e) ~ arm"', 'variables = ["arm"]'), "NO_TERMS", "analysis p: "),
         (('[[plan]]\nname = "p"', '[[plan]]\nname = "p"\noptions = { ties = "x" }'), "WRONG_OPTION", "analysis p: "),
     ],
 )

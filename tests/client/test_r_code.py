@@ -6,9 +6,10 @@ import pytest
 from pooling import asked, breast_cancer, planned
 
 from isthmus_client.formula import Dictionary, parse_filter, parse_model
-from isthmus_client.r_code import r_call, r_formula, r_name, r_predicate, r_text
-from isthmus_client.requests import formula_request
+from isthmus_client.r_code import r_call, r_formula
+from isthmus_client.requests import request
 from isthmus_methods.codec import spec_from_message
+from isthmus_methods.request import written_name, written_predicate, written_text
 
 
 def call(name: str) -> str:
@@ -25,13 +26,13 @@ def test_cox_call_has_the_strata_factors_and_ties() -> None:
 
 def test_reference_level_stands_first() -> None:
     dictionary = Dictionary.of(breast_cancer().datasets[0])
-    spec = formula_request("cox", dictionary, "Surv(rfstime, status) ~ relevel(grade, ref = '3')")
+    spec = request("cox", dictionary, formula="Surv(rfstime, status) ~ relevel(grade, ref = '3')")
     assert 'levels = c("3", "2", "1")' in r_call(spec)
 
 
 def test_filter_keeps_the_rule_for_missing_values(dictionary: Dictionary) -> None:
     text = "AGE >= 18 & !(SITEID %in% c('01')) | is.na(ECOG)"
-    assert r_predicate(parse_filter(text, dictionary)) == (
+    assert written_predicate(parse_filter(text, dictionary)) == (
         '(AGE >= 18 & (!(SITEID %in% c("01")) & !is.na(SITEID))) | is.na(ECOG)'
     )
 
@@ -50,21 +51,21 @@ def test_filter_keeps_the_rule_for_missing_values(dictionary: Dictionary) -> Non
 )
 def test_terms_are_written_as_r_takes_them_and_read_back(term: str, in_r: str, dictionary: Dictionary) -> None:
     formula = f"Surv(AVAL, CNSR == 0) ~ {term}"
-    spec = formula_request("cox", dictionary, formula)
+    spec = request("cox", dictionary, formula=formula)
     written = r_formula(spec)
     assert written == f"Surv(AVAL, CNSR == 0) ~ {in_r}"
     assert parse_model(written, dictionary).terms == spec.terms
 
 
 def test_delayed_entry_and_clusters_are_written(dictionary: Dictionary) -> None:
-    spec = formula_request("cox", dictionary, "Surv(ASTDY, AVAL, DTH) ~ AGE + strata(LINE) + cluster(USUBJID)")
+    spec = request("cox", dictionary, formula="Surv(ASTDY, AVAL, DTH) ~ AGE + strata(LINE) + cluster(USUBJID)")
     assert r_formula(spec, stratify=True) == ("Surv(ASTDY, AVAL, DTH) ~ AGE + strata(LINE, COUNTRY) + cluster(USUBJID)")
 
 
 def test_names_and_texts_cannot_leave_their_quotes() -> None:
-    assert r_name("a b`c") == "`a b\\`c`"
-    assert r_name("if") == "`if`"
-    assert r_text('x"; system("rm")\n') == '"x\\"; system(\\"rm\\")\\n"'
+    assert written_name("a b`c") == "`a b\\`c`"
+    assert written_name("if") == "`if`"
+    assert written_text('x"; system("rm")\n') == '"x\\"; system(\\"rm\\")\\n"'
 
 
 @pytest.mark.parametrize(

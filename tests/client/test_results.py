@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 from pooling import DEADLINE, asked, breast_cancer, planned, tabulated
 
-from isthmus.errors import UsageError, VersionError
+from isthmus.errors import VersionError
 from isthmus.v1 import analyst_pb2
+from isthmus_client.report import report_html
 from isthmus_client.results import CoxFit, Fit, KmFit, LogRankFit, MetaFit, TableOneFit
 from isthmus_client.results.fit import Footnotes, beside, fit_of
+from isthmus_client.results.frames import frames
+from isthmus_methods.contract import Answer
 
 GOLDEN = Path(__file__).parent / "golden"
 MODEL = "Surv(rfstime, status) ~ hormon + age + meno + size + grade + nodes + pgr + er"
@@ -209,12 +212,32 @@ def test_provenance_names_countries_bytes_and_digests() -> None:
     assert len(provenance.contributions[0].policy_digest) == 64
 
 
-def test_result_of_an_unknown_method_is_refused() -> None:
+def test_result_of_an_unknown_method_is_shown_by_its_tables() -> None:
     result = analyst_pb2.Result()
     result.CopyFrom(planned("primary"))
     result.spec.method = "sorcery"
-    with pytest.raises(UsageError, match="sorcery"):
-        fit(result)
+    plain = fit(result)
+    assert "hormon=1" in plain.table().index
+    assert "coef:" in plain.text()
+    assert "se" in plain.table().columns
+    assert "sorcery" in report_html([plain])
+
+
+def test_any_answer_becomes_tables() -> None:
+    answer: Answer = {
+        "n": 3,
+        "p": None,
+        "curve": {"time": [1.0, 2.0], "surv": [0.5, None]},
+        "vcov": {"rows": ["a", "b"], "cols": ["a", "b"], "values": [[1.0, 2.0], [2.0, 4.0]]},
+        "robust": {"HC0": {"a": {"estimate": 1.0, "se": 2.0}, "b": {"estimate": 3.0, "se": None}}},
+        "test": {"statistic": 1.0, "df": 2},
+    }
+    tables = frames(answer)
+    assert list(tables) == ["", "curve", "vcov", "robust, HC0", "test"]
+    assert tables["vcov"].loc["a", "b"] == 2.0
+    assert tables["robust, HC0"].loc["b", "estimate"] == 3.0
+    assert tables["curve"]["time"].tolist() == [1.0, 2.0]
+    assert tables[""].loc["n", "value"] == 3
 
 
 def test_result_without_an_expected_part_says_which_version_to_use() -> None:

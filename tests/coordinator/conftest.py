@@ -53,7 +53,7 @@ class Climb:
         "outcome": c.Role("what is measured", holds="number"),
         "by": c.Role("groups", required=False, many=True, holds="factor"),
         "event": c.Role("event", required=False, holds="event"),
-        "cluster": c.Role("who is counted", required=False),
+        "cluster": c.Role("who is counted", required=False, holds="unit"),
     }
     options: ClassVar[Mapping[str, c.OptionRule]] = {
         "rounds": c.OptionRule("rounds to walk", 4),

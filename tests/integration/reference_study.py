@@ -12,7 +12,7 @@ from comparing import differences
 from reference_cases import METHODS, REFERENCE, Case, in_reference_shape
 
 from isthmus_methods.contract import Variable
-from isthmus_methods.kaplan_meier import rmst_difference
+from isthmus_methods.parts.restricted_means import rmst_difference
 
 # Cases over the same rows with the same dictionary make one study.
 STUDIES: Mapping[str, Sequence[str]] = {

@@ -12,7 +12,8 @@ from reference_cases import Rows, block_of
 from isthmus.errors import DataError, UsageError
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
-from isthmus_methods.kaplan_meier import KaplanMeier, rmst_difference
+from isthmus_methods.kaplan_meier import KaplanMeier
+from isthmus_methods.parts.restricted_means import rmst_difference
 
 METHOD = KaplanMeier()
 SPEC = c.Spec(

@@ -11,7 +11,7 @@ from reference_cases import METHODS, REFERENCE, Case, in_reference_shape
 
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process
-from isthmus_methods.kaplan_meier import rmst_difference
+from isthmus_methods.parts.restricted_means import rmst_difference
 from isthmus_methods.registry import find
 
 STEPS = [

@@ -140,7 +140,7 @@ class Counting:
         "event": c.Role("event", required=False, holds="event"),
         "by": c.Role("groups", required=False, many=True, holds="factor"),
         "variables": c.Role("any", required=False, many=True),
-        "cluster": c.Role("cluster", required=False),
+        "cluster": c.Role("cluster", required=False, holds="unit"),
     }
     options: ClassVar[dict[str, c.OptionRule]] = {"tau": c.OptionRule("limit", 1.0)}
     uses_terms: ClassVar[bool] = True

@@ -198,6 +198,15 @@ def test_number_as_factor_has_its_declared_levels_only() -> None:
     assert column.values.tolist() == [1, 2, 0, -1, -1]
 
 
+def test_condition_as_factor_has_two_levels_and_is_missing_where_a_variable_is() -> None:
+    rows: list[Row] = [{"x": value, "k": 1.0, "f": "a", "g": "0"} for value in (1.0, 2.0, None)]
+    column = evaluate(
+        c.Transform(c.Function.FACTOR, c.Indicator(c.Comparison("x", c.Operator.GREATER, 1.5))), SPEC, table_of(rows)
+    )
+    assert column.levels == ("0", "1")
+    assert column.values.tolist() == [0, 1, -1]
+
+
 def test_factor_of_a_factor_is_itself() -> None:
     column = evaluate(c.Transform(c.Function.FACTOR, c.Ref("f")), SPEC, one())
     assert (column.levels, column.values.tolist()) == (("c", "b", "a"), [2])

@@ -2,6 +2,6 @@
 
 from isthmus_client.formula.dictionary import Dictionary
 from isthmus_client.formula.filters import parse_filter
-from isthmus_client.formula.model import Model, parse_model
+from isthmus_client.formula.model import Model, Right, parse_model
 
-__all__ = ["Dictionary", "Model", "parse_filter", "parse_model"]
+__all__ = ["Dictionary", "Model", "Right", "parse_filter", "parse_model"]

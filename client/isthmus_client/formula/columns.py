@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from isthmus_client.formula.dictionary import NUMBERS, Dictionary
 from isthmus_client.formula.filters import predicate
 from isthmus_client.formula.reader import Call, Infix, Name, Node, Number, Prefix, Text, bare, complaint
-from isthmus_methods.contract import Column, Function, Indicator, Ref, Transform, Variable, VariableType
+from isthmus_methods.contract import Column, Function, Indicator, Ref, Transform, VariableType
 
 # What may stand in a term, as people write it.
 FUNCTIONS: Mapping[str, str] = {
@@ -22,7 +22,7 @@ FUNCTIONS: Mapping[str, str] = {
     "C": "C(x)",
     "relevel": 'relevel(x, ref = "level")',
 }
-SPECIALS: Mapping[str, str] = {"strata": "strata(x, ...)", "cluster": "cluster(id)"}
+SPECIALS: Mapping[str, str] = {"strata": "strata(x, ...)", "cluster": "cluster(id)", "offset": "offset(log(x))"}
 _CONDITIONS = ("==", "!=", "<", "<=", ">", ">=", "%in%", "&", "&&", "|", "||")
 
 
@@ -62,6 +62,34 @@ class Columns:
             "terms are variables or functions of them; arithmetic goes into I(), as in I(AGE^2)",
         )
 
+    def column_or_condition(self, node: Node) -> Column:
+        """A column, or a condition such as ``DERM == 'Y'``, which is 1 where it holds and 0 where it does not."""
+        node = bare(node)
+        if is_condition(node):
+            return Indicator(predicate(node, self.dictionary))
+        return self.column(node)
+
+    def unit(self, node: Node) -> Column:
+        """What is counted as one: a variable, and an identifier too."""
+        node = bare(node)
+        if not isinstance(node, Name):
+            raise complaint("FORMULA_SYNTAX", "a unit is one variable", node.place, "name the variable")
+        variable = self.dictionary.find(node.name, node.place)
+        if variable.name != self.dictionary.subject and "IDENTIFIER" not in variable.roles:
+            self.dictionary.usable(node.name, node.place)
+        return Ref(variable.name)
+
+    def grouping(self, column: Column) -> Column | None:
+        """The column as one that makes groups; None where it has no levels."""
+        if isinstance(column, Indicator):
+            return Transform(Function.FACTOR, column)
+        if isinstance(column, Transform):
+            return column if column.function is Function.FACTOR else None
+        variable = self.dictionary.variables[column.variable]
+        if variable.type is VariableType.FACTOR:
+            return column
+        return Transform(Function.FACTOR, column) if variable.levels else None
+
     def number(self, node: Node) -> Column:
         """A column of numbers."""
         column = self.column(node)
@@ -77,25 +105,27 @@ class Columns:
 
     def factor(self, node: Node) -> Column:
         """A column of declared levels."""
-        column = self.column(node)
+        column = self.column_or_condition(node)
+        grouping = self.grouping(column)
+        if grouping is not None:
+            return grouping
         if not isinstance(column, Ref):
-            if isinstance(column, Transform) and column.function is Function.FACTOR:
-                return column
             raise complaint("WRONG_TYPE", "a variable with levels is needed here", node.place, "name a factor")
-        return self._as_factor(self.dictionary.variables[column.variable], node)
+        raise complaint(
+            "WRONG_TYPE",
+            f"{column.variable} is a number without declared levels; rule: the levels of a factor stand in the"
+            " dictionary",
+            node.place,
+            f"declare the levels of {column.variable} in the study, or use a factor",
+        )
 
-    def _as_factor(self, variable: Variable, node: Node) -> Column:
-        if variable.type is VariableType.FACTOR:
-            return Ref(variable.name)
-        if not variable.levels:
-            raise complaint(
-                "WRONG_TYPE",
-                f"{variable.name} is a number without declared levels; rule: the levels of a factor stand in the"
-                " dictionary",
-                node.place,
-                f"declare the levels of {variable.name} in the study, or use a factor",
-            )
-        return Transform(Function.FACTOR, Ref(variable.name))
+
+def is_condition(node: Node) -> bool:
+    """Whether a node says what holds of a row, rather than naming a column."""
+    node = bare(node)
+    negation = isinstance(node, Prefix) and node.operator == "!"
+    missing = isinstance(node, Call) and node.function == "is.na"
+    return negation or missing or (isinstance(node, Infix) and node.operator in _CONDITIONS)
 
 
 def _arguments(call: Call, *names: str) -> list[Node]:
@@ -176,9 +206,7 @@ def _arithmetic(columns: Columns, node: Infix) -> Column:
 def _as_is(columns: Columns, call: Call) -> Column:
     (argument,) = _arguments(call, "x")
     inner = bare(argument)
-    negation = isinstance(inner, Prefix) and inner.operator == "!"
-    missing = isinstance(inner, Call) and inner.function == "is.na"
-    if negation or missing or (isinstance(inner, Infix) and inner.operator in _CONDITIONS):
+    if is_condition(inner):
         return Indicator(predicate(inner, columns.dictionary))
     return _arithmetic(columns, inner) if isinstance(inner, Infix) else columns.column(inner)
 
@@ -195,6 +223,10 @@ def _relevel(columns: Columns, call: Call) -> Column:
     if not isinstance(level, Text | Number):
         raise complaint("FORMULA_SYNTAX", "the reference is a level in quotes", ref.place, FUNCTIONS["relevel"])
     name = variable_of(column)
+    if not name:
+        raise complaint(
+            "WRONG_TYPE", "the reference of a condition is that it fails", call.place, "leave relevel() out"
+        )
     variable = columns.dictionary.variables[name]
     columns.references[name] = columns.dictionary.level(variable, level.value, level.place)
     return column

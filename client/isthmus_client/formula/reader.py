@@ -100,11 +100,13 @@ _TOKEN = re.compile(
     r"""(?P<space>\s+)
       | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?L?(?![\w.]))
       | (?P<name>(?:[^\W\d]|\.(?!\d))[\w.]*)
-      | (?P<quoted>`[^`]*`)
+      | (?P<quoted>`(?:[^`\\]|\\.)*`)
       | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
       | (?P<operator>%in%|==|!=|<=|>=|&&|\|\||[-~+*/:^<>&|!(),=])""",
     re.VERBOSE,
 )
+
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 # How tightly R binds them, loosest first; comparisons do not chain.
 _BINDING = {
@@ -136,10 +138,9 @@ def _tokens(text: str) -> list[_Token]:
                 "quote names with unusual characters in `backticks` and levels in 'quotes'",
             )
         place, kind, value = Place(text, at, match.end()), str(match.lastgroup), match.group()
-        if kind == "quoted":
-            kind, value = "name", value[1:-1]
-        elif kind == "text":
-            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        if kind in ("quoted", "text"):
+            kind = "name" if kind == "quoted" else kind
+            value = re.sub(r"\\(.)", lambda escape: _ESCAPED.get(escape[1], escape[1]), value[1:-1])
         if kind != "space":
             found.append(_Token(kind, value, place))
         at = match.end()

@@ -65,7 +65,32 @@ def _section(fit: Fit, anchor: str, test: LogRankFit | None, everything: Sequenc
         return _cox(fit, anchor)
     if isinstance(fit, MetaFit):
         return _countries(fit, anchor, everything)
-    return Section(anchor, fit.title, notes=fit.caveats)
+    return _plain_section(fit, anchor)
+
+
+def _plain_section(fit: Fit, anchor: str) -> Section:
+    """A result of a method that has no section of its own: its tables and figures as they are."""
+    tables = tuple(
+        Table(
+            ("", *map(str, frame.columns)),
+            tuple(
+                Row(str(label), tuple(_cell(value) for value in values))
+                for label, values in zip(frame.index, frame.to_numpy(dtype=object).tolist(), strict=True)
+            ),
+            caption,
+        )
+        for caption, frame in fit.tables().items()
+    )
+    figures = tuple((svg(figure, fit.title), words) for figure, words in fit.figures())
+    return Section(anchor, fit.title, fit.spec.method, tables, figures, fit.caveats)
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
 
 
 def _table_one(fit: TableOneFit, anchor: str) -> Section:

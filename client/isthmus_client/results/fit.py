@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, ClassVar
 
 from isthmus.errors import ConfigError, UsageError
 from isthmus.v1 import analyst_pb2, study_pb2
+from isthmus_client.results.frames import frames
 from isthmus_client.results.tree import Tree, tree
 from isthmus_methods.codec import answer_from_message, spec_from_message
 from isthmus_methods.contract import Answer, Spec
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from isthmus_client.study import Study
 
 # Version of the shape of `to_json`, not of what is in it.
 JSON_VERSION = 1
+# Names of an answer's table that people look at first.
+MAIN_TABLES = ("coef", "coefficients", "fixed")
 # Footnote marks in their customary order; the asterisk is R's for significance.
 _MARKS = "†‡§¶#"
 
@@ -177,7 +181,10 @@ class Fit:
     def _title(self) -> str:
         from isthmus_methods.registry import find
 
-        return find(self.spec.method).title
+        try:
+            return find(self.spec.method).title
+        except UsageError:  # a result of a later release
+            return self.spec.method
 
     def provenance(self) -> Provenance:
         r = self.result
@@ -217,13 +224,37 @@ class Fit:
 
     # ------------------------------------------------------------------ ways to show it
 
+    def call(self) -> str:
+        """How it was asked for, under ``Call:`` in the summary."""
+        from isthmus_client.r_code import r_formula
+
+        return f"{self.spec.method}({self.formula or r_formula(self.spec)})"
+
     def text(self) -> str:
-        """What `summary` prints."""
-        raise NotImplementedError
+        """What `summary` prints: every table beneath its caption, and the footnotes."""
+        lines = [self.title, "", "Call:", self.call()]
+        for caption, table in self.tables().items():
+            lines += ["", *([f"{caption}:"] if caption else [])]
+            lines.append(table.to_string(na_rep="NA", float_format="{:.6g}".format))
+        self.footnotes.mark(self.caveats)
+        notes = self.footnotes.lines()
+        return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table of the result by its caption; those of the answer as it stands where a method has no own."""
+        return frames(self.answer)
 
     def table(self) -> pd.DataFrame:
-        """The result as a data frame."""
-        raise NotImplementedError
+        """The result as a data frame: its coefficients where it has some, its first table otherwise."""
+        import pandas as pd
+
+        tables = self.tables()
+        first = next((name for name in tables if name.split(", ")[-1] in MAIN_TABLES), next(iter(tables), ""))
+        return tables.get(first, pd.DataFrame())
+
+    def figures(self) -> Sequence[tuple[Figure, str]]:
+        """Figures of the result, each with what it shows in words."""
+        return ()
 
     def summary(self) -> None:
         """Print the result as R prints it, with footnotes."""
@@ -335,22 +366,10 @@ def _moment(nanoseconds: int) -> datetime | None:
 
 
 def fit_of(result: analyst_pb2.Result, study: Study | study_pb2.Study, formula: str = "") -> Fit:
-    """The result as its method's own class.
-
-    Raises
-    ------
-    UsageError
-        ``UNKNOWN_METHOD`` where this version of isthmus has no such method.
-    """
+    """The result as its method's own class, or as a plain `Fit` where the method has none here."""
     from isthmus_client.results import CLASSES
 
-    kind = CLASSES.get(result.spec.method)
-    if kind is None:
-        raise UsageError(
-            "UNKNOWN_METHOD",
-            f"the result is of method {result.spec.method!r}, which this version does not know",
-            "use the release of isthmus that the coordinator runs",
-        )
+    kind = CLASSES.get(result.spec.method, Fit)
     return kind(result, study if isinstance(study, study_pb2.Study) else study.message, formula)
 
 

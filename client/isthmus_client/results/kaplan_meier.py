@@ -9,7 +9,7 @@ from isthmus_client.r_code import r_formula
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.r_format import aligned, format_numbers, one
 from isthmus_client.results.tree import Tree, count, has, number, numbers, tree
-from isthmus_methods.contract import column_name
+from isthmus_methods.contract import Answer, column_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +99,25 @@ class KmFit(Fit):
         from isthmus_client.plots.figures import KmPlots
 
         return KmPlots(self)
+
+    def rmst_difference(self, group: str, treated: str, control: str) -> dict[str, Answer]:
+        """Difference and ratio of the restricted means of two levels of a factor, with 95 % limits.
+
+        Parameters
+        ----------
+        group
+            A factor of the right side.
+        treated, control
+            Two of its levels.
+
+        Raises
+        ------
+        UsageError
+            ``NO_RESTRICTED_MEAN`` where the curves were asked for without `tau`, or a level has no rows.
+        """
+        from isthmus_methods.parts.restricted_means import rmst_difference
+
+        return rmst_difference(self.answer, group, treated, control)
 
     def call(self) -> str:
         return f'survfit({self.formula or r_formula(self.spec)}, conf.type = "log-log")'

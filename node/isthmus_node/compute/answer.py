@@ -152,7 +152,7 @@ def prepare(
 
 
 def _role_column(name: str, column: Column, spec: Spec, table: Table, method: Method) -> Evaluated:
-    if name == "cluster":
+    if method.roles[name].holds == "unit":
         return Evaluated(group_codes(column, spec, table))
     evaluated = evaluate(column, spec, table)
     if method.roles[name].holds == "event" and not evaluated.is_codes:

@@ -39,7 +39,7 @@ def check_request(spec: Spec, method: Method) -> None:
         if len(columns) > 1 and not rule.many:
             raise _usage("ONE_COLUMN", f"{method.name} takes one column as `{name}`")
         for column in columns:
-            _check_column(spec, column, identifier_allowed=name == "cluster")
+            _check_column(spec, column, identifier_allowed=rule.holds == "unit")
             if rule.holds == "factor" and not spec.levels(column):
                 raise _usage("NOT_A_FACTOR", f"`{name}` of {method.name} must be a factor or factor(...) of a variable")
             if rule.holds in ("number", "event") and spec.levels(column):
@@ -138,8 +138,11 @@ def _check_column(spec: Spec, column: Column, *, identifier_allowed: bool = Fals
             _check_predicate(spec, predicate)
         case Transform(function, argument, constants):
             if function is Function.FACTOR:
+                if isinstance(argument, Indicator):
+                    _check_predicate(spec, argument.predicate)
+                    return
                 if not isinstance(argument, Ref):
-                    raise _usage("FACTOR_OF_VARIABLE", "factor(...) takes a variable, nothing computed")
+                    raise _usage("FACTOR_OF_VARIABLE", "factor(...) takes a variable or a condition")
                 if not _variable(spec, argument.variable).levels:
                     raise _usage(
                         "NO_LEVELS", f"{argument.variable} has no levels in the dictionary, so it cannot be a factor"

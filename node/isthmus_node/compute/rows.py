@@ -181,6 +181,9 @@ def evaluate(column: Column, spec: Spec, table: Table) -> Evaluated:
             for code, level in enumerate(levels):
                 codes[table.numbers[variable] == _number(level)] = code
             return Evaluated(codes, levels)
+        case Transform(Function.FACTOR, Indicator() as condition):
+            held = evaluate(condition, spec, table)
+            return Evaluated(np.where(held.missing, MISSING, held.values).astype(np.int64), spec.levels(column))
         case Transform(Function.FACTOR, argument):
             return evaluate(argument, spec, table)
         case Transform(function, argument, constants):

@@ -1,0 +1,15 @@
+"""The analyses that a study can be asked for by a call of their own: a module a family."""
+
+from __future__ import annotations
+
+from isthmus_client.analyses.descriptive import Descriptive
+from isthmus_client.analyses.meta import Meta
+from isthmus_client.analyses.survival import Survival
+
+
+class Analyses(
+    Descriptive,
+    Survival,
+    Meta,
+):
+    """All natural calls. `Study.ask`, which they are made of, takes any method."""
