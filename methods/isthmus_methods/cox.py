@@ -51,6 +51,7 @@ from isthmus_methods.parts.cox_plan import Plan, plan_of
 from isthmus_methods.parts.model_support import count_items, level_persons, nobody
 from isthmus_methods.parts.proportionality import pieces
 from isthmus_methods.parts.risk_steps import Steps, cumulative_hazard
+from isthmus_methods.parts.symmetric import packed
 from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS
 
 NO_ROWS, NO_EVENTS, LEVEL_ABSENT, EMPTY_INTERVAL = "NO_ROWS", "NO_EVENTS", "LEVEL_ABSENT", "EMPTY_INTERVAL"
@@ -146,12 +147,6 @@ class Cox:
 
     def pool(self, contributions: Contributions, spec: Spec, state: State, memory: State) -> Next | Done:
         return cox_answer.pool(contributions, spec, plan_of(spec), state, memory, self.notes)
-
-
-def packed(matrix: Array) -> Array:
-    """Upper triangle of a symmetric matrix, row by row, (p (p + 1) / 2,)."""
-    upper: Array = matrix[np.triu_indices(len(matrix))]
-    return upper
 
 
 def _beta(plan: Plan, state: State) -> Array:

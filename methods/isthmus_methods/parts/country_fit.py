@@ -7,12 +7,11 @@ it. Third: how much weight the heaviest person has, now that the cross-product i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from isthmus_methods.contract import Array, Block, Integers, ModelSupport, Ref, Spec
+from isthmus_methods.contract import Array, Block, Integers, ModelSupport, Spec
+from isthmus_methods.parts.clusters import ByCluster, by_cluster, cluster_codes
 from isthmus_methods.parts.concordance import Predictors, predictors
 from isthmus_methods.parts.cross_product import CrossProduct, padded_sum, recentring, whitening
 from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, used
@@ -44,16 +43,7 @@ class Wanted:
 
 def rows_of(block: Block, spec: Spec, wanted: Wanted) -> SortedRows:
     """The block's rows in order, put so once."""
-    return block.memo("cox rows", lambda: sorted_rows(block, clusters(block, spec) if wanted.clusters else None))
-
-
-def clusters(block: Block, spec: Spec) -> NDArray[Any]:
-    """What the cluster-robust variance takes as one: the cluster column, else the person, (rows,)."""
-    column = spec.role("cluster")
-    if not column or column[0] == Ref(spec.subject):
-        return block.subject
-    values: NDArray[Any] = block.columns["cluster"][0]
-    return values
+    return block.memo("cox rows", lambda: sorted_rows(block, cluster_codes(block, spec) if wanted.clusters else None))
 
 
 # --------------------------------------------------------------------------- first pass
@@ -121,30 +111,6 @@ def gathered(first: First, wanted: Wanted) -> Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class ByCluster:
-    """Sums of score residuals by cluster. Adds."""
-
-    names: NDArray[Any]  # (G,), sorted
-    sums: Array  # (G, p)
-
-    def __add__(self, other: ByCluster) -> ByCluster:
-        return _by_cluster(np.concatenate([self.names, other.names]), np.concatenate([self.sums, other.sums]))
-
-    def meat(self) -> Array:
-        """Sum over clusters of U U', (p, p)."""
-        meat: Array = self.sums.T @ self.sums
-        return meat
-
-
-def _by_cluster(names: NDArray[Any], values: Array) -> ByCluster:
-    distinct, code = np.unique(names, return_inverse=True)
-    sums = np.empty((len(distinct), values.shape[1]))
-    for k in range(values.shape[1]):
-        sums[:, k] = np.bincount(code, weights=values[:, k], minlength=len(distinct))
-    return ByCluster(distinct, sums)
-
-
-@dataclass(frozen=True, slots=True)
 class Second:
     cross: CrossProduct
     by_cluster: ByCluster | None = None
@@ -164,12 +130,12 @@ class Second:
 def second_pass(block: Block, spec: Spec, known: Gathered, wanted: Wanted, shapes: tuple[Array, ...] = ()) -> Second:
     """`shapes`: for each time transform its values (J,) at the event times."""
     rows, sets = rows_of(block, spec, wanted), known.sets
-    by_cluster = None
+    sums = None
     if wanted.residuals and rows.cluster is not None:
-        by_cluster = _by_cluster(rows.cluster, score_residuals(rows, sets))
+        sums = by_cluster(rows.cluster, score_residuals(rows, sets))
     return Second(
         cross_product(rows, sets, known.by_person),
-        by_cluster,
+        sums,
         tuple(weighted(rows, sets, g) for g in shapes),
         predictors(rows, sets.beta) if wanted.pairs else None,
     )

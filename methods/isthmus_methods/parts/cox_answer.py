@@ -15,6 +15,7 @@ from isthmus_methods.parts.inference import chi_square, chi_square_p, coefficien
 from isthmus_methods.parts.model_terms import level_rows, shown
 from isthmus_methods.parts.newton import Accepted, Move, Solved, decide, quadratic, solve
 from isthmus_methods.parts.proportionality import left_continuous_survival, proportionality_tests
+from isthmus_methods.parts.symmetric import unpacked
 from isthmus_methods.parts.time_table import ROUNDED
 
 # Of the fields only asked for in some fits: what each is for.
@@ -58,13 +59,6 @@ def pool(
             return _answer(contributions, plan, memory, beta, float(loglik[0]), score, info, notes)
         return Next(_asked(beta, True, memory), memory, "distance", decision.distance)
     return Next(_asked(decision.beta, decision.last and plan.has_extras, memory), memory, "distance", decision.distance)
-
-
-def unpacked(upper: Array, p: int) -> Array:
-    """The symmetric matrix (p, p) of an upper triangle, row by row."""
-    full = np.zeros((p, p))
-    full[np.triu_indices(p)] = upper
-    return full + np.triu(full, 1).T
 
 
 def _asked(beta: Array, last: bool, memory: State) -> dict[str, Array]:

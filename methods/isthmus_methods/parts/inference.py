@@ -50,6 +50,46 @@ def coefficients(
     }
 
 
+def t_test(estimate: float, se: float, df: float, statistic: str = "t") -> dict[str, Answer]:
+    """Estimate, standard error, t with `df` degrees of freedom, two-sided p, 95 % limits; `statistic` names the t."""
+    t = estimate / se if se > 0 else math.nan
+    lower, upper = t_limits(estimate, se, df)
+    return {
+        "estimate": number(estimate),
+        "se": number(se),
+        statistic: number(t),
+        "p": t_p(t, df),
+        "ci95_lower": lower,
+        "ci95_upper": upper,
+    }
+
+
+def t_tests(names: Sequence[str], estimates: Array, covariance: Array, df: float) -> dict[str, Answer]:
+    """A block of coefficients with t tests; NaN in `estimates` (p,) and `covariance` (p, p) where not estimable."""
+    se = np.sqrt(np.diag(covariance))
+    return {name: t_test(float(b), float(s), df) for name, b, s in zip(names, estimates, se, strict=True)}
+
+
+def t_limits(estimate: float, se: float, df: float) -> tuple[float | None, float | None]:
+    """Two-sided 95 % limits from Student's t; None without degrees of freedom."""
+    if not df > 0:
+        return None, None
+    reach = float(special.stdtrit(df, 0.975)) * se
+    return number(estimate - reach), number(estimate + reach)
+
+
+def t_p(t: float, df: float) -> float | None:
+    """Two-sided p of Student's t, by the incomplete beta function, so that small ones keep their digits."""
+    if not df > 0 or math.isnan(t):
+        return None
+    return number(float(special.betainc(df / 2.0, 0.5, df / (df + t * t))))
+
+
+def f_p(f: float, df1: float, df2: float) -> float | None:
+    """Upper tail of F; None where there is nothing to test."""
+    return number(float(special.fdtrc(df1, df2, f))) if df1 > 0 and df2 > 0 else None
+
+
 def matrix(names: Sequence[str], values: Array) -> dict[str, Answer]:
     """A labelled square matrix, row by row."""
     return {
