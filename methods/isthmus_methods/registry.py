@@ -8,11 +8,12 @@ from isthmus_methods.cox import Cox
 from isthmus_methods.kaplan_meier import KaplanMeier
 from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
+from isthmus_methods.ordinal import Ordinal
 from isthmus_methods.table_one import TableOne
 from isthmus_methods.validate import nearest
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (TableOne(), KaplanMeier(), LogRank(), Cox(), MetaAnalysis())
+    method.name: method for method in (TableOne(), KaplanMeier(), LogRank(), Cox(), MetaAnalysis(), Ordinal())
 }
 
 

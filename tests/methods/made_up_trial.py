@@ -18,6 +18,7 @@ TRIAL = {
         c.Variable("arm", c.VariableType.FACTOR, levels=("placebo", "low", "high")),
         c.Variable("sex", c.VariableType.FACTOR, levels=("F", "M"), may_be_missing=True),
         c.Variable("age", c.VariableType.NUMERIC, unit="years", minimum=18, maximum=99),
+        c.Variable("grade", c.VariableType.FACTOR, levels=("1", "2", "3", "4")),
         c.Variable("marker", c.VariableType.NUMERIC, may_be_missing=True),
         c.Variable("country", c.VariableType.FACTOR, levels=("CN", "JP", "KR", "TW"), roles=frozenset({"COUNTRY"})),
     )
@@ -83,6 +84,18 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             rtol=1e-9,
         ),
     },
+    "ordinal": {
+        "with a product": Example(
+            {"outcome": refs("grade")},
+            {},
+            (*TERMS, c.Term(refs("arm", "age")[::-1]), c.Term(refs("country"))),
+            over_countries=False,
+            rtol=1e-8,
+        ),
+        "without tests of terms": Example(
+            {"outcome": refs("grade")}, {"drop1": False}, TERMS[:2], over_countries=True, rtol=1e-8
+        ),
+    },
     "meta_analysis": {
         "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),
     },
@@ -99,7 +112,8 @@ def trial_rows(seed: int, number: int) -> Rows:
     age = np.round(rng.uniform(18, 90, number), 1)
     marker = np.where(rng.random(number) < 0.1, "", np.char.mod("%.4f", rng.lognormal(2, 1, number)))
     event = (rng.random(number) < 0.7).astype(int)
-    columns = {"time": time, "event": event, "arm": arm, "sex": sex, "age": age, "marker": marker}
+    grade = np.clip(np.round(rng.normal(2.5, 1, number) + 0.01 * (age - 54)), 1, 4).astype(int)
+    columns = {"grade": grade, "time": time, "event": event, "arm": arm, "sex": sex, "age": age, "marker": marker}
     return Rows({name: [str(x) for x in values] for name, values in columns.items()}, number)
 
 

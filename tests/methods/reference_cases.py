@@ -30,6 +30,7 @@ METHODS = {
     "frequency": "table_one",
     "cox": "cox",
     "meta_analysis": "meta_analysis",
+    "ordinal": "ordinal",
 }
 
 
@@ -202,13 +203,15 @@ class Case:
         if step["method"] == "meta_analysis":
             own = step["estimate"]
             return self.model_spec(spec, own, {"coefficient": own["coefficient"], "ties": own["ties"], **options})
+        if step["method"] == "ordinal":
+            return replace(self.model_spec(spec, step, options), roles={"outcome": names("outcome")})
         return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
 
     def model_spec(self, spec: c.Spec, step: Mapping[str, Any], options: Mapping[str, c.Setting]) -> c.Spec:
-        """A survival model's terms over its time and event."""
+        """A model's terms, over its time and event where it has these."""
         roles = {role: (c.Ref(step[role]),) for role in ("start", "time", "event") if step.get(role)}
         terms = tuple(c.Term(tuple(c.Ref(name) for name in term.split(":"))) for term in step["terms"])
-        references = {name: level for name, level in step["reference"].items() if name != "country"}
+        references = dict(step["reference"])
         return replace(spec, roles=roles, terms=terms, references=references, options=options)
 
     def blocks(self, step: Mapping[str, Any], spec: c.Spec, method: c.Method) -> dict[str, list[c.Block]]:

@@ -21,6 +21,7 @@ OURS = {
     "logrank": "log_rank",
     "cox": "cox",
     "meta_analysis": "meta_analysis",
+    "ordinal": "ordinal",
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 

@@ -20,7 +20,7 @@ from isthmus_methods.parts.cross_product import (
     recentring,
     whitening,
 )
-from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, used_rows
+from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, nobody, used_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,20 @@ def model_support(
     )
 
 
-def support_of_nobody(spec: Spec, parameters: int, used: Used, events: bool = False) -> ModelSupport:
-    """The support of a country without rows: its sums are zeros. `used` as `model_support.nobody` gives it."""
-    return ModelSupport(0, parameters, 0 if events else None, level_persons(used.persons(), spec))
+def level_absent(support: ModelSupport, spec: Spec) -> bool:
+    """Whether a country with rows has none at some level; levels of the country itself are no news."""
+    countries = tuple(f"{name}=" for name, variable in spec.variables.items() if "COUNTRY" in variable.roles)
+    return support.persons > 0 and any(
+        number == 0 and not label.startswith(countries) for label, number in support.level_persons.items()
+    )
+
+
+def rests_on_nobody(spec: Spec, columns: int) -> RestsOn:
+    """The first pass over no row; `columns` of the design, without the intercept."""
+    cross = CrossProduct(np.zeros(columns), np.zeros((columns + 1, columns + 1)), 0.0, np.zeros(0))
+    return RestsOn(nobody(spec), cross, np.inf, -np.inf, 0.0)
+
+
+def support_of_nobody(spec: Spec, parameters: int, events: bool = False) -> ModelSupport:
+    """The support of a country without rows: its sums are zeros."""
+    return ModelSupport(0, parameters, 0 if events else None, level_persons(nobody(spec).persons(), spec))
