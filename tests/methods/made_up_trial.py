@@ -98,6 +98,16 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     },
     "meta_analysis": {
         "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),
+        "of a logistic model": Example(
+            {"outcome": refs("event")}, {"estimate": "glm", "coefficient": "arm=high"}, TERMS, rtol=1e-7
+        ),
+        "of a linear model": Example(
+            {"outcome": refs("marker")}, {"estimate": "linear_model", "coefficient": "arm=high"}, TERMS, rtol=1e-10
+        ),
+        "of log odds ratios": Example(
+            {"row": refs("arm"), "column": refs("event")},
+            {"estimate": "log_odds_ratio", "treated": "high", "control": "placebo"},
+        ),
     },
 }
 

@@ -201,15 +201,27 @@ class Case:
                 },
             )
         if step["method"] == "meta_analysis":
-            own = step["estimate"]
-            return self.model_spec(spec, own, {"coefficient": own["coefficient"], "ties": own["ties"], **options})
+            return self.meta_spec(spec, step["estimate"], options)
         if step["method"] == "ordinal":
-            return replace(self.model_spec(spec, step, options), roles={"outcome": names("outcome")})
+            return self.model_spec(spec, step, options)
         return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
 
+    def meta_spec(self, spec: c.Spec, own: Mapping[str, Any], options: Mapping[str, c.Setting]) -> c.Spec:
+        """What a meta-analysis estimates in each country."""
+        if own["method"] == "log_odds_ratio":
+            roles = {role: (c.Ref(own[role]),) for role in ("row", "column")}
+            named = {
+                "treated": str(own["treated"]),
+                "control": str(own["control"]),
+                "event_value": str(own["event"]),
+            }
+            return replace(spec, roles=roles, options={"estimate": own["method"], **named, **options})
+        named = {name: own[name] for name in ("coefficient", "ties", "family", "link") if own.get(name)}
+        return self.model_spec(spec, own, {"estimate": own["method"], **named, **options})
+
     def model_spec(self, spec: c.Spec, step: Mapping[str, Any], options: Mapping[str, c.Setting]) -> c.Spec:
-        """A model's terms, over its time and event where it has these."""
-        roles = {role: (c.Ref(step[role]),) for role in ("start", "time", "event") if step.get(role)}
+        """A model's terms over its outcome, or its time and event."""
+        roles = {role: (c.Ref(step[role]),) for role in ("start", "time", "event", "outcome") if step.get(role)}
         terms = tuple(c.Term(tuple(c.Ref(name) for name in term.split(":"))) for term in step["terms"])
         references = dict(step["reference"])
         return replace(spec, roles=roles, terms=terms, references=references, options=options)

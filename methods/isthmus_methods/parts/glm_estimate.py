@@ -14,12 +14,12 @@ import numpy as np
 
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Again, Array, Block, Booleans, Partial, Spec, coefficient_names
-from isthmus_methods.parts.cross_product import CrossProduct, recentring
+from isthmus_methods.parts.cross_product import recentring
 from isthmus_methods.parts.estimated import STEPS, Estimated, compared_with_reference
 from isthmus_methods.parts.glm_family import GAUSSIAN, Family, family_of
 from isthmus_methods.parts.model_support import ROWS
 from isthmus_methods.parts.model_terms import INTERCEPT
-from isthmus_methods.parts.newton import Accepted, Move, Solved, decide, solve
+from isthmus_methods.parts.newton import solve
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,
@@ -31,8 +31,15 @@ from isthmus_methods.parts.regression_support import (
 
 # A column whose spread is below this share of its size is constant: what is left is rounding.
 CONSTANT = 1e-13
-# A deviance below this share of the squares it is left of: the model fits every row.
+# A deviance below this share of the outcome's squares: the model fits every row.
 PERFECT = 1e-24
+# `glm.control(epsilon)`: the change of the deviance at which the fit is over, the one that rounding may
+# leave, and the one at which columns may be lost.
+EPSILON, ROUGH, LOST = 1e-15, 1e-12, 1e-8
+# A step that moves the predictor by more, where the deviance no longer changes, goes on for ever.
+RUNAWAY = 1e-4
+# A variance on the scale of the predictor that says that nothing is known.
+NOTHING_KNOWN = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,13 @@ class Fitting:
     beta: Array  # (1 + q,)
     centre: Array  # (q,)
     kept: Booleans
+    spread: Array  # (1 + q,) of the columns
     squares: float  # of the working outcome at the start
-    scale: float | None = None  # the dispersion that steps are measured by
-    before: Accepted | None = None
+    before: Pass  # the sums that gave `beta`
+    last: Array | None = None  # the beta before
     steps: int = 1
-    infinite: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     over: Pass | None = None  # the sums at the end
+    infinite: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     converged: bool = False
 
 
@@ -56,21 +64,17 @@ class Pass:
     """Sums of one pass at one predictor, about the first block's means. Adds."""
 
     rests: RestsOn  # with the expected information
-    curvature: CrossProduct | None  # the observed one, where it is another
     pull: Array  # (1 + q,) sum of z u; in the first pass of z w (working outcome)
-    deviance: float
-    pearson: float
+    # summed as R does, in extended precision: the end of the fit hangs on its last figure
+    deviance: np.longdouble
+    pearson: float  # with the weights that the step here was taken with
     squares: float
     allowed: bool
 
     def __add__(self, other: Pass, /) -> Pass:
         move = recentring(other.rests.cross.centre, self.rests.cross.centre)
-        curvature = self.curvature
-        if curvature is not None and other.curvature is not None:
-            curvature = curvature + other.curvature
         return Pass(
             self.rests + other.rests,
-            curvature,
             self.pull + move.T @ other.pull,
             self.deviance + other.deviance,
             self.pearson + other.pearson,
@@ -147,22 +151,18 @@ def _pass(block: Block, spec: Spec, family: Family, local: Fitting | None) -> Pa
     y, x = block.numbers("outcome"), centred_rows(block).x
     event = y == 1.0 if family.name == "binomial" else None
     if not family.allows(y):
-        none = np.zeros(block.rows)
-        return Pass(rest_on(block, spec, none, event=event), None, np.zeros(x.shape[1]), 0.0, 0.0, 0.0, False)
+        return Pass(rest_on(block, spec, event=event), np.zeros(x.shape[1]), np.longdouble(0.0), 0.0, 0.0, False)
     with np.errstate(all="ignore"):
         eta = family.start(y) if local is None else _predictor(block, spec, local)
-        weights, score = family.weights(eta), family.score(y, eta)
+        weights, pull = family.weights(eta), family.score(y, eta)
         rests = rest_on(block, spec, weights, eta if family.link != "identity" else None, event)
+        deviance = np.sum(family.deviance(y, eta), dtype=np.longdouble)
         if local is None:
-            working = weights * (eta - _offset(block, spec)) + score
-            squares = float(working @ (eta + score / weights))
-            return Pass(rests, None, x.T @ working, 0.0, 0.0, squares, True)
-        curvature = None
-        if not family.canonical:
-            own = family.curvature(y, eta)
-            curvature = CrossProduct(rests.cross.centre, x.T @ (x * own[:, None]), 0.0)
-        deviance, pearson = float(family.deviance(y, eta).sum()), float(family.pearson(y, eta).sum())
-        return Pass(rests, curvature, x.T @ score, deviance, pearson, 0.0, True)
+            working = weights * (eta - _offset(block, spec)) + pull
+            return Pass(rests, x.T @ working, deviance, 0.0, float((working**2 / weights).sum()), True)
+        last = family.start(y) if local.last is None else _predictor(block, spec, replace(local, beta=local.last))
+        pearson = float((family.weights(last) * (pull / weights) ** 2).sum()) if family.dispersion else 0.0
+        return Pass(rests, x.T @ pull, deviance, pearson, 0.0, True)
 
 
 # --------------------------------------------------------------------------- between passes
@@ -171,58 +171,62 @@ def _pass(block: Block, spec: Spec, family: Family, local: Fitting | None) -> Pa
 def _begun(first: Pass) -> Fitting:
     """After the first pass: least squares on the working outcome, and the columns that are estimable."""
     cross = first.rests.cross
-    rows = max(int(first.rests.used.rows[ROWS]), 1)
-    varied = np.diag(cross.product)[1:] > rows * (CONSTANT * cross.centre) ** 2
+    diagonal, weight = np.diag(cross.product), max(float(cross.product[0, 0]), float(np.finfo(np.float64).tiny))
+    spread = np.concatenate([[1.0], np.sqrt(diagonal[1:] / weight)])
+    varied = spread[1:] > CONSTANT * np.abs(cross.centre)
     solved = solve(cross.product, np.concatenate([[True], varied]))
-    none = np.zeros(len(first.pull), dtype=np.bool_)
-    return Fitting(solved.inverse @ first.pull, cross.centre, solved.kept, first.squares, infinite=none)
+    return Fitting(solved.inverse @ first.pull, cross.centre, solved.kept, spread, first.squares, first)
 
 
 def _next(here: Pass, family: Family, local: Fitting) -> Fitting:
-    """After a pass at one beta: the next beta, or the end. Coefficients that run away do not stop the others."""
+    """After a pass at one beta: the next beta, or the end, by the rule of `glm`.
+
+    The information at the end is that of the step that led there, as in `glm`: where R's standard errors are compared
+    to the last figure, this is what they are.
+    """
     degrees = int(here.rests.used.rows[ROWS]) - int(local.kept.sum())
-    perfect = family.dispersion and not here.deviance > PERFECT * local.squares
-    if perfect or degrees < 0:
+    if degrees < 0 or (family.dispersion and not float(here.deviance) > PERFECT * local.squares):
         return replace(local, over=here)
-    scale = local.scale or (here.pearson / max(degrees, 1) if family.dispersion else 1.0)
-    if not math.isfinite(scale) or scale <= 0:
-        scale = 1.0
-    information = (here.curvature or here.rests.cross).product / scale
-    score = here.pull / scale
-    solved = _solved(information, local.kept)
-    decision = decide(local.beta, -here.deviance / (2.0 * scale), score, solved, local.before)
-    infinite = local.infinite | decision.infinite
-    local = replace(local, scale=scale, infinite=infinite)
-    if decision.move in (Move.CONVERGED, Move.STUCK) or local.steps >= STEPS:
-        return replace(local, over=here, converged=decision.move is not Move.STUCK or bool(infinite.any()))
-    beta = local.beta + solved.inverse @ score if decision.move is Move.INFINITE else decision.beta
-    return replace(local, beta=beta, before=decision.accepted, steps=local.steps + 1)
+    if not math.isfinite(float(here.deviance)):
+        return _halfway(here, local)
+    now, before = float(here.deviance), float(local.before.deviance)
+    change = abs(now - before) / (abs(now) + 0.1)
+    solved = solve(here.rests.cross.product, local.kept)
+    step = solved.inverse @ here.pull
+    # columns that only rows without weight tell apart: what they say ran away
+    lost = bool(np.any(solved.kept != local.kept))
+    if change < EPSILON or local.steps >= STEPS or (lost and change < LOST):
+        moved = np.maximum(np.abs(step), 0.0 if local.last is None else np.abs(local.beta - local.last))
+        infinite = (moved * local.spread > RUNAWAY) & (family.link != "identity")
+        return replace(local, over=here, infinite=infinite, converged=change < ROUGH or lost)
+    return replace(local, beta=local.beta + step, last=local.beta, before=here, steps=local.steps + 1)
 
 
-def _solved(information: Array, kept: Booleans) -> Solved:
-    if not np.all(np.isfinite(information)):
-        return Solved(kept, np.zeros_like(information), 1.0)
-    return solve(information, kept)
+def _halfway(here: Pass, local: Fitting) -> Fitting:
+    """Back towards the last beta with a finite deviance; none is known before the first."""
+    if local.last is None or local.steps >= STEPS:
+        return replace(local, over=here)
+    return replace(local, beta=(local.beta + local.last) / 2.0, steps=local.steps + 1)
 
 
 def _estimated(local: Fitting, over: Pass, heaviest: HeaviestRow, family: Family, spec: Spec, j: int) -> Estimated:
     used, names = over.rests.used, (INTERCEPT, *coefficient_names(spec))
     support = model_support(over.rests, heaviest, spec, int(local.kept.sum()))
     degrees = int(used.rows[ROWS]) - int(local.kept.sum())
-    dispersion = over.pearson / degrees if family.dispersion and degrees > 0 else 1.0
-    solved = _solved(over.rests.cross.product, local.kept)
+    if not local.converged or degrees < (1 if family.dispersion else 0):
+        return Estimated(None, None, False, used, support)
+    solved = solve(local.before.rests.cross.product, local.kept)
+    dispersion = over.pearson / degrees if family.dispersion else 1.0
     # from slopes about the centre to an intercept at zero
     back = recentring(np.zeros(len(local.centre)), local.centre)
     beta, covariance = back @ local.beta, back @ solved.inverse @ back.T * dispersion
     # an intercept rests on every slope that is moved to zero
     infinite = bool(local.infinite[j]) if j else bool(local.infinite.any())
+    if family.link != "identity":
+        # or it stays where it is while the rows that it rests on lose all weight
+        infinite = infinite or float(solved.inverse[j, j]) * float(local.spread[j]) ** 2 > NOTHING_KNOWN
     able = (
-        local.converged
-        and degrees >= (1 if family.dispersion else 0)
-        and bool(solved.kept[j])
-        and not infinite
-        and covariance[j, j] > 0
-        and compared_with_reference(used, spec, names[j])
+        bool(solved.kept[j]) and not infinite and covariance[j, j] > 0 and compared_with_reference(used, spec, names[j])
     )
     if not able:
         return Estimated(None, None, False, used, support)

@@ -57,11 +57,6 @@ class Family:
     dispersion: bool  # estimated, Pearson's; otherwise 1
     parameters: int
 
-    @property
-    def canonical(self) -> bool:
-        """Whether the link is the family's own, so that observed and expected information are the same."""
-        return self.name != "gamma"
-
     def loglik(self, deviance: float, saturated: float, rows: float) -> float | None:
         """Maximised log-likelihood from sums over `rows`; None for a quasi-likelihood."""
         return None if self.likelihood is None else self.likelihood(deviance, saturated, rows)

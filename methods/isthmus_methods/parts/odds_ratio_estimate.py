@@ -37,7 +37,7 @@ class OddsRatioEstimate:
     name: ClassVar[str] = "log_odds_ratio"
     needs: ClassVar[tuple[str, ...]] = ("row", "column")
     takes: ClassVar[tuple[str, ...]] = ()
-    settings: ClassVar[tuple[str, ...]] = ("treated", "control", "event")
+    settings: ClassVar[tuple[str, ...]] = ("treated", "control", "event_value")
     uses_terms: ClassVar[bool] = False
 
     def coefficients(self, spec: Spec) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ class OddsRatioEstimate:
         return True
 
     def fold(self, block: Block, spec: Spec, local: Any) -> Partial:
-        event = _is(block, spec, "column", _wanted(spec, "event"))
+        event = _is(block, spec, "column", _wanted(spec, "event_value"))
         arms = [_is(block, spec, "row", _wanted(spec, name)) for name in ("treated", "control")]
         persons = int(block.subject.max(initial=-1)) + 1
         rows, seen = np.zeros((2, 2), dtype=np.int64), np.zeros((2, 2, persons), dtype=np.bool_)
@@ -79,7 +79,7 @@ class OddsRatioEstimate:
 
 
 def _wanted(spec: Spec, name: str) -> str:
-    wanted = str(spec.options.get(name, ""))
+    wanted = str(spec.options.get(name, "1" if name == "event_value" else ""))
     if not wanted:
         raise UsageError("MISSING_OPTION", f"a log odds ratio needs option {name!r}", "name a level of the variable")
     return wanted
