@@ -4,7 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 PROTOS := $(sort $(wildcard proto/isthmus/v1/*.proto))
 
-.PHONY: demo test fast bench check format contract lock clean
+.PHONY: demo test fast bench reference check format contract lock clean
 
 demo: $(READY)  ## the main job, end to end, on this machine
 	@$(VENV)/bin/isthmus demo --out out/demo
@@ -18,6 +18,9 @@ fast: $(READY)  ## tests that start no processes
 
 bench: $(READY)  ## speed, as ratios taken in one run -> out/bench.json
 	@$(VENV)/bin/python -m bench
+
+reference: $(READY)  ## cases through real nodes against R's answers: CASES=folder [OUT=file.json] [ONLY=regex]
+	@$(VENV)/bin/python -m conformance "$(or $(CASES),tests/reference)" $(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only "$(ONLY)")
 
 check: $(READY)  ## format, lint, types, contract, wheel
 	@bash .ci/checks

@@ -1,0 +1,126 @@
+"""A reference case as data: countries and their files, variables, the plan's steps. Reads no expected answer."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# A step of a plan, as JSON gives it.
+Step = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What a key may be off by; `rtol` None: the key only informs."""
+
+    pattern: str
+    rtol: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of a case: its file in each country, in the case's order, and the text of its columns over all."""
+
+    name: str
+    files: Mapping[str, Path]
+    columns: Mapping[str, tuple[str, ...]]  # every cell of every country; "" is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One folder of reference cases."""
+
+    folder: Path
+    title: str
+    countries: tuple[str, ...]
+    tables: Mapping[str, Table]
+    variables: Mapping[str, Mapping[str, Any]]
+    plan: tuple[Step, ...]
+    tolerances: tuple[Tolerance, ...]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def levels(self, name: str) -> tuple[str, ...]:
+        """Levels of a variable as a factor: those declared, or its sorted distinct values.
+
+        The country's are the countries in the case's order.
+        """
+        declared = self.variables.get(name, {})
+        if name == self.country:
+            return self.countries
+        if declared.get("levels"):
+            return tuple(str(level) for level in declared["levels"])
+        cells = {cell for table in self.tables.values() for cell in table.columns.get(name, ()) if cell}
+        if self.is_number(name):
+            return tuple(f"{value:.15g}" for value in sorted({float(cell) for cell in cells}))
+        return tuple(sorted(cells))
+
+    def is_number(self, name: str) -> bool:
+        return self.variables.get(name, {}).get("type") in ("numeric", "integer")
+
+    @property
+    def country(self) -> str:
+        """The column that holds the country."""
+        return "country"
+
+
+def read_case(folder: Path) -> Case:
+    """The case of a folder; `plan`, `countries`, `variables` and `tolerances` of its ``case.json``, and its files."""
+    return _read(folder.resolve())
+
+
+@cache
+def _read(folder: Path) -> Case:
+    document = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    files: dict[str, dict[str, Path]] = {}
+    for entry in document["countries"]:
+        files.setdefault(entry["table"], {})[entry["country"]] = (folder / entry["file"]).resolve()
+    return Case(
+        folder,
+        document.get("title") or folder.name,
+        tuple(dict.fromkeys(entry["country"] for entry in document["countries"])),
+        {name: Table(name, paths, _columns(paths.values())) for name, paths in files.items()},
+        document["variables"],
+        tuple(document["plan"]),
+        tuple(
+            Tolerance(rule["pattern"], None if rule.get("informational") else float(rule.get("rtol", 1e-8)))
+            for rule in document.get("tolerances") or ()
+        ),
+    )
+
+
+def _columns(paths: Any) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            cells = [found.setdefault(name, []) for name in next(rows)]
+            for row in rows:
+                for into, cell in zip(cells, row, strict=True):
+                    into.append(cell)
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def predicates(step: Step) -> list[Mapping[str, Any]]:
+    """Every predicate that a step writes, wherever it stands."""
+    found: list[Mapping[str, Any]] = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, Mapping):
+            if "var" in value and "op" in value:
+                found.append(value)
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            for inner in value:
+                walk(inner)
+
+    walk(step)
+    return found

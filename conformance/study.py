@@ -1,0 +1,146 @@
+"""The study that a case makes: its dictionary, as an author would write it from the files of all countries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from conformance.case import Case, Step, Table, predicates
+
+# Keys of a step whose values name columns that make groups.
+GROUPING = ("arm", "by", "group", "row", "column", "strata", "treatment", "visit", "group_term", "term", "gray_group")
+# Keys that name the person.
+PERSON = ("subject", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a case's steps take a variable for."""
+
+    factors: frozenset[str]  # makes groups, or has a reference level
+    units: frozenset[str]  # clusters that are no country
+    person: str  # "" where each row is a person
+    compared: frozenset[str]  # stands in a predicate
+
+
+def uses_of(case: Case) -> Uses:
+    """What the steps of a case take its variables for."""
+    factors: set[str] = set()
+    units: set[str] = set()
+    compared: set[str] = set()
+    persons: list[str] = []
+    for step in case.plan:
+        factors |= set(_factors(step)) | set(_factors(step.get("estimate") or {}))
+        cluster = step.get("cluster")
+        if cluster and cluster != case.country:
+            units.add(cluster)
+        persons += [step[key] for key in PERSON if step.get(key)]
+        compared |= {p["var"] for p in predicates(step)}
+    persons += [name for name in sorted(units) if case.variables[name]["type"] != "factor"]
+    return Uses(frozenset(factors), frozenset(units), persons[0] if persons else "", frozenset(compared))
+
+
+def _factors(step: Step) -> Iterator[str]:
+    for key in GROUPING:
+        value = step.get(key)
+        yield from [value] if isinstance(value, str) else value or ()
+    yield from step.get("reference") or ()
+    if step.get("method") == "frequency":
+        yield from step["variables"]
+
+
+def study_toml(case: Case, name: str, participants: dict[str, str], recipients: str = "those who test isthmus") -> str:
+    """The study as its author writes it, without a plan.
+
+    Parameters
+    ----------
+    case
+        The case; each of its tables becomes a dataset of that name.
+    name
+        Of the study.
+    participants
+        Node of each country, in the case's order.
+    """
+    lines = [
+        f"name = {json.dumps(name)}",
+        f"title = {json.dumps(case.title or case.name)}",
+        'rationale = "Does the pooled answer over nodes equal the one R gives on the pooled file?"',
+        f"recipients = [{json.dumps(recipients)}]",
+        "by_country = true",
+        f"participants = {json.dumps([participants[country] for country in case.countries])}",
+    ]
+    uses = uses_of(case)
+    for table in case.tables.values():
+        lines += _dataset(case, table, uses)
+    return "\n".join(lines) + "\n"
+
+
+def _dataset(case: Case, table: Table, uses: Uses) -> Iterator[str]:
+    person = uses.person if uses.person in table.columns else ""
+    yield "\n[[dataset]]"
+    yield f"name = {json.dumps(table.name)}"
+    yield f"subject = {json.dumps(person)}" if person else "one_row_a_subject = true"
+    for name in table.columns:
+        variable = list(_variable(case, table, name, uses, person))
+        if variable:
+            yield f"\n[dataset.variables.{json.dumps(name, ensure_ascii=False)}]"
+            yield from variable
+
+
+def _variable(case: Case, table: Table, name: str, uses: Uses, person: str) -> Iterator[str]:
+    """Its lines; none for a column that no step can use."""
+    declared = case.variables.get(name, {})
+    cells = [cell for cell in table.columns[name] if cell]
+    if name == case.country:
+        yield 'type = "factor"'
+        yield f"levels = {_list(case.levels(name))}"
+        yield 'roles = ["country"]'
+        return
+    if name == person:
+        yield f'type = "{"integer" if declared.get("type") == "integer" else "text"}"'
+        yield 'roles = ["identifier"]'
+        return
+    if declared.get("unit"):
+        yield f"unit = {json.dumps(declared['unit'])}"
+    if case.is_number(name):
+        step = resolution(cells)
+        yield f'type = "{declared["type"] if declared["type"] == "numeric" or step == "1" else "numeric"}"'
+        yield f"grid = {step}"
+        if cells:
+            yield f"minimum = {min(map(Decimal, cells)):f}"
+            yield f"maximum = {max(map(Decimal, cells)):f}"
+        if name in uses.factors:
+            yield f"levels = {_list(case.levels(name))}"
+    elif declared.get("type") == "factor" or name in uses.factors | uses.compared | uses.units:
+        yield 'type = "factor"'
+        yield f"levels = {_list(case.levels(name))}"
+    else:
+        return
+    if len(cells) < len(table.columns[name]):
+        yield "may_be_missing = true"
+
+
+def _list(texts: tuple[str, ...]) -> str:
+    return json.dumps(texts, ensure_ascii=False)
+
+
+def resolution(cells: list[str]) -> str:
+    """The step between the values that a column's text can hold: ``1`` for whole numbers, ``0.01`` for two decimals."""
+    finest = 0
+    for cell in cells:
+        try:
+            exponent = Decimal(cell).normalize().as_tuple().exponent
+        except InvalidOperation:
+            continue
+        finest = min(finest, exponent) if isinstance(exponent, int) else finest
+    return "1" if finest == 0 else f"{Decimal(1).scaleb(finest):f}"
+
+
+def written(case: Case, folder: Path, name: str, participants: dict[str, str]) -> Path:
+    """The study's file."""
+    path = folder / f"{name}.toml"
+    path.write_text(study_toml(case, name, participants), encoding="utf-8")
+    return path
