@@ -40,6 +40,12 @@ class CrossProduct:
             self.centre, self.product + move.T @ other.product @ move, self.squares + other.squares, by_person
         )
 
+    def about(self, centre: Array) -> Array:
+        """Sum over rows of v (x - centre) (x - centre)', (p, p)."""
+        moved = recentring(self.centre, centre)
+        full: Array = (moved.T @ self.product @ moved)[1:, 1:]
+        return full
+
     def effective_persons(self) -> float:
         """(sum w)^2 / sum w^2 over persons."""
         squares = self.squares if self.by_person is None else float(self.by_person @ self.by_person)

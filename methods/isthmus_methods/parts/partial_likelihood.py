@@ -3,9 +3,10 @@
 With S0, S1 the weight and the weighted covariates at risk at an event time, D0, D1 those of its d events, and
 c = k / d for k = 0 .. d - 1 (Efron) or c = 0 (Breslow), each of the d steps has denominator s0 = S0 - c D0 and mean
 xbar = (S1 - c D1) / s0. The information is one weighted cross-product over rows, the weight of a row being
-exp(x beta) times the hazard gathered while it was at risk, less the cross-product of the means.
+exp(x beta) times the hazard gathered while it was at risk, less the cross-product of the means. With case weights w
+the sums are of w exp(x beta), and each of the d steps counts as the mean weight of the d events.
 
-Source: Efron (1977), JASA 72, 557-565; Therneau & Grambsch (2000), Modeling Survival Data, sections 3.1-3.3, 4.2.
+Source: Efron (1977), JASA 72, 557-565; Therneau & Grambsch (2000), Modeling Survival Data, sections 3.1-3.3, 4.2, 7.1.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ LEAST_WEIGHT = 1e-130
 
 @dataclass(frozen=True, slots=True)
 class RiskSets:
-    """What a country knows at one beta once its rows are added: one entry an event time, J in all."""
+    """What is known at one beta once rows are added, a country's or everybody's: one entry an event time, J in all."""
 
     beta: Array  # (p,)
     centre: Array  # (p,)
     unit: float
     stratum: Integers  # (J,)
     time: Array  # (J,)
-    deaths: Array  # (J,)
+    deaths: Array  # (J,) case weight of the events: their number without case weights
     at_risk: Array  # (J, 1 + p) S0, S1
     dying: Array  # (J, 1 + p) D0, D1
-    # sums over the d steps
+    # sums over the d steps, times the mean case weight of the events
     hazard: Array  # (J,) of 1 / s0
     death_hazard: Array  # (J,) of c / s0
     square: Array  # (J,) of 1 / s0^2
@@ -83,7 +84,7 @@ class RiskSets:
         # a s1 s1' - b (s1 d1' + d1 s1') + e d1 d1', as two sums of squares
         root = np.sqrt(a)
         first = root[:, None] * s1
-        tied = self.deaths > 1
+        tied = self.cross > 0
         first[tied] -= (b[tied] / root[tied])[:, None] * d1[tied]
         second = d1[tied]
         rest = e[tied] - b[tied] * (b[tied] / a[tied])
@@ -101,25 +102,72 @@ class RiskSets:
 
 def risk_sets(table: RiskTable, efron: bool) -> RiskSets:
     """The risk sets, log-likelihood and score at the table's beta."""
-    exits, deaths = table.exits, table.deaths
-    stratum, time, d = deaths.stratum, deaths.time, deaths.sums[:, -1]
-    at_risk, dying = _from_the_end(exits)[exits.last_until(stratum, time)], deaths.sums[:, :-1]
+    stratum, time = table.deaths.stratum, table.deaths.time
+    # an event's time is one that rows leave at, but for rounding
+    at_risk = _from_the_end(table.exits)[table.exits.last_until(stratum, time)]
     if table.entries is not None:
-        at_risk -= _not_yet_entered(table.entries, stratum, time)
-    # those who die are at risk: rounding and underflow at a far-off beta must not leave less than them
-    np.maximum(at_risk[:, 0], np.maximum(dying[:, 0], LEAST_WEIGHT), out=at_risk[:, 0])
-    sums = _steps(at_risk[:, 0], dying[:, 0], d, efron)
-    hazard, death_hazard = sums[0], sums[1]
-    loglik = table.death_eta - sums[5].sum()
-    score = table.death_x - hazard @ at_risk[:, 1:] + death_hazard @ dying[:, 1:]
-    strata = deaths.strata
-    return RiskSets(
-        table.beta,
-        table.centre,
-        table.unit,
+        at_risk -= _sums_from(table.entries, stratum, time)
+    return from_sums(
+        Place(table.beta, table.centre, table.unit),
         stratum,
         time,
-        d,
+        at_risk,
+        table.deaths.sums,
+        table.death_x,
+        table.death_eta,
+        efron,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where sums are taken: weights are ``w exp((x - centre) beta - unit)``."""
+
+    beta: Array  # (p,)
+    centre: Array  # (p,)
+    unit: float = 0.0
+
+
+def from_sums(
+    place: Place,
+    stratum: Integers,
+    time: Array,
+    at_risk: Array,
+    deaths: Array,
+    death_x: Array,
+    death_eta: float,
+    efron: bool,
+) -> RiskSets:
+    """Risk sets from sums at the J event times, whoever's they are.
+
+    Parameters
+    ----------
+    stratum, time : (J,), sorted by both.
+    at_risk : (J, 1 + p), S0, S1. Changed in place.
+    deaths : (J, 3 + p), D0, D1, the case weight and the number of the events.
+    death_x : (p,), sum over events of w (x - centre).
+    death_eta : sum over events of w ((x - centre) beta - unit).
+    efron : whether ties count as Efron's, else as Breslow's.
+    """
+    dying, weight, number = deaths[:, :-2], deaths[:, -2], deaths[:, -1]
+    # those who die are at risk: rounding and underflow at a far-off beta must not leave less than them
+    np.maximum(at_risk[:, 0], np.maximum(dying[:, 0], LEAST_WEIGHT), out=at_risk[:, 0])
+    sums = _steps(at_risk[:, 0], dying[:, 0], number, efron)
+    mean_weight = weight / number
+    if np.any(mean_weight != 1.0):
+        for values in sums:
+            values *= mean_weight
+    hazard, death_hazard = sums[0], sums[1]
+    loglik = death_eta - sums[5].sum()
+    score = death_x - hazard @ at_risk[:, 1:] + death_hazard @ dying[:, 1:]
+    strata: Integers = stratum[np.diff(stratum, prepend=-1) != 0]
+    return RiskSets(
+        place.beta,
+        place.centre,
+        place.unit,
+        stratum,
+        time,
+        weight,
         at_risk,
         dying,
         *sums[:5],
@@ -128,6 +176,17 @@ def risk_sets(table: RiskTable, efron: bool) -> RiskSets:
         strata=strata,
         stratum_first=np.append(np.searchsorted(stratum, strata), len(time)),
     )
+
+
+def at_risk_at(table: RiskTable, stratum: Integers, time: Array) -> Array:
+    """S0, S1 at listed times, (J, 1 + p): of the rows that stop at the time or later, less those not yet in.
+
+    `stratum`, `time` (J,) : sorted by both; they need not be times of the table.
+    """
+    at_risk = _sums_from(table.exits, stratum, time)
+    if table.entries is not None:
+        at_risk -= _sums_from(table.entries, stratum, time)
+    return at_risk
 
 
 def _from_the_end(table: SumsByTime) -> Array:
@@ -139,17 +198,17 @@ def _from_the_end(table: SumsByTime) -> Array:
     return total
 
 
-def _not_yet_entered(entries: SumsByTime, stratum: Integers, time: Array) -> Array:
-    """Sums over rows that start at or after each event time, (J, 1 + p)."""
-    later = np.vstack([_from_the_end(entries), np.zeros((1, entries.sums.shape[1]))])
-    waiting = np.zeros((len(time), later.shape[1]))
+def _sums_from(table: SumsByTime, stratum: Integers, time: Array) -> Array:
+    """Sums over the entries of the same stratum at each listed time or later, (J, k)."""
+    later = np.vstack([_from_the_end(table), np.zeros((1, table.sums.shape[1]))])
+    sums = np.zeros((len(time), later.shape[1]))
     for code in np.unique(stratum):
-        low, high = np.searchsorted(entries.stratum, [code, code + 1])
+        low, high = np.searchsorted(table.stratum, [code, code + 1])
         here = slice(*np.searchsorted(stratum, [code, code + 1]))
-        place = low + np.searchsorted(entries.time[low:high], time[here], side="left")
-        # beyond the stratum's last start there is nobody
-        waiting[here] = later[np.where(place < high, place, len(later) - 1)]
-    return waiting
+        place = low + np.searchsorted(table.time[low:high], time[here], side="left")
+        # beyond the stratum's last time there is nobody
+        sums[here] = later[np.where(place < high, place, len(later) - 1)]
+    return sums
 
 
 def _steps(s0: Array, d0: Array, deaths: Array, efron: bool) -> tuple[Array, Array, Array, Array, Array, Array]:
@@ -221,12 +280,12 @@ def cross_product(rows: SortedRows, sets: RiskSets, by_person: bool, factor: Arr
 
 
 def row_weights(rows: SortedRows, sets: RiskSets, factor: Array | None = None) -> Array:
-    """exp(x beta) times the hazard gathered, (n,)."""
+    """exp(x beta) times the hazard gathered, times the case weight, (n,)."""
     known = rows.known_weights
     if factor is None and known is not None and known[0] is sets.hazard:
         return known[1]
     _, weights, shift = rows.predictor(sets.beta)
-    scale = math.exp(float(rows.centre @ sets.beta) + shift - sets.unit)
+    scale = math.exp(float((rows.centre - sets.centre) @ sets.beta) + shift - sets.unit)
     v = row_hazards(rows, sets, factor)
     v *= weights
     if scale != 1.0:
@@ -237,12 +296,15 @@ def row_weights(rows: SortedRows, sets: RiskSets, factor: Array | None = None) -
 
 
 def information(product: CrossProduct, sets: RiskSets, factor: Array | None = None) -> Array:
-    """Minus the second derivative of the log partial likelihood, (p, p).
+    """Minus the second derivative of the log partial likelihood, (p, p)."""
+    return less_the_means(product.about(sets.centre), sets, factor)
+
+
+def less_the_means(full: Array, sets: RiskSets, factor: Array | None = None) -> Array:
+    """The information, of the weighted cross-product of the covariates (p, p) about the risk sets' centre.
 
     A column that does not vary within any risk set has exact zeros.
     """
-    moved = recentring(product.centre, sets.centre)
-    full = (moved.T @ product.product @ moved)[1:, 1:]
     info: Array = full - sets.spread(factor)
     info = (info + info.T) / 2
     constant = np.abs(np.diag(info)) <= CONSTANT * np.abs(np.diag(full))
@@ -287,24 +349,27 @@ def leverage(rows: SortedRows, v: Array, map_: Array, by_person: bool) -> tuple[
 # --------------------------------------------------------------------------- residuals
 
 
-def score_residuals(rows: SortedRows, sets: RiskSets) -> Array:
-    """Each row's own part of the score, (n, p); their sum is the score.
+def score_residuals(rows: SortedRows, sets: RiskSets, factor: Array | None = None) -> Array:
+    """Each row's own part of the score times its case weight, (n, p); their sum is the score.
 
-    With Efron's ties an event counts 1 - k / d in step k of its time.
+    With Efron's ties an event counts 1 - k / d in step k of its time. `factor` (J,) weighs the hazard, for rows whose
+    weight changes with time; such rows have no events.
     """
     _, weights, shift = rows.predictor(sets.beta)
-    weights = weights * math.exp(float(rows.centre @ sets.beta) + shift - sets.unit)
+    weights = weights * math.exp(float((rows.centre - sets.centre) @ sets.beta) + shift - sets.unit)
     stops, died, starts = row_slots(rows, sets)
     at_risk, dying = sets.seen_from(rows.centre)
     s1, d1 = at_risk[:, 1:], dying[:, 1:]
-    gathered = sets.ladder(sets.square[:, None] * s1 - sets.cross[:, None] * d1)
+    steps = sets.square[:, None] * s1 - sets.cross[:, None] * d1
+    gathered = sets.ladder(steps if factor is None else steps * factor[:, None])
     means = np.repeat(gathered[stops], np.diff(rows.first), axis=0)
     if starts is not None:
         means -= gathered[starts]
     own = sets.cross[:, None] * s1 - sets.death_square[:, None] * d1
     means[rows.death_rows] -= own[died]
     x = rows.x[:, 1:]
-    residuals = weights[:, None] * (means - x * row_hazards(rows, sets)[:, None])
+    residuals = weights[:, None] * (means - x * row_hazards(rows, sets, factor)[:, None])
     event_mean = (sets.hazard[:, None] * s1 - sets.death_hazard[:, None] * d1) / sets.deaths[:, None]
-    residuals[rows.death_rows] += x[rows.death_rows] - event_mean[died]
+    observed = x[rows.death_rows] - event_mean[died]
+    residuals[rows.death_rows] += observed if rows.case is None else rows.case[rows.death_rows, None] * observed
     return residuals

@@ -1,8 +1,8 @@
 """Rows in the order a partial likelihood reads them, and the sums by time that add over blocks of rows.
 
 Everything is in homogeneous coordinates ``[1, x - centre]``, so that one pass gives the sums of the weights and of the
-weighted covariates, and moving the centre is one small product. Weights are ``exp(x beta - unit)``: `unit` keeps them
-in range and cancels in every quantity that leaves.
+weighted covariates, and moving the centre is one small product. Weights are ``w exp((x - centre) beta - unit)``, w a
+row's case weight or 1: centre and `unit` keep them in range and cancel in every quantity that leaves.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SortedRows:
     deaths: Integers  # (T,)
     death_rows: Integers  # (E,) positions of the events
     death_first: Integers  # (T + 1,) into `death_rows`
-    death_x: Array  # (p,) sum over the events of x - centre
+    death_x: Array  # (p,) sum over the events of w (x - centre)
     every: Integers  # (n,) 0 .. n - 1
     stops: Array  # (n,)
     row_stratum: Integers  # (n,)
@@ -46,6 +46,7 @@ class SortedRows:
     cluster: NDArray[Any] | None  # (n,)
     one_row_each: bool  # every person has one row here
     dropped: int  # rows whose interval is empty
+    case: Array | None = None  # (n,) case weights; None: 1 each
     # kept from pass to pass
     known_predictor: tuple[bytes, Array, Array, float] | None = None  # beta, predictor, weights, shift
     known_slots: tuple[Array, Integers, Integers, Integers | None] | None = None
@@ -64,7 +65,10 @@ class SortedRows:
             eta = self.x @ np.concatenate([[0.0], beta])
             top = float(eta.max(initial=0.0))
             shift = top if top > LARGE_PREDICTOR else 0.0
-            known = self.known_predictor = (stamp, eta, np.exp(eta - shift if shift else eta), shift)
+            weights = np.exp(eta - shift if shift else eta)
+            if self.case is not None:
+                weights *= self.case
+            known = self.known_predictor = (stamp, eta, weights, shift)
         return known[1], known[2], known[3]
 
 
@@ -116,20 +120,20 @@ class RiskTable:
     """What some rows put into the risk sets at one beta. Adds."""
 
     centre: Array  # (p,)
-    unit: float  # true weight = weight * exp(unit)
+    unit: float  # w exp(x beta) = weight * exp(unit + centre beta)
     beta: Array  # (p,)
     exits: SumsByTime  # over rows that leave: weight, weighted covariates (T, 1 + p)
-    deaths: SumsByTime  # over events: the same, and their number (D, 2 + p)
+    deaths: SumsByTime  # over events: the same, the sum of their case weights, and their number (D, 3 + p)
     entries: SumsByTime | None  # over rows that start, as `exits`
-    death_x: Array  # (p,) sum over events of x - centre
-    death_eta: float  # sum over events of x beta - unit
+    death_x: Array  # (p,) sum over events of w (x - centre)
+    death_eta: float  # sum over events of w ((x - centre) beta - unit)
 
     def __add__(self, other: RiskTable) -> RiskTable:
         if not len(other.exits.time):
             return self
         if not len(self.exits.time):
             return other
-        unit = max(self.unit, other.unit)
+        unit = max(self.unit, other.unit + float((other.centre - self.centre) @ self.beta))
         left, right = self.seen_from(self.centre, unit), other.seen_from(self.centre, unit)
         entries = left.entries
         if entries is not None and right.entries is not None:
@@ -149,10 +153,11 @@ class RiskTable:
         """The same sums about another centre and in another unit of weight."""
         if unit == self.unit and (centre is self.centre or np.array_equal(centre, self.centre)):
             return self
-        scale, move = math.exp(self.unit - unit), recentring(self.centre, centre)
-        number = float(self.deaths.sums[:, -1].sum())
-        counted = np.eye(len(centre) + 2)
-        counted[:-1, :-1] = move * scale
+        shift = self.unit - unit + float((self.centre - centre) @ self.beta)
+        scale, move = math.exp(shift), recentring(self.centre, centre)
+        number = float(self.deaths.sums[:, -2].sum())
+        counted = np.eye(len(centre) + 3)
+        counted[:-2, :-2] = move * scale
         return RiskTable(
             centre,
             unit,
@@ -161,7 +166,7 @@ class RiskTable:
             self.deaths.times(counted),
             None if self.entries is None else self.entries.times(move * scale),
             self.death_x + number * (self.centre - centre),
-            self.death_eta + number * (self.unit - unit),
+            self.death_eta + number * shift,
         )
 
 
@@ -202,9 +207,13 @@ def risk_table(rows: SortedRows, beta: Array) -> RiskTable:
     exits = SumsByTime(rows.stratum, rows.time, segment_sums(weights, rows.every, rows.first, rows.x))
     died = np.flatnonzero(rows.deaths)
     runs = bounds(rows.death_first[died], len(rows.death_rows))
-    deaths = np.empty((len(died), len(beta) + 2))
-    deaths[:, :-1] = segment_sums(weights[rows.death_rows], rows.death_rows, runs, rows.x)
-    deaths[:, -1] = rows.deaths[died]
+    deaths = np.empty((len(died), len(beta) + 3))
+    deaths[:, :-2] = segment_sums(weights[rows.death_rows], rows.death_rows, runs, rows.x)
+    deaths[:, -2:] = rows.deaths[died, None]
+    event_weight = float(len(rows.death_rows))
+    if rows.case is not None and len(died):
+        deaths[:, -2] = np.add.reduceat(rows.case[rows.death_rows], runs[:-1])
+        event_weight = float(deaths[:, -2].sum())
     entries = None
     if rows.entry is not None:
         order = rows.entry.order
@@ -212,13 +221,13 @@ def risk_table(rows: SortedRows, beta: Array) -> RiskTable:
         entries = SumsByTime(rows.entry.stratum, rows.entry.time, sums)
     return RiskTable(
         centre=rows.centre,
-        unit=float(rows.centre @ beta) + shift,
+        unit=shift,
         beta=beta,
         exits=exits,
         deaths=SumsByTime(rows.stratum[died], rows.time[died], deaths),
         entries=entries,
         death_x=rows.death_x,
-        death_eta=float(rows.death_x @ beta) - shift * len(rows.death_rows),
+        death_eta=float(rows.death_x @ beta) - shift * event_weight,
     )
 
 
@@ -231,25 +240,58 @@ def sorted_rows(block: Block, cluster: NDArray[Any] | None = None) -> SortedRows
     `cluster` (rows,) names the cluster of each row where a robust variance is asked for. Rows (start, stop] with
     start >= stop are left out, as R does.
     """
-    event: Booleans = block.numbers("event") == 1.0
     stops, starts = _without_near_ties(
         block.numbers("time"), block.numbers("start") if block.columns.get("start") else None
     )
-    stratum = _strata(block)
-    kept = np.arange(block.rows) if starts is None else np.flatnonzero(starts < stops)
+    return in_order(
+        block.design.matrix if block.design is not None else np.empty((block.rows, 0)),
+        stops,
+        starts,
+        block.numbers("event") == 1.0,
+        strata_of(block),
+        block.subject,
+        cluster,
+        block.numbers("weights") if block.columns.get("weights") else None,
+    )
+
+
+def in_order(
+    matrix: Array,
+    stops: Array,
+    starts: Array | None,
+    event: Booleans,
+    stratum: Integers,
+    subject: Integers,
+    cluster: NDArray[Any] | None = None,
+    case: Array | None = None,
+) -> SortedRows:
+    """Rows in the order a partial likelihood reads them.
+
+    Parameters
+    ----------
+    matrix : (n, p), the model's columns.
+    stops, starts : (n,), the rows are at risk in (start, stop]; `starts` None: from the beginning.
+    event : (n,), whether the row ends with an event.
+    stratum, subject : (n,), whole numbers.
+    cluster : (n,), what a robust variance takes as one.
+    case : (n,), case weights > 0; None: one each.
+    """
+    rows = len(stops)
+    kept = np.arange(rows) if starts is None else np.flatnonzero(starts < stops)
     order = kept[sort_order(stratum[kept], 2 * _time_codes(stops[kept]) + ~event[kept])]
     stops, event, stratum = stops[order], event[order], stratum[order]
     first = bounds(np.flatnonzero(np.r_[True, (stratum[1:] != stratum[:-1]) | (stops[1:] != stops[:-1])]), len(order))
     heads = first[:-1]
     counted = np.concatenate([[0], np.cumsum(event)])
-    matrix = block.design.matrix if block.design is not None else np.empty((block.rows, 0))
     centre = matrix[kept].mean(axis=0) if 0 < len(kept) < len(matrix) else matrix.sum(axis=0) / max(1, len(matrix))
     x = np.empty((len(order), matrix.shape[1] + 1))
     x[:, 0] = 1.0
     for low in range(0, len(order), CHUNK):
         x[low : low + CHUNK, 1:] = matrix[order[low : low + CHUNK]] - centre
-    subject = block.subject[order]
+    subject = subject[order]
     death_rows: Integers = np.flatnonzero(event).astype(np.int32)
+    dying = x[death_rows, 1:]
+    weights = None if case is None else case[order]
     return SortedRows(
         x=x,
         centre=centre,
@@ -259,7 +301,7 @@ def sorted_rows(block: Block, cluster: NDArray[Any] | None = None) -> SortedRows
         deaths=np.diff(counted[first]),
         death_rows=death_rows,
         death_first=counted[first].astype(np.int32),
-        death_x=x[death_rows, 1:].sum(axis=0),
+        death_x=dying.sum(axis=0) if weights is None else weights[death_rows] @ dying,
         every=np.arange(len(order), dtype=np.int32),
         stops=stops,
         row_stratum=stratum,
@@ -269,7 +311,8 @@ def sorted_rows(block: Block, cluster: NDArray[Any] | None = None) -> SortedRows
         subject=subject,
         cluster=None if cluster is None else cluster[order],
         one_row_each=not len(subject) or int(np.bincount(subject).max()) <= 1,
-        dropped=block.rows - len(order),
+        dropped=rows - len(order),
+        case=weights,
     )
 
 
@@ -293,7 +336,7 @@ def sort_order(major: Integers, minor: Integers) -> Integers:
     return order
 
 
-def _strata(block: Block) -> Integers:
+def strata_of(block: Block) -> Integers:
     """One number for each combination of the strata's declared levels, (rows,)."""
     stratum = np.zeros(block.rows, dtype=np.int64)
     for k in range(len(block.columns.get("strata", ()))):

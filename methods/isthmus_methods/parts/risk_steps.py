@@ -114,5 +114,5 @@ def cumulative_hazard(sets: RiskSets, steps: Steps, stratum: int) -> Array:
     here = sets.stratum == stratum if steps.by_stratum else np.ones(len(sets.time), dtype=np.bool_)
     where, _ = steps.of(sets.time[here])
     jumps = np.bincount(where, weights=sets.hazard[here], minlength=steps.size + 1)[: steps.size]
-    hazard: Array = np.cumsum(jumps) * np.exp(-sets.unit)
+    hazard: Array = np.cumsum(jumps) * np.exp(-sets.unit - float(sets.centre @ sets.beta))
     return hazard
