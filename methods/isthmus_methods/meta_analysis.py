@@ -37,7 +37,7 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.country_estimate import KINDS
-from isthmus_methods.parts.estimated import CountryEstimate, Estimated
+from isthmus_methods.parts.estimated import CountryEstimate, Fitted
 from isthmus_methods.parts.glm_family import FAMILIES
 from isthmus_methods.parts.model_support import CENSORED, EVENTS, ROWS, Used, nobody
 from isthmus_methods.parts.model_terms import INTERCEPT
@@ -121,23 +121,23 @@ class MetaAnalysis:
         if local is None:
             return Studies({name: kind.fold(own, spec, None) for name, own in blocks.items()})
         # an effect that is estimated needs no further pass
-        going_on = {name: at for name, at in local.parts.items() if name in blocks and not isinstance(at, Estimated)}
+        going_on = {name: at for name, at in local.parts.items() if name in blocks and not isinstance(at, Fitted)}
         return Studies({name: kind.fold(blocks[name], spec, at) for name, at in going_on.items()})
 
     def release(self, partial: Studies | None, spec: Spec, state: State, local: Studies | None) -> Summary | Again:
-        kind, coefficient = _kind(spec), _coefficient(spec)
+        kind = _kind(spec)
         if partial is None or not (partial.parts or local):
             # a study that is no country is not known here to be without rows
             items = () if spec.role("by") else (_counted(nobody(spec), kind.has_events(spec), ""),)
             return Summary(items, frozenset({NO_ROWS}))
         at = dict(local.parts) if local is not None else {}
         for name, part in partial.parts.items():
-            turn = kind.release(part, spec, coefficient, at.get(name))
+            turn = kind.release(part, spec, at.get(name))
             at[name] = turn.local if isinstance(turn, Again) else turn
-        done = {name: turn for name, turn in at.items() if isinstance(turn, Estimated)}
+        done = {name: turn for name, turn in at.items() if isinstance(turn, Fitted)}
         if len(done) < len(at):
             return Again(Studies(at))
-        return _summary(done, spec, kind, coefficient)
+        return _summary(done, spec, kind, _coefficient(spec))
 
     # ----------------------------------------------------------------- at the coordinator
 
@@ -260,15 +260,16 @@ def _counted(used: Used, has_events: bool, label: str) -> Item:
     )
 
 
-def _summary(done: Mapping[str, Estimated], spec: Spec, kind: CountryEstimate, coefficient: str) -> Summary:
+def _summary(done: Mapping[str, Fitted], spec: Spec, kind: CountryEstimate, coefficient: str) -> Summary:
     items, raised = [], set()
     for name, turn in done.items():
         items.append(_counted(turn.used, kind.has_events(spec), name))
-        if turn.value is None or turn.variance is None:
+        estimate = turn.estimate(spec, coefficient)
+        if estimate is None:
             raised.add(NOT_ESTIMABLE)
             continue
-        items.append(Item("estimate", np.array([turn.value, turn.variance]), turn.support, name or coefficient))
-        if turn.others_infinite:
+        items.append(Item("estimate", np.array(estimate), turn.support, name or coefficient))
+        if turn.infinite.any():
             raised.add(OTHERS_INFINITE)
     return Summary(tuple(items), frozenset(raised))
 

@@ -9,6 +9,7 @@ import pytest
 
 from isthmus.errors import IsthmusError, Refused, UsageError, WaitingForApproval
 from isthmus.v1 import spec_pb2, study_pb2, values_pb2
+from isthmus_methods.registry import find
 from isthmus_node.admission import open_task
 
 
@@ -97,7 +98,7 @@ def set_variable(name: str) -> Callable[[spec_pb2.Spec], None]:
         (set_method("cox", 99), "METHOD_VERSION"),
         (set_variable("NOWHERE"), "UNKNOWN_VARIABLE"),
         (set_variable("USUBJID"), "FORBIDDEN_VARIABLE"),
-        (set_method("meta_analysis"), "BY_COUNTRY"),
+        (set_method("meta_analysis", find("meta_analysis").version), "BY_COUNTRY"),
     ],
 )
 def test_analysis_outside_the_plan_still_has_to_be_a_proper_one(

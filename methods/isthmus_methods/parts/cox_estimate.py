@@ -31,7 +31,7 @@ from isthmus_methods.parts.country_fit import (
     third_pass,
     weighed,
 )
-from isthmus_methods.parts.estimated import STEPS, Estimated, compared_with_reference
+from isthmus_methods.parts.estimated import STEPS, Fitted
 from isthmus_methods.parts.newton import Accepted, Decision, Move, decide, solve
 
 
@@ -72,7 +72,7 @@ class CoxEstimate:
             return second_pass(block, spec, local.known, wanted)
         return third_pass(block, spec, local.known, wanted)
 
-    def release(self, partial: Any, spec: Spec, coefficient: str, local: Fitting | None) -> Again | Estimated:
+    def release(self, partial: Any, spec: Spec, local: Fitting | None) -> Again | Fitted:
         here = Fitting(np.zeros(_size(spec))) if local is None else local
         if isinstance(partial, First):
             return Again(replace(here, known=gathered(partial, _wanted(spec))))
@@ -80,7 +80,7 @@ class CoxEstimate:
             return Again(_next(here, weighed(here.known, partial)))
         if not isinstance(here.known, Weighed) or here.over is None:
             raise MethodError("WRONG_PASS", "a pass over the rows does not follow the one before it", "report this")
-        return _estimated(here, here.known, here.over, support_of(here.known, partial, spec), spec, coefficient)
+        return _fitted(here, here.known, here.over, support_of(here.known, partial, spec), spec)
 
 
 def _wanted(spec: Spec) -> Wanted:
@@ -104,19 +104,17 @@ def _next(here: Fitting, known: Weighed) -> Fitting:
     return replace(here, known=known, kept=kept, infinite=infinite, over=decision)
 
 
-def _estimated(
-    here: Fitting, known: Weighed, over: Decision, support: ModelSupport, spec: Spec, coefficient: str
-) -> Estimated:
-    j = coefficient_names(spec).index(coefficient)
+def _fitted(here: Fitting, known: Weighed, over: Decision, support: ModelSupport, spec: Spec) -> Fitted:
     solved = solve(known.information(), here.kept)
-    used = known.known.used
     infinite = over.infinite if here.infinite is None else here.infinite
-    able = (
-        bool(solved.kept[j])
-        and not bool(infinite[j])
-        and (over.move in (Move.CONVERGED, Move.INFINITE) or bool(infinite.any()))
-        and compared_with_reference(used, spec, coefficient)
+    converged = over.move in (Move.CONVERGED, Move.INFINITE) or bool(infinite.any())
+    return Fitted(
+        coefficient_names(spec),
+        here.beta,
+        solved.inverse,
+        solved.kept & ~infinite & converged,
+        infinite,
+        known.known.sets.loglik if converged else None,
+        known.known.used,
+        support,
     )
-    if not able:
-        return Estimated(None, None, False, used, support)
-    return Estimated(float(here.beta[j]), float(solved.inverse[j, j]), bool(infinite.any()), used, support)

@@ -1,11 +1,23 @@
-"""An effect estimated within one country: what every kind of estimate is, and what it gives."""
+"""A model fitted within one country: what every kind of it is, and what it gives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from isthmus_methods.contract import Again, Block, ModelSupport, Partial, Spec, column_name, term_columns
+import numpy as np
+
+from isthmus_methods.contract import (
+    Again,
+    Array,
+    Block,
+    Booleans,
+    ModelSupport,
+    Partial,
+    Spec,
+    column_name,
+    term_columns,
+)
 from isthmus_methods.parts.model_support import Used, level_slices
 
 # Passes over a country's rows that take a step at most: a separated model has stopped long before.
@@ -13,18 +25,35 @@ STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Estimated:
-    """One coefficient and its variance, None where the country's rows do not say; and the counts behind it."""
+class Fitted:
+    """A model fitted in one country, p coefficients; and the counts behind it. Never leaves as a whole."""
 
-    value: float | None
-    variance: float | None
-    others_infinite: bool
+    names: tuple[str, ...]  # (p,)
+    beta: Array  # (p,)
+    covariance: Array  # (p, p)
+    able: Booleans  # (p,) coefficients that the country's rows tell
+    infinite: Booleans  # (p,) that run away
+    loglik: float | None  # None where there is none, or the fit did not come to an end
     used: Used
     support: ModelSupport
 
+    def estimate(self, spec: Spec, name: str) -> tuple[float, float] | None:
+        """A coefficient and its variance; None where the country's rows do not say."""
+        j = self.names.index(name)
+        variance = float(self.covariance[j, j])
+        if not (self.able[j] and variance > 0 and compared_with_reference(self.used, spec, name)):
+            return None
+        return float(self.beta[j]), variance
+
+    @classmethod
+    def nothing(cls, names: tuple[str, ...], used: Used, support: ModelSupport) -> Fitted:
+        """A fit that tells nothing."""
+        p, none = len(names), np.zeros(len(names), dtype=np.bool_)
+        return cls(names, np.zeros(p), np.zeros((p, p)), none, none, None, used, support)
+
 
 class CountryEstimate(Protocol):
-    """How a coefficient is estimated from one country's rows alone: the two halves of a method that run there."""
+    """How a model is fitted to one country's rows alone: the two halves of a method that run there."""
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]  # roles
@@ -42,7 +71,7 @@ class CountryEstimate(Protocol):
 
     def fold(self, block: Block, spec: Spec, local: Any) -> Partial: ...
 
-    def release(self, partial: Any, spec: Spec, coefficient: str, local: Any) -> Again | Estimated: ...
+    def release(self, partial: Any, spec: Spec, local: Any) -> Again | Fitted: ...
 
 
 def compared_with_reference(used: Used, spec: Spec, coefficient: str) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Again, Array, Block, Booleans, Partial, Spec, coefficient_names
 from isthmus_methods.parts.cross_product import recentring
-from isthmus_methods.parts.estimated import STEPS, Estimated, compared_with_reference
+from isthmus_methods.parts.estimated import STEPS, Fitted
 from isthmus_methods.parts.glm_family import GAUSSIAN, Family, family_of
 from isthmus_methods.parts.model_support import ROWS
 from isthmus_methods.parts.model_terms import INTERCEPT
@@ -51,6 +51,7 @@ class Fitting:
     kept: Booleans
     spread: Array  # (1 + q,) of the columns
     squares: float  # of the working outcome at the start
+    saturated: float
     before: Pass  # the sums that gave `beta`
     last: Array | None = None  # the beta before
     steps: int = 1
@@ -69,6 +70,7 @@ class Pass:
     deviance: np.longdouble
     pearson: float  # with the weights that the step here was taken with
     squares: float
+    saturated: float
     allowed: bool
 
     def __add__(self, other: Pass, /) -> Pass:
@@ -79,6 +81,7 @@ class Pass:
             self.deviance + other.deviance,
             self.pearson + other.pearson,
             self.squares + other.squares,
+            self.saturated + other.saturated,
             self.allowed and other.allowed,
         )
 
@@ -108,7 +111,7 @@ class GlmEstimate:
             return heaviest_row(block, local.over.rests, weights)
         return _pass(block, spec, family, local)
 
-    def release(self, partial: Any, spec: Spec, coefficient: str, local: Fitting | None) -> Again | Estimated:
+    def release(self, partial: Any, spec: Spec, local: Fitting | None) -> Again | Fitted:
         family = self.family(spec)
         if isinstance(partial, Pass):
             if not partial.allowed:
@@ -120,7 +123,7 @@ class GlmEstimate:
             return Again(_begun(partial) if local is None else _next(partial, family, local))
         if not isinstance(partial, HeaviestRow) or local is None or local.over is None:
             raise MethodError("WRONG_PASS", "a pass over the rows does not follow the one before it", "report this")
-        return _estimated(local, local.over, partial, family, spec, self.coefficients(spec).index(coefficient))
+        return _fitted(local, local.over, partial, family, spec)
 
 
 class LinearEstimate(GlmEstimate):
@@ -151,7 +154,7 @@ def _pass(block: Block, spec: Spec, family: Family, local: Fitting | None) -> Pa
     y, x = block.numbers("outcome"), centred_rows(block).x
     event = y == 1.0 if family.name == "binomial" else None
     if not family.allows(y):
-        return Pass(rest_on(block, spec, event=event), np.zeros(x.shape[1]), np.longdouble(0.0), 0.0, 0.0, False)
+        return Pass(rest_on(block, spec, event=event), np.zeros(x.shape[1]), np.longdouble(0.0), 0.0, 0.0, 0.0, False)
     with np.errstate(all="ignore"):
         eta = family.start(y) if local is None else _predictor(block, spec, local)
         weights, pull = family.weights(eta), family.score(y, eta)
@@ -159,10 +162,11 @@ def _pass(block: Block, spec: Spec, family: Family, local: Fitting | None) -> Pa
         deviance = np.sum(family.deviance(y, eta), dtype=np.longdouble)
         if local is None:
             working = weights * (eta - _offset(block, spec)) + pull
-            return Pass(rests, x.T @ working, deviance, 0.0, float((working**2 / weights).sum()), True)
+            squares, saturated = float((working**2 / weights).sum()), float(family.saturated(y).sum())
+            return Pass(rests, x.T @ working, deviance, 0.0, squares, saturated, True)
         last = family.start(y) if local.last is None else _predictor(block, spec, replace(local, beta=local.last))
         pearson = float((family.weights(last) * (pull / weights) ** 2).sum()) if family.dispersion else 0.0
-        return Pass(rests, x.T @ pull, deviance, pearson, 0.0, True)
+        return Pass(rests, x.T @ pull, deviance, pearson, 0.0, 0.0, True)
 
 
 # --------------------------------------------------------------------------- between passes
@@ -175,7 +179,9 @@ def _begun(first: Pass) -> Fitting:
     spread = np.concatenate([[1.0], np.sqrt(diagonal[1:] / weight)])
     varied = spread[1:] > CONSTANT * np.abs(cross.centre)
     solved = solve(cross.product, np.concatenate([[True], varied]))
-    return Fitting(solved.inverse @ first.pull, cross.centre, solved.kept, spread, first.squares, first)
+    return Fitting(
+        solved.inverse @ first.pull, cross.centre, solved.kept, spread, first.squares, first.saturated, first
+    )
 
 
 def _next(here: Pass, family: Family, local: Fitting) -> Fitting:
@@ -209,25 +215,31 @@ def _halfway(here: Pass, local: Fitting) -> Fitting:
     return replace(local, beta=(local.beta + local.last) / 2.0, steps=local.steps + 1)
 
 
-def _estimated(local: Fitting, over: Pass, heaviest: HeaviestRow, family: Family, spec: Spec, j: int) -> Estimated:
+def _fitted(local: Fitting, over: Pass, heaviest: HeaviestRow, family: Family, spec: Spec) -> Fitted:
     used, names = over.rests.used, (INTERCEPT, *coefficient_names(spec))
     support = model_support(over.rests, heaviest, spec, int(local.kept.sum()))
-    degrees = int(used.rows[ROWS]) - int(local.kept.sum())
+    rows = int(used.rows[ROWS])
+    degrees = rows - int(local.kept.sum())
     if not local.converged or degrees < (1 if family.dispersion else 0):
-        return Estimated(None, None, False, used, support)
+        return Fitted.nothing(names, used, support)
     solved = solve(local.before.rests.cross.product, local.kept)
     dispersion = over.pearson / degrees if family.dispersion else 1.0
+    infinite = local.infinite.copy()
+    # an intercept at zero rests on every slope that is moved there
+    infinite[0] = bool(infinite.any())
+    lost = np.zeros(len(names), dtype=np.bool_)
+    if family.link != "identity":
+        # a coefficient may stay where it is while the rows that it rests on lose all weight
+        lost = np.diag(solved.inverse) * local.spread**2 > NOTHING_KNOWN
     # from slopes about the centre to an intercept at zero
     back = recentring(np.zeros(len(local.centre)), local.centre)
-    beta, covariance = back @ local.beta, back @ solved.inverse @ back.T * dispersion
-    # an intercept rests on every slope that is moved to zero
-    infinite = bool(local.infinite[j]) if j else bool(local.infinite.any())
-    if family.link != "identity":
-        # or it stays where it is while the rows that it rests on lose all weight
-        infinite = infinite or float(solved.inverse[j, j]) * float(local.spread[j]) ** 2 > NOTHING_KNOWN
-    able = (
-        bool(solved.kept[j]) and not infinite and covariance[j, j] > 0 and compared_with_reference(used, spec, names[j])
+    return Fitted(
+        names,
+        back @ local.beta,
+        back @ solved.inverse @ back.T * dispersion,
+        solved.kept & ~infinite & ~lost,
+        infinite,
+        family.loglik(float(over.deviance), local.saturated, rows),
+        used,
+        support,
     )
-    if not able:
-        return Estimated(None, None, False, used, support)
-    return Estimated(float(beta[j]), float(covariance[j, j]), bool(local.infinite.any()), used, support)

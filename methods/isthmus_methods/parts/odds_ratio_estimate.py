@@ -12,7 +12,7 @@ import numpy as np
 
 from isthmus.errors import UsageError
 from isthmus_methods.contract import Again, Array, Block, Booleans, Integers, ModelSupport, Partial, Spec, column_name
-from isthmus_methods.parts.estimated import Estimated
+from isthmus_methods.parts.estimated import Fitted
 from isthmus_methods.parts.model_support import Used, used_rows
 from isthmus_methods.parts.persons import widened
 
@@ -58,24 +58,25 @@ class OddsRatioEstimate:
         order: Integers = np.flatnonzero(arms[0] | arms[1])
         return Cells(rows, seen, used_rows(block, spec, event[order], order, block.subject[order]))
 
-    def release(self, partial: Any, spec: Spec, coefficient: str, local: Any) -> Again | Estimated:
+    def release(self, partial: Any, spec: Spec, local: Any) -> Again | Fitted:
         persons = np.count_nonzero(partial.seen, axis=2)
         everyone = int(np.count_nonzero(partial.seen.any(axis=(0, 1))))
-        names = ("treated with", "treated without", "control with", "control without")
+        cells_of = ("treated with", "treated without", "control with", "control without")
         support = ModelSupport(
             persons=everyone,
             parameters=2,
             # estimate, variance and outcomes together give the four cells: each must be one that could be shown
-            level_persons=dict(zip(names, (int(n) for n in persons.ravel()), strict=True)),
+            level_persons=dict(zip(cells_of, (int(n) for n in persons.ravel()), strict=True)),
             effective_persons=float(everyone),
             leverage=float(1.0 / max(1, partial.rows.sum(axis=1).min())),
         )
+        names, none = self.coefficients(spec), np.zeros(1, dtype=np.bool_)
         cells: Array = partial.rows.astype(np.float64)
         if not np.all(cells > 0):
-            return Estimated(None, None, False, partial.used, support)
+            return Fitted.nothing(names, partial.used, support)
         logs = np.log(cells)
-        value = float(logs[0, 0] - logs[0, 1] - logs[1, 0] + logs[1, 1])
-        return Estimated(value, float((1.0 / cells).sum()), False, partial.used, support)
+        value = np.array([logs[0, 0] - logs[0, 1] - logs[1, 0] + logs[1, 1]])
+        return Fitted(names, value, np.array([[(1.0 / cells).sum()]]), ~none, none, None, partial.used, support)
 
 
 def _wanted(spec: Spec, name: str) -> str:
