@@ -5,6 +5,7 @@ from __future__ import annotations
 from isthmus.errors import UsageError
 from isthmus_methods.contract import Method
 from isthmus_methods.cox import Cox
+from isthmus_methods.gee import Gee
 from isthmus_methods.kaplan_meier import KaplanMeier
 from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
@@ -13,7 +14,7 @@ from isthmus_methods.table_one import TableOne
 from isthmus_methods.validate import nearest
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (TableOne(), KaplanMeier(), LogRank(), Cox(), MetaAnalysis(), Ordinal())
+    method.name: method for method in (TableOne(), KaplanMeier(), LogRank(), Cox(), MetaAnalysis(), Ordinal(), Gee())
 }
 
 

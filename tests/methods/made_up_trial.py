@@ -19,6 +19,7 @@ TRIAL = {
         c.Variable("sex", c.VariableType.FACTOR, levels=("F", "M"), may_be_missing=True),
         c.Variable("age", c.VariableType.NUMERIC, unit="years", minimum=18, maximum=99),
         c.Variable("grade", c.VariableType.FACTOR, levels=("1", "2", "3", "4")),
+        c.Variable("site", c.VariableType.INTEGER, minimum=0, maximum=40),
         c.Variable("marker", c.VariableType.NUMERIC, may_be_missing=True),
         c.Variable("country", c.VariableType.FACTOR, levels=("CN", "JP", "KR", "TW"), roles=frozenset({"COUNTRY"})),
     )
@@ -96,6 +97,15 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             {"outcome": refs("grade")}, {"drop1": False}, TERMS[:2], over_countries=True, rtol=1e-8
         ),
     },
+    "gee": {
+        "binomial": Example(
+            {"outcome": refs("event"), "cluster": refs("site")},
+            {"family": "binomial"},
+            (*TERMS, c.Term(refs("country"))),
+            rtol=1e-7,
+        ),
+        "gaussian": Example({"outcome": refs("age"), "cluster": refs("site")}, {}, TERMS[:1], rtol=1e-7),
+    },
     "meta_analysis": {
         "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),
         "of a logistic model": Example(
@@ -123,7 +133,17 @@ def trial_rows(seed: int, number: int) -> Rows:
     marker = np.where(rng.random(number) < 0.1, "", np.char.mod("%.4f", rng.lognormal(2, 1, number)))
     event = (rng.random(number) < 0.7).astype(int)
     grade = np.clip(np.round(rng.normal(2.5, 1, number) + 0.01 * (age - 54)), 1, 4).astype(int)
-    columns = {"grade": grade, "time": time, "event": event, "arm": arm, "sex": sex, "age": age, "marker": marker}
+    site = rng.integers(0, 40, number)
+    columns = {
+        "grade": grade,
+        "site": site,
+        "time": time,
+        "event": event,
+        "arm": arm,
+        "sex": sex,
+        "age": age,
+        "marker": marker,
+    }
     return Rows({name: [str(x) for x in values] for name, values in columns.items()}, number)
 
 

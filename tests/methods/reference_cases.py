@@ -31,6 +31,7 @@ METHODS = {
     "cox": "cox",
     "meta_analysis": "meta_analysis",
     "ordinal": "ordinal",
+    "gee": "gee",
 }
 
 
@@ -202,6 +203,10 @@ class Case:
             )
         if step["method"] == "meta_analysis":
             return self.meta_spec(spec, step["estimate"], options)
+        if step["method"] == "gee":
+            roles = {"outcome": names("outcome"), "cluster": names("subject")}
+            own = {"family": step["family"], "link": step["link"], **options}
+            return replace(self.model_spec(spec, step, own), roles=roles)
         if step["method"] == "ordinal":
             return self.model_spec(spec, step, options)
         return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
@@ -234,6 +239,14 @@ class Case:
 def column_of(rows: Rows, column: c.Column, spec: c.Spec) -> tuple[np.ndarray, tuple[str, ...]]:
     """A variable as numbers, or as codes with its levels."""
     cells, own = rows.columns[c.column_name(column)], spec.levels(column)
+    if (
+        spec.role("cluster") == (column,)
+        and not own
+        and spec.variables[c.column_name(column)].type is c.VariableType.TEXT
+    ):
+        # a name of rows that belong together: numbered as it comes, as a node does
+        number = {cell: k for k, cell in enumerate(dict.fromkeys(cells)) if cell}
+        return np.array([number.get(cell, -1) for cell in cells], dtype=np.int64), tuple(number) or ("none",)
     if own:
         return np.array([own.index(cell) if cell in own else -1 for cell in cells], dtype=np.int64), own
     return np.array([float(cell) if cell else np.nan for cell in cells], dtype=np.float64), own

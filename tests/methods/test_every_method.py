@@ -22,6 +22,7 @@ OURS = {
     "cox": "cox",
     "meta_analysis": "meta_analysis",
     "ordinal": "ordinal",
+    "gee": "gee",
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 

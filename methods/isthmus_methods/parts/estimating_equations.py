@@ -1,0 +1,94 @@
+"""Generalised estimating equations with an exchangeable correlation: what a country's clusters add to them.
+
+With r the Pearson residuals and d = x sqrt(w) the scaled columns of a cluster of n rows, the inverse of the
+exchangeable correlation R is (I - c 1 1') / (1 - alpha), c = alpha / (1 + (n - 1) alpha). So a cluster needs only its
+sums of d, of r and of d r beside the cross-product of d over all rows.
+
+Source: Liang & Zeger (1986), Biometrika 73, 13-22, equations 4 to 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import MethodError
+from isthmus_methods.contract import Array
+from isthmus_methods.parts.clusters import ByCluster, by_cluster
+from isthmus_methods.parts.glm_family import Family
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRows:
+    """Of some rows at one beta: sums by cluster, and over all rows. Adds."""
+
+    clusters: ByCluster  # sums (G, 2 + 2 p): rows, r, d, d r
+    cross: Array  # (p, p) sum of d d'
+    squares: float  # sum of r^2
+
+    def __add__(self, other: ClusterRows, /) -> ClusterRows:
+        return ClusterRows(self.clusters + other.clusters, self.cross + other.cross, self.squares + other.squares)
+
+    @classmethod
+    def of_nobody(cls, p: int) -> ClusterRows:
+        return cls(by_cluster(np.zeros(0, dtype=np.int64), np.zeros((0, 2 + 2 * p))), np.zeros((p, p)), 0.0)
+
+
+def cluster_rows(x: Array, y: Array, clusters: NDArray[Any], beta: Array, family: Family) -> tuple[ClusterRows, Array]:
+    """One block's sums, and each row's weight (n,).
+
+    Parameters
+    ----------
+    x : (n, p), the model's columns, the intercept among them.
+    y : (n,), the outcome.
+    clusters : (n,), which rows belong together.
+    beta : (p,)
+    """
+    eta = x @ beta
+    weights = family.weights(eta)
+    residual = np.sign(y - family.mean(eta)) * np.sqrt(family.pearson(y, eta))
+    scaled = x * np.sqrt(weights)[:, None]
+    sums = by_cluster(clusters, np.column_stack([np.ones(len(x)), residual, scaled, scaled * residual[:, None]]))
+    return ClusterRows(sums, scaled.T @ scaled, float(residual @ residual)), weights
+
+
+def no_correlation() -> MethodError:
+    """That the residuals' correlation has left the range in which the exchangeable matrix is positive definite."""
+    return MethodError(
+        "NO_CORRELATION",
+        "the correlation within clusters left the range in which an exchangeable one exists",
+        "simplify the model, or look whether the outcomes of a cluster ever differ",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Equations:
+    """The estimating equations at one (beta, alpha)."""
+
+    bread: Array  # (p, p) sum of D'V^-1 D, phi aside
+    score: Array  # (p,) sum of D'V^-1 (y - mu)
+    meat: Array  # (p, p) sum over clusters of the squares of these
+    squares: float  # sum of r^2
+    products: float  # sum of r_j r_k over pairs within clusters
+
+
+def equations(rows: ClusterRows, alpha: float) -> Equations:
+    """From cluster sums to the equations; `MethodError` where `alpha` is no correlation of clusters of these sizes."""
+    sums = rows.clusters.sums
+    p = len(rows.cross)
+    number, residual, scaled, scores = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + p], sums[:, 2 + p :]
+    definite = 1.0 + (number - 1.0) * alpha
+    if not alpha < 1.0 or np.any(definite <= 0.0):
+        raise no_correlation()
+    share = alpha / definite
+    own = (scores - scaled * (share * residual)[:, None]) / (1.0 - alpha)
+    return Equations(
+        bread=(rows.cross - scaled.T @ (scaled * share[:, None])) / (1.0 - alpha),
+        score=own.sum(axis=0),
+        meat=own.T @ own,
+        squares=rows.squares,
+        products=(float(residual @ residual) - rows.squares) / 2.0,
+    )
