@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from isthmus.errors import UsageError
+from isthmus_methods.cmh import Cmh
 from isthmus_methods.contract import Method
 from isthmus_methods.cox import Cox
+from isthmus_methods.crosstab import Crosstab
 from isthmus_methods.gee import Gee
 from isthmus_methods.kaplan_meier import KaplanMeier
 from isthmus_methods.log_rank import LogRank
@@ -14,7 +16,18 @@ from isthmus_methods.table_one import TableOne
 from isthmus_methods.validate import nearest
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (TableOne(), KaplanMeier(), LogRank(), Cox(), MetaAnalysis(), Ordinal(), Gee())
+    method.name: method
+    for method in (
+        TableOne(),
+        KaplanMeier(),
+        LogRank(),
+        Cox(),
+        MetaAnalysis(),
+        Ordinal(),
+        Gee(),
+        Crosstab(),
+        Cmh(),
+    )
 }
 
 

@@ -51,6 +51,26 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         "by arm": Example({"variables": refs("age", "marker", "sex"), "arm": refs("arm")}, over_countries=True),
         "by country": Example({"variables": refs("sex", "age")}, {"by_country": True}),
     },
+    "crosstab": {
+        "two arms": Example(
+            {"row": refs("arm"), "column": refs("sex")},
+            {"treated": "high", "control": "placebo", "event": "F"},
+            over_countries=True,
+        ),
+        "exact": Example({"row": refs("arm"), "column": refs("event")}, {"fisher": True}, over_countries=True),
+    },
+    "cmh": {
+        "within countries": Example(
+            {"arm": refs("arm"), "outcome": refs("event"), "strata": refs("country")},
+            {"treated": "high", "control": "placebo"},
+        ),
+        "within levels": Example(
+            {"arm": refs("arm"), "outcome": refs("event"), "strata": refs("sex")},
+            {"treated": "high", "control": "placebo"},
+            over_countries=True,
+        ),
+        "general": Example({"arm": refs("arm"), "outcome": refs("sex"), "strata": refs("event")}, over_countries=True),
+    },
     "kaplan_meier": {
         "by arm": Example(
             {**SURVIVAL, "by": refs("arm", "sex")},

@@ -29,9 +29,21 @@ METHODS = {
     "descriptive": "table_one",
     "frequency": "table_one",
     "cox": "cox",
+    "crosstab_2x2": "crosstab",
+    "crosstab_rxc": "crosstab",
+    "cmh": "cmh",
+    "cmh_general": "cmh",
     "meta_analysis": "meta_analysis",
     "ordinal": "ordinal",
     "gee": "gee",
+}
+
+# Our roles of tables -> the arguments of a plan.
+TABLE_ROLES = {
+    "crosstab_2x2": {"row": "row", "column": "column"},
+    "crosstab_rxc": {"row": "row", "column": "column"},
+    "cmh": {"arm": "arm", "outcome": "outcome", "strata": "strata"},
+    "cmh_general": {"arm": "row", "outcome": "column", "strata": "strata"},
 }
 
 
@@ -201,6 +213,11 @@ class Case:
                     **options,
                 },
             )
+        if step["method"] in TABLE_ROLES:
+            roles = {role: names(key) for role, key in TABLE_ROLES[step["method"]].items()}
+            own = {key: str(step[key]) for key in ("treated", "control", "event") if key in step}
+            own |= {"fisher": step["fisher"]} if "fisher" in step else {}
+            return replace(spec, roles=roles, options={**own, **options})
         if step["method"] == "meta_analysis":
             return self.meta_spec(spec, step["estimate"], options)
         if step["method"] == "gee":
@@ -237,7 +254,13 @@ class Case:
 
 
 def column_of(rows: Rows, column: c.Column, spec: c.Spec) -> tuple[np.ndarray, tuple[str, ...]]:
-    """A variable as numbers, or as codes with its levels."""
+    """A variable as numbers, or as codes with its levels; a condition as 0 and 1."""
+    if isinstance(column, c.Indicator):
+        assert isinstance(column.predicate, c.Comparison)
+        told = {"op": column.predicate.operator.value, "value": column.predicate.value}
+        factor = isinstance(column.predicate.value, str)
+        cells = rows.columns[column.predicate.variable]
+        return np.array([float(holds(told, cell, factor)) if cell else np.nan for cell in cells]), ()
     cells, own = rows.columns[c.column_name(column)], spec.levels(column)
     if (
         spec.role("cluster") == (column,)

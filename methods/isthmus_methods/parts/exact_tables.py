@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class _Paths:
 
     def by_node(self) -> Iterator[tuple[Integers, Array, Array]]:
         edges = np.searchsorted(self.node, np.arange(len(self.nodes) + 1))
-        for k, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for k, (low, high) in enumerate(itertools.pairwise(edges)):
             yield self.nodes[k], self.length[low:high], self.many[low:high]
 
 
@@ -181,13 +182,15 @@ class _Network:
         """For each node: no completion is longer, none is shorter, and the log of their total mass.
 
         The longest: with mu_ij = r_i c_j / n the sum of n_ij log mu_ij is the same for every table, and
-        n log mu - log n! is largest at the mode of a Poisson variable. The shortest: log n! is convex, so a row's sum is
-        largest when it fills the largest columns first, and a column's likewise.
+        n log mu - log n! is largest at the mode of a Poisson variable. The shortest: log n! is convex, so a row's sum
+        is largest when it fills the largest columns first, and a column's likewise.
         """
         n = float(columns.sum())
         mu = left[:, :, None] * (columns / n)
         mode = np.floor(mu)
-        constant = special.xlogy(left, left).sum(axis=1) + float(special.xlogy(columns, columns).sum()) - n * math.log(n)
+        constant = (
+            special.xlogy(left, left).sum(axis=1) + float(special.xlogy(columns, columns).sum()) - n * math.log(n)
+        )
         longest = (special.xlogy(mode, mu) - special.gammaln(mode + 1)).sum(axis=(1, 2)) - constant + 1e-9
         shortest = -np.minimum(
             sum(self._filled(left[:, i, None], columns[None, ::-1]) for i in range(left.shape[1])),

@@ -131,7 +131,7 @@ def _fitted(ratio: float, n1: Array, n0: Array, m: Array) -> Array:
 
 
 def effect(estimate: float, se: float, ratio: bool) -> dict[str, Answer]:
-    """An effect as it was estimated (a log, or a difference), its Wald test, and its limits on the scale people read."""
+    """An effect as estimated (a log, or a difference), its Wald test, and its limits on the scale people read."""
     with np.errstate(all="ignore"):
         z = float(np.float64(estimate) / np.float64(se))
         lower, upper = estimate - Z95 * se, estimate + Z95 * se
@@ -157,10 +157,11 @@ def general_association(tables: Array) -> dict[str, Answer]:
     Returns
     -------
     dict
-        A chi-square test with (R - 1)(C - 1) degrees of freedom; nothing estimable where the covariance is singular. For
+        A chi-square test with (R - 1)(C - 1) degrees of freedom; not estimable where the covariance is singular. For
         2 x 2 tables the statistic with the continuity correction, as in R.
 
-    Source: Landis, Heyman & Koch (1978), International Statistical Review 46; Agresti, Categorical Data Analysis, 8.4.3.
+    Source: Landis, Heyman & Koch (1978), International Statistical Review 46; Agresti, Categorical Data
+    Analysis, 2nd ed., section 7.5.3.
     """
     tables = tables[:, tables.sum(axis=(0, 2)) > 0][:, :, tables.sum(axis=(0, 1)) > 0]
     tables = tables[tables.sum(axis=(1, 2)) > 1]

@@ -195,7 +195,9 @@ def _root(rising: Callable[[float], float]) -> float:
     reach = 1.0
     while rising(-reach) > 0 or rising(reach) < 0:
         reach *= 2
-    return math.exp(float(optimize.brentq(rising, -reach, reach, xtol=1e-15, rtol=4 * np.finfo(float).eps, maxiter=300)))
+    return math.exp(
+        float(optimize.brentq(rising, -reach, reach, xtol=1e-15, rtol=4 * np.finfo(float).eps, maxiter=300))
+    )
 
 
 def fisher_2x2(x1: int, n1: int, x0: int, n0: int) -> dict[str, Answer]:
