@@ -126,7 +126,7 @@ class Gee:
     }
     roles: ClassVar[Mapping[str, Role]] = {
         "outcome": Role("what is modelled: a number, or 0 and 1", holds="number"),
-        "cluster": Role("rows that belong together: the person, where it is not named", required=False),
+        "cluster": Role("rows that belong together: the person, where it is not named", required=False, holds="unit"),
     }
     options: ClassVar[Mapping[str, OptionRule]] = {
         "family": OptionRule(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from isthmus_client.analyses.descriptive import Descriptive
 from isthmus_client.analyses.meta import Meta
+from isthmus_client.analyses.regression import Regression
 from isthmus_client.analyses.survival import Survival
 
 
 class Analyses(
     Descriptive,
     Survival,
+    Regression,
     Meta,
 ):
     """All natural calls. `Study.ask`, which they are made of, takes any method."""

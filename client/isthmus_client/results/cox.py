@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from isthmus_client.r_code import r_formula
+from isthmus_client.results.coefficients import significance_lines
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.r_format import (
-    LEGEND,
     aligned,
-    coefficient_columns,
     format_numbers,
     hazard_ratio,
     one,
     p_values,
     rounded,
-    stars,
 )
 from isthmus_client.results.tree import Tree, count, has, number, tree
 
@@ -177,13 +175,9 @@ class CoxFit(Fit):
         if self.robust is not None:
             estimates.append([c.robust_se for c in rows])
             headings.append("robust se")
-        columns = coefficient_columns(estimates, [c.z for c in rows], [c.p for c in rows])
-        headings += ["z", "Pr(>|z|)", ""]
-        signs = [stars(c.p) for c in rows]
-        width = max((len(s) for s in signs), default=0)
-        columns.append([s.ljust(width) for s in signs])
-        lines = aligned([self._name(c) for c in rows], headings, columns, left=(len(columns) - 1,))
-        return [*lines, "---", LEGEND] if any(s.strip() for s in signs) else lines
+        return significance_lines(
+            [self._name(c) for c in rows], estimates, headings, [c.z for c in rows], [c.p for c in rows]
+        )
 
     def _ratio_lines(self) -> list[str]:
         rows = self.coefficients
