@@ -9,6 +9,7 @@ from isthmus_methods.cox import Cox
 from isthmus_methods.crosstab import Crosstab
 from isthmus_methods.gee import Gee
 from isthmus_methods.kaplan_meier import KaplanMeier
+from isthmus_methods.linear_model import LinearModel
 from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
 from isthmus_methods.ordinal import Ordinal
@@ -27,6 +28,7 @@ METHODS: dict[str, Method] = {
         Gee(),
         Crosstab(),
         Cmh(),
+        LinearModel(),
     )
 }
 
