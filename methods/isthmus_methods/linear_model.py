@@ -308,7 +308,7 @@ def _summary(plan: Plan, spec: Spec, at: Coordinates | None, known: First, heavi
 def _summary_of_nobody(plan: Plan, spec: Spec, at: Coordinates | None) -> Summary:
     """Zeros, so that a country without rows adds nothing and is named."""
     total = nobody(spec)
-    support: ModelSupport = support_of_nobody(spec, plan.model.p, total)
+    support: ModelSupport = support_of_nobody(spec, plan.model.p)
     if at is None:
         # how many rows are incomplete is not known here: without a complete one there is no block
         counts = count_items(total, total.persons(), spec, outcomes=False)

@@ -125,6 +125,18 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             rtol=1e-7,
         ),
         "gaussian": Example({"outcome": refs("age"), "cluster": refs("site")}, {}, TERMS[:1], rtol=1e-7),
+    "linear_model": {
+        "ancova": Example(
+            {"outcome": refs("marker")},
+            {"robust": True, "arm": "arm", "control": "placebo"},
+            (*TERMS, c.Term(refs("arm", "age"))),
+            over_countries=True,
+            rtol=1e-9,
+        ),
+        "clusters over countries": Example(
+            {"outcome": refs("marker"), "cluster": refs("sex")}, {}, TERMS[:2], over_countries=True, rtol=1e-9
+        ),
+        "without terms": Example({"outcome": refs("age")}, {"robust": True}, over_countries=True, rtol=1e-9),
     },
     "meta_analysis": {
         "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),

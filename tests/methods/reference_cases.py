@@ -44,6 +44,7 @@ TABLE_ROLES = {
     "crosstab_rxc": {"row": "row", "column": "column"},
     "cmh": {"arm": "arm", "outcome": "outcome", "strata": "strata"},
     "cmh_general": {"arm": "row", "outcome": "column", "strata": "strata"},
+    "linear_model": "linear_model",
 }
 
 
@@ -226,6 +227,9 @@ class Case:
             return replace(self.model_spec(spec, step, own), roles=roles)
         if step["method"] == "ordinal":
             return self.model_spec(spec, step, options)
+        if step["method"] == "linear_model":
+            own = {key: step[key] for key in ("arm", "control") if step.get(key)}
+            return self.model_spec(spec, step, {"robust": True, **own, **options})
         return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
 
     def meta_spec(self, spec: c.Spec, own: Mapping[str, Any], options: Mapping[str, c.Setting]) -> c.Spec:
@@ -243,7 +247,9 @@ class Case:
 
     def model_spec(self, spec: c.Spec, step: Mapping[str, Any], options: Mapping[str, c.Setting]) -> c.Spec:
         """A model's terms over its outcome, or its time and event."""
-        roles = {role: (c.Ref(step[role]),) for role in ("start", "time", "event", "outcome") if step.get(role)}
+        roles = {
+            role: (c.Ref(step[role]),) for role in ("start", "time", "event", "outcome", "cluster") if step.get(role)
+        }
         terms = tuple(c.Term(tuple(c.Ref(name) for name in term.split(":"))) for term in step["terms"])
         references = dict(step["reference"])
         return replace(spec, roles=roles, terms=terms, references=references, options=options)

@@ -27,6 +27,7 @@ OURS = {
     "meta_analysis": "meta_analysis",
     "ordinal": "ordinal",
     "gee": "gee",
+    "linear_model": "linear_model",
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 

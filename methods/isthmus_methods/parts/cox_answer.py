@@ -11,6 +11,7 @@ from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Don
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.concordance import concordance
 from isthmus_methods.parts.cox_plan import Plan
+from isthmus_methods.parts.first_round import check_same_countries, taking_part
 from isthmus_methods.parts.inference import chi_square, chi_square_p, coefficients, matrix
 from isthmus_methods.parts.model_terms import level_rows, shown
 from isthmus_methods.parts.newton import Accepted, Move, Solved, decide, quadratic, solve
@@ -42,7 +43,7 @@ def pool(
         raise MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
     info = unpacked(packed_information, plan.p)
     memory = _remembered(contributions, spec, plan, memory, float(loglik[0]), score, info)
-    _same_countries(contributions, spec, memory)
+    check_same_countries(contributions, spec, memory["countries"])
     beta = state.get("beta", np.zeros(plan.p))
     kept: Booleans = memory["kept"] > 0
     solved = solve(info, kept)
@@ -85,7 +86,7 @@ def _remembered(
         "null_loglik": np.array([loglik]),
         "null_score": score,
         "null_information": info,
-        "countries": _present(contributions, spec),
+        "countries": taking_part(contributions, spec),
     }
     present_rows = level_rows(contributions, plan.model)
     kept |= {f"levels {name}": rows for name, rows in present_rows.items() if rows is not None}
@@ -102,24 +103,6 @@ def _remembered(
     if table is not None:
         kept["km"] = left_continuous_survival(table)
     return kept
-
-
-def _present(contributions: Contributions, spec: Spec) -> Array:
-    order = {country: k for k, country in enumerate(spec.countries or contributions.countries)}
-    present = np.zeros(len(order))
-    for country in contributions.countries:
-        if country in order:
-            present[order[country]] = 1.0
-    return present
-
-
-def _same_countries(contributions: Contributions, spec: Spec, memory: State) -> None:
-    if not np.array_equal(memory["countries"], _present(contributions, spec)):
-        raise MethodError(
-            "COUNTRIES_CHANGED",
-            "a country left or joined in the middle of the fit, and its share cannot be taken out of earlier rounds",
-            "run the analysis again with the countries that stay",
-        )
 
 
 # --------------------------------------------------------------------------- the answer

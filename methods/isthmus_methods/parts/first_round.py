@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from isthmus.errors import MethodError
 from isthmus_methods.contract import Answer, Array, Contributions, Spec, State
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.model_terms import ModelTerms, level_rows
@@ -19,10 +20,16 @@ def remember_rows(contributions: Contributions, terms: ModelTerms) -> dict[str, 
     for name, number_at in level_rows(contributions, terms).items():
         if number_at is not None:
             kept[f"levels {name}"] = number_at
-    for code, countries in contributions.notes().items():
-        for country in countries:
-            kept[f"note {code} {country}"] = np.ones(1)
-    return kept
+    return {**kept, **remember_notes(contributions)}
+
+
+def remember_notes(contributions: Contributions) -> dict[str, Array]:
+    """The notes that countries raised in this round."""
+    return {
+        f"note {code} {country}": np.ones(1)
+        for code, countries in contributions.notes().items()
+        for country in countries
+    }
 
 
 def told_rows(kept: State, terms: ModelTerms) -> dict[str, Answer]:
@@ -49,3 +56,23 @@ def told_notes(kept: State, spec: Spec, notes: Mapping[str, str], codes: Collect
         if code in codes and countries:
             said.append(sentence.replace("{countries}", caveats.joined(countries)))
     return said
+
+
+def taking_part(contributions: Contributions, spec: Spec) -> Array:
+    """1 for each of the study's countries that takes part in this round, 0 for the others."""
+    order = {country: k for k, country in enumerate(spec.countries or contributions.countries)}
+    present = np.zeros(len(order))
+    for country in contributions.countries:
+        if country in order:
+            present[order[country]] = 1.0
+    return present
+
+
+def check_same_countries(contributions: Contributions, spec: Spec, before: Array) -> None:
+    """Raise `MethodError` unless the countries are those that took part `before`."""
+    if not np.array_equal(before, taking_part(contributions, spec)):
+        raise MethodError(
+            "COUNTRIES_CHANGED",
+            "a country left or joined in the middle of the fit, and its share cannot be taken out of earlier rounds",
+            "run the analysis again with the countries that stay",
+        )

@@ -9,8 +9,16 @@ import numpy as np
 
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Done, Next, Spec, State
-from isthmus_methods.parts import caveats
+from isthmus_methods.parts import caveats, persons
 from isthmus_methods.parts.clusters import pooled_meat
+from isthmus_methods.parts.first_round import (
+    check_same_countries,
+    remember_notes,
+    remember_rows,
+    taking_part,
+    told_notes,
+    told_rows,
+)
 from isthmus_methods.parts.inference import f_p, matrix, number, t_tests
 from isthmus_methods.parts.linear_fit import Fit, Solution, projection, sandwich, start
 from isthmus_methods.parts.linear_means import put_means
@@ -40,13 +48,7 @@ def pool(
     """One round: where to look from next, or the answer."""
     if not state:
         return _after_sums(contributions, spec, plan)
-    present_before = memory["countries"]
-    if not np.array_equal(present_before, _countries(contributions, spec)):
-        raise MethodError(
-            "COUNTRIES_CHANGED",
-            "a country left or joined in the middle of the fit, and its share cannot be taken out of earlier rounds",
-            "run the analysis again with the countries that stay",
-        )
+    check_same_countries(contributions, spec, memory["countries"])
     upper = contributions.total("cross")
     if upper is None:
         raise _nobody()
@@ -55,8 +57,7 @@ def pool(
     present: Booleans = memory["present"] > 0
     if "last" not in state:
         fit = start(state["centre"], cross, present)
-        total = max(cross[-1, -1] - cross[0, -1] ** 2 / cross[0, 0], 0.0)
-        return Next(fit.state(), {**memory, **fit.remember(), "total": np.array([total]), "round": np.array([2.0])})
+        return Next(fit.state(), {**memory, **fit.remember(), "round": np.array([2.0])})
     fit = Fit.recall(state, memory)
     moved = fit.moved(cross)
     number_of_rounds = float(memory["round"][0]) + 1.0
@@ -64,20 +65,12 @@ def pool(
     explained = float(np.linalg.norm(cross[:-1, -1])) / math.sqrt(cross[-1, -1]) if cross[-1, -1] > 0 else 0.0
     if (away > SETTLED or explained > ORTHOGONAL) and number_of_rounds < MOST_ROUNDS:
         return Next(moved.state(), {**memory, "round": np.array([number_of_rounds])}, "residual", explained)
-    return _answer(contributions, spec, plan, memory, fit, moved, cross, number_of_rounds, notes)
+    memory = {**memory, **remember_notes(contributions), "round": np.array([number_of_rounds])}
+    return _answer(contributions, spec, plan, memory, fit, moved, cross, notes)
 
 
 def _nobody() -> MethodError:
     return MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
-
-
-def _countries(contributions: Contributions, spec: Spec) -> Array:
-    order = {country: k for k, country in enumerate(spec.countries or contributions.countries)}
-    present = np.zeros(len(order))
-    for country in contributions.countries:
-        if country in order:
-            present[order[country]] = 1.0
-    return present
 
 
 def _after_sums(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
@@ -89,11 +82,10 @@ def _after_sums(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
     rows = level_rows(contributions, plan.model)
     memory = {
         "n": sums[:1],
-        "countries": _countries(contributions, spec),
+        "countries": taking_part(contributions, spec),
         "present": plan.model.columns_present(rows).astype(np.float64),
     }
-    memory |= {f"levels {name}": number for name, number in rows.items() if number is not None}
-    memory |= {f"excluded {c}": number for c, number in contributions.by_country("excluded").items()}
+    memory |= remember_rows(contributions, plan.model)
     for sentence in _withheld(contributions):
         memory[f"caveat {sentence}"] = np.zeros(0)
     return Next({"centre": sums[1:] / sums[0], "map": np.eye(plan.model.p + 1)}, memory)
@@ -110,7 +102,6 @@ def _answer(
     fit: Fit,
     moved: Fit,
     cross: Array,
-    rounds: float,
     notes: Mapping[str, str],
 ) -> Done:
     model, q = plan.model, plan.model.p
@@ -142,6 +133,7 @@ def _answer(
         "type2": type_two(model, end.present, space, rss, end.df),
         "type3": None,
     }
+    noted = told_notes(memory, spec, notes, [code for code in notes if code != persons.REPEATED])
     said = [key.removeprefix("caveat ") for key in memory if key.startswith("caveat ")]
     said += _withheld(contributions)
     present_levels = model.levels_present({name: rows.get(name) for name, _ in model.factors})
@@ -158,9 +150,9 @@ def _answer(
             end.df,
         )
         if answer["type3"] is None:
-            said.append("type III tests: a product stands in the model without the lower terms it contains")
+            noted.append("type III tests: a product stands in the model without the lower terms it contains")
     else:
-        said.append("type III tests: not given, as some coefficients are aliased")
+        noted.append("type III tests: not given, as some coefficients are aliased")
     if plan.robust:
         answer["robust"] = _robust(contributions, end, fit, moved)
     if plan.cluster:
@@ -170,18 +162,12 @@ def _answer(
     solved: Solved = solve(fit.product, end.present)
     answer |= {
         "aliased": [name for name, used in zip(model.names, end.kept, strict=True) if name in end.names and not used],
-        "rounds": round(rounds),
+        "rounds": round(float(memory["round"][0])),
         "condition_number": solved.condition,
-        "excluded": {
-            key.removeprefix("excluded "): round(float(memory[key][0])) for key in memory if key.startswith("excluded ")
-        },
-        "levels": {
-            name: {level: round(float(x)) for level, x in zip(levels, rows[name], strict=True)}
-            for name, levels in model.factors
-            if name in rows
-        },
-        "notes": list(caveats.of_notes(contributions, notes)),
+        **told_rows(memory, model),
+        "notes": noted,
     }
+    said += told_notes(memory, spec, notes, [persons.REPEATED])
     return Done(answer, tuple(dict.fromkeys(said)))
 
 

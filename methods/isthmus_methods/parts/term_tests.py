@@ -53,7 +53,12 @@ def f_test(ss: float, df: int, residual: float, residual_df: int) -> dict[str, A
     """One line of an analysis of variance; `residual` : residual sum of squares."""
     possible = df > 0 and residual_df > 0 and residual > 0
     f = ss / df / (residual / residual_df) if possible else float("nan")
-    return {"ss": number(ss), "df": df, "F": number(f), "p": f_p(f, df, residual_df) if possible else None}
+    return {
+        "ss": number(ss) if df > 0 else None,
+        "df": df,
+        "F": number(f),
+        "p": f_p(f, df, residual_df) if possible else None,
+    }
 
 
 def type_two(
