@@ -125,6 +125,7 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             rtol=1e-7,
         ),
         "gaussian": Example({"outcome": refs("age"), "cluster": refs("site")}, {}, TERMS[:1], rtol=1e-7),
+    },
     "linear_model": {
         "ancova": Example(
             {"outcome": refs("marker")},

@@ -24,6 +24,7 @@ TYPES = {
 }
 # Method of a reference plan -> ours.
 METHODS = {
+    "linear_model": "linear_model",
     "kaplan_meier": "kaplan_meier",
     "logrank": "log_rank",
     "descriptive": "table_one",
@@ -44,7 +45,6 @@ TABLE_ROLES = {
     "crosstab_rxc": {"row": "row", "column": "column"},
     "cmh": {"arm": "arm", "outcome": "outcome", "strata": "strata"},
     "cmh_general": {"arm": "row", "outcome": "column", "strata": "strata"},
-    "linear_model": "linear_model",
 }
 
 
