@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -69,6 +70,14 @@ class Case:
     def country(self) -> str:
         """The column that holds the country."""
         return "country"
+
+    def dataset(self, table: str) -> str:
+        """The name under which a table is registered at the nodes."""
+        return "-".join(_plain(text) for text in (self.name[:40], table[:20]))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") or "x"
 
 
 def read_case(folder: Path) -> Case:

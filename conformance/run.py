@@ -14,7 +14,7 @@ from conformance.case import Case, Step
 from conformance.compare import Comparison, compare, expected_of
 from conformance.step import Context
 from conformance.steps import ways
-from conformance.study import written
+from conformance.study import study_toml
 from isthmus.errors import IsthmusError
 from isthmus.v1 import study_pb2
 from isthmus_client.formula import Dictionary
@@ -58,8 +58,9 @@ def run_case(case: Case, home: Path, limit: float = LIMIT) -> Outcome:
     outcome = Outcome(case)
     if case.tables:
         with Sandbox(home, name="conformance") as box:
-            set_up(box, case)
-            follow_plan(box, outcome, case, STUDY, limit)
+            set_up(box, case.countries)
+            register(box, case)
+            follow_plan(box, outcome, STUDY, limit)
     else:
         _follow(outcome, Context(case, Study(None, study_pb2.Study(), b"")), {}, limit)  # type: ignore[arg-type]
     outcome.seconds = time.monotonic() - started
@@ -67,49 +68,72 @@ def run_case(case: Case, home: Path, limit: float = LIMIT) -> Outcome:
     return outcome
 
 
-def nodes_of(case: Case) -> dict[str, str]:
-    """Country of each node, by the node's name."""
-    return {f"n{k}": country for k, country in enumerate(case.countries, start=1)}
-
-
-def set_up(box: Sandbox, case: Case) -> None:
-    """Coordinator, a node a country with its rows of each table, the analyst."""
-    nodes = nodes_of(case)
+def set_up(box: Sandbox, countries: Sequence[str]) -> None:
+    """A coordinator, a node a country, the analyst."""
     box.init_coordinator()
     box.start_coordinator()
-    box.join(nodes)
+    box.join({f"n{k}": country for k, country in enumerate(countries, start=1)})
     box.login("statistician")
+    box.start_nodes(box.countries)
+
+
+def nodes_of(box: Sandbox, case: Case) -> dict[str, str]:
+    """Node of each country of the case, in the case's order."""
+    nodes = {country: node for node, country in box.countries.items()}
+    return {country: nodes[country] for country in case.countries}
+
+
+def register(box: Sandbox, case: Case) -> None:
+    """Each country registers its file of each table."""
+    nodes = nodes_of(box, case)
     for table in case.tables.values():
         box.at_each_node(
             {
-                node: ("data", "add", str(table.files[country]), "--dataset", table.name, "--open-data")
-                for node, country in nodes.items()
-                if country in table.files
+                nodes[country]: ("data", "add", str(path), "--dataset", case.dataset(table.name), "--open-data")
+                for country, path in table.files.items()
             }
         )
-    box.start_nodes(nodes)
 
 
-def follow_plan(box: Sandbox, outcome: Outcome, case: Case, name: str, limit: float = LIMIT) -> None:
-    """Propose the study with the case's whole plan, let every custodian approve it, run it and collect the answer."""
-    nodes = nodes_of(case)
+def follow_plan(box: Sandbox, outcome: Outcome, name: str, limit: float = LIMIT, form: str = "") -> Context:
+    """Propose the case's study with the whole plan, let every custodian approve it, run it and collect the answer.
+
+    Parameters
+    ----------
+    box
+        A network with a node in each country of the case, the rows registered.
+    outcome
+        Of the case; gets the answer, errors, caveats and bytes.
+    name
+        Of the study.
+    form
+        Ending of the datasets' names.
+
+    Returns
+    -------
+    Context
+        With the fits of every step.
+    """
+    case = outcome.case
+    nodes = nodes_of(box, case)
     with box.connect() as connection:
-        path = written(case, box.home, name, {country: node for node, country in nodes.items()})
+        path = box.home / f"{name}.toml"
+        path.write_text(study_toml(case, name, nodes, form), encoding="utf-8")
         message = study_from_toml(path, connection.participants())
-        asked = _asked(outcome, Context(case, Study(connection, message, b"")))
+        asked = _asked(outcome, Context(case, Study(connection, message, b""), form=form))
         for k, plan in enumerate(p for plans in asked.values() for p in plans):
             for j, step in enumerate(plan.steps):
                 if all(step.analysis.spec != analysis.spec for analysis in message.plan):
                     message.plan.append(step.analysis)
                     message.plan[-1].name = f"a{k}-{j}"
         connection.propose(message)
-        box.at_each_node(dict.fromkeys(nodes, ("approve", name, "--reason", "conformance")))
-        context = Context(case, connection.study(name))
-        approved = _asked(Outcome(case), context)
-        for plans in approved.values():
-            for plan in plans:
-                plan.start()
+        box.at_each_node(dict.fromkeys(nodes.values(), ("approve", name, "--reason", "conformance")))
+        context = Context(case, connection.study(name), form=form)
+        approved = _asked(Outcome(case), context)  # what could not be asked is said already
+        for plan in (p for plans in approved.values() for p in plans):
+            plan.start()
         _follow(outcome, context, approved, limit)
+    return context
 
 
 def _asked(outcome: Outcome, context: Context) -> dict[int, list[Plan]]:
@@ -176,7 +200,7 @@ def _bytes(fits: Sequence[Fit], seen: set[str]) -> int:
 def _names(context: Context, step: Step) -> dict[str, str]:
     if not step.get("derive"):
         return {}
-    dictionary: Dictionary = dictionary_of(context.study.message, step["table"])
+    dictionary: Dictionary = dictionary_of(context.study.message, context.dataset(step["table"]))
     return context.columns(step).names(dictionary)
 
 

@@ -21,13 +21,18 @@ class Context:
     case: Case
     study: Study
     fits: dict[tuple[str, ...], tuple[Fit, ...]] = field(default_factory=dict)
+    form: str = ""  # ending of the datasets' names, where the same rows are registered in another form
+
+    def dataset(self, table: str) -> str:
+        """The name of the dataset that a table of the case is."""
+        return self.case.dataset(table) + self.form
 
     def columns(self, step: Step) -> Columns:
         return Columns(self.case, step)
 
     def common(self, step: Step, references: bool = True) -> Common:
         """Rows, dataset and, of a model, reference levels."""
-        common = Common(where=self.columns(step).where(), dataset=step["table"])
+        common = Common(where=self.columns(step).where(), dataset=self.dataset(step["table"]))
         if references:
             common["references"] = self.references(step)
         return common

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 
 from conformance.case import Case, Step, Table, predicates
 
@@ -52,36 +51,38 @@ def _factors(step: Step) -> Iterator[str]:
         yield from step["variables"]
 
 
-def study_toml(case: Case, name: str, participants: dict[str, str], recipients: str = "those who test isthmus") -> str:
+def study_toml(case: Case, name: str, nodes: Mapping[str, str], form: str = "") -> str:
     """The study as its author writes it, without a plan.
 
     Parameters
     ----------
     case
-        The case; each of its tables becomes a dataset of that name.
+        The case; each of its tables becomes a dataset.
     name
         Of the study.
-    participants
-        Node of each country, in the case's order.
+    nodes
+        Node of each country.
+    form
+        Ending of the datasets' names.
     """
     lines = [
         f"name = {json.dumps(name)}",
         f"title = {json.dumps(case.title or case.name)}",
         'rationale = "Does the pooled answer over nodes equal the one R gives on the pooled file?"',
-        f"recipients = [{json.dumps(recipients)}]",
+        'recipients = ["those who test isthmus"]',
         "by_country = true",
-        f"participants = {json.dumps([participants[country] for country in case.countries])}",
+        f"participants = {json.dumps([nodes[country] for country in case.countries])}",
     ]
     uses = uses_of(case)
     for table in case.tables.values():
-        lines += _dataset(case, table, uses)
+        lines += _dataset(case, table, uses, form)
     return "\n".join(lines) + "\n"
 
 
-def _dataset(case: Case, table: Table, uses: Uses) -> Iterator[str]:
+def _dataset(case: Case, table: Table, uses: Uses, form: str) -> Iterator[str]:
     person = uses.person if uses.person in table.columns else ""
     yield "\n[[dataset]]"
-    yield f"name = {json.dumps(table.name)}"
+    yield f"name = {json.dumps(case.dataset(table.name) + form)}"
     yield f"subject = {json.dumps(person)}" if person else "one_row_a_subject = true"
     for name in table.columns:
         variable = list(_variable(case, table, name, uses, person))
@@ -137,10 +138,3 @@ def resolution(cells: list[str]) -> str:
             continue
         finest = min(finest, exponent) if isinstance(exponent, int) else finest
     return "1" if finest == 0 else f"{Decimal(1).scaleb(finest):f}"
-
-
-def written(case: Case, folder: Path, name: str, participants: dict[str, str]) -> Path:
-    """The study's file."""
-    path = folder / f"{name}.toml"
-    path.write_text(study_toml(case, name, participants), encoding="utf-8")
-    return path

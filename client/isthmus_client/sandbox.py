@@ -29,6 +29,8 @@ from isthmus_client.connection import Connection, connect, login
 # Seconds a process may take until it says it is ready, and to end once asked to.
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+# Commands and starting nodes at the same time: a network of thirty countries shall not ask for all memory at once.
+AT_ONCE = 8
 
 
 def free_port() -> int:
@@ -217,7 +219,7 @@ class Sandbox:
         countries
             Country of each node, by the node's name, e.g. ``{"nl": "NL"}``.
         """
-        with ThreadPoolExecutor(max_workers=max(1, len(countries))) as pool:
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             tokens = dict(
                 zip(countries, pool.map(lambda n: self.invite(n, "node", countries[n]), countries), strict=True)
             )
@@ -243,7 +245,7 @@ class Sandbox:
 
     def at_each_node(self, arguments: Mapping[str, Sequence[str]]) -> dict[str, object]:
         """Run a command at several nodes at the same time; what each returned."""
-        with ThreadPoolExecutor(max_workers=max(1, len(arguments))) as pool:
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             answers = {node: pool.submit(self.node, node, *words) for node, words in arguments.items()}
             return {node: answer.result() for node, answer in answers.items()}
 
@@ -253,10 +255,11 @@ class Sandbox:
         return self._start("coordinator", ["isthmus-coordinator", "run", "--home", str(self.coordinator_home)], {})
 
     def start_nodes(self, nodes: Iterable[str]) -> None:
-        """Start nodes at the same time and wait until each is attached to the coordinator."""
-        started = [self.launch_node(node) for node in nodes]
-        for process in started:
-            process.wait_ready()
+        """Start nodes, some at the same time, and wait until each is attached to the coordinator."""
+        chosen = list(nodes)
+        for first in range(0, len(chosen), AT_ONCE):
+            for process in [self.launch_node(node) for node in chosen[first : first + AT_ONCE]]:
+                process.wait_ready()
 
     def launch_node(self, node: str, env: Mapping[str, str] | None = None) -> Process:
         """Start a node without waiting."""

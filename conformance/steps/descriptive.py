@@ -28,11 +28,14 @@ def _describe(step: Step, context: Context) -> Sequence[Plan]:
 
 
 def _described(step: Step, fits: Sequence[Fit], context: Context) -> Mapping[str, Any]:
-    country = context.case.country
+    return described(step, [fit.answer for fit in fits], context.case.country)
+
+
+def described(step: Step, answers: Sequence[Any], country: str) -> dict[str, dict[str, Any]]:
+    """Tables of a step, one for each of its `by` that is no country, as one: by variable and subgroup."""
     by = [name for name in step["by"] if name != country]
     shaped: dict[str, dict[str, Any]] = {}
-    for k, fit in enumerate(fits):
-        answer: Any = fit.answer
+    for k, answer in enumerate(answers):
         for variable, row in answer["rows"].items():
             groups = {"overall": row["overall"]}
             if by:

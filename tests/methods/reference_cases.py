@@ -335,21 +335,3 @@ def block_of(country: str, rows: Rows, spec: c.Spec, method: c.Method) -> c.Bloc
         rows_selected=rows.number,
         persons_selected=len(set(subject.tolist())),
     )
-
-
-def in_reference_shape(answer: Mapping[str, Any], step: Mapping[str, Any]) -> Any:
-    """A Table 1 answer as METHODS of the reference cases write descriptive and frequency tables."""
-    by = [name for name in step["by"] if name != "country"]
-    shaped: dict[str, Any] = {}
-    for variable, row in answer["rows"].items():
-        groups = {"overall": row["overall"]}
-        groups.update({f"{by[0]}={arm}": row[arm] for arm in answer["arms"]} if by else {})
-        groups.update({f"country={name}": rows[variable]["overall"] for name, rows in answer["countries"].items()})
-        shaped[variable] = {
-            group: {
-                {"missing": "n_missing", "percent": "percent_of_nonmissing"}.get(key, key): value
-                for key, value in cell.items()
-            }
-            for group, cell in groups.items()
-        }
-    return shaped

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from comparing import differences
-from reference_cases import METHODS, REFERENCE, Case, in_reference_shape
+from reference_cases import METHODS, REFERENCE, Case
 
+from conformance.steps.descriptive import described
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process
 from isthmus_methods.parts.restricted_means import rmst_difference
@@ -30,7 +31,7 @@ def answered(case: Case, step: Mapping[str, Any]) -> Mapping[str, Any]:
     if step["method"] in ("descriptive", "frequency"):
         arms = [name for name in step["by"] if name != "country"]
         step = {**step, "arm": arms[0] if arms else None}
-        return in_reference_shape(pooled(case, step, case.spec(step, by_country=True)), step)
+        return described(step, [pooled(case, step, case.spec(step, by_country=True))], "country")
     if step["method"] == "cox":
         return {
             ties: {"stratified_by_country": pooled(case, step, case.spec(step, ties=ties))} for ties in step["ties"]
