@@ -104,11 +104,11 @@ class Columns:
         """A predicate on a column of 0 and 1, which is missing where a variable that it is made of is."""
         given = " & ".join(f"!is.na({written_name(variable)})" for variable in self._used(name))
         failing, holding = (_compares(truth, op, [float(v) for v in values]) for truth in (0.0, 1.0))
-        if failing and holding:
-            return given
-        if not failing and not holding:
-            return f"({given}) & !({given})"
         condition = self._condition(derived)
+        if failing and holding:
+            return f"(({condition}) | !({condition})) & {given}"
+        if not failing and not holding:
+            return f"({condition}) & !({condition})"
         return f"({condition}) & {given}" if holding else f"!({condition}) & {given}"
 
 

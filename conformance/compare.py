@@ -89,7 +89,8 @@ def compare(actual: Any, expected: Any, tolerances: Sequence[Tolerance] = (), rt
 def _error(mine: Any, theirs: Any, rtol: float) -> tuple[float, bool]:
     a, e = _number(mine), _number(theirs)
     if a is None or e is None:
-        return (0.0, True) if mine == theirs else (math.inf, False)
+        same = mine == theirs and isinstance(mine, bool) == isinstance(theirs, bool)
+        return (0.0, True) if same else (math.inf, False)
     if a == e:
         return 0.0, True
     if not (math.isfinite(a) and math.isfinite(e)):
