@@ -25,6 +25,8 @@ from isthmus_methods.validate import check_spec
 # The role that the right side of a formula fills where the method has no model terms: the first that it has.
 GROUPS = ("by", "arm", "group")
 VARIABLES = "variables"
+# Roles of requests that need no terms: an intercept alone, a table.
+TERMLESS = frozenset({"outcome", "row"})
 # What is written for one role: one column as text, or several.
 Written = str | Sequence[str]
 
@@ -88,7 +90,7 @@ def request(
         if given:
             found[role] = given
     terms = model.terms if model is not None else ()
-    if method.uses_terms and not terms and "outcome" not in found:
+    if method.uses_terms and not terms and not TERMLESS & found.keys():
         raise UsageError(
             "NO_TERMS",
             f"{method.title} needs at least one term",

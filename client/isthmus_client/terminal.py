@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from isthmus_client.plots.forest import ForestRow, ratio_text
+from isthmus_client.plots.forest import ForestRow, effect_text, ratio_text
 from isthmus_client.results import CoxFit, Fit, KmFit, LogRankFit, MetaFit, TableOneFit
 from isthmus_client.results.fit import Footnotes
 from isthmus_client.results.r_format import hazard_ratio, p_values
@@ -146,14 +146,15 @@ def _forest(fit: MetaFit, pooled: CoxFit | None, marks: Footnotes, size: int) ->
         c = pooled.coefficient(fit.coefficient)
         whole = ForestRow("pooled, stratified by country", c.estimate, c.lower, c.upper)
         rows.append(whole)
-    low, high = _range(rows)
-    scale = f"{hazard_ratio(low):.2g}".ljust(size - 6) + f"{hazard_ratio(high):.2g}".rjust(6)
-    table = _new(f"{fit.coefficient} by country", "n", "events", scale, "hazard ratio (95 % CI)")
+    low, high = _range(rows, fit.is_ratio)
+    first, last = (f"{hazard_ratio(x) if fit.is_ratio else x:.2g}" for x in (low, high))
+    scale = first.ljust(size - 6) + last.rjust(6)
+    table = _new(f"{fit.coefficient} by {fit.studies_are}", "n", "events", scale, f"{fit.measure} (95 % CI)")
     for r in countries:
         row = ForestRow(r.label, r.estimate, r.lower, r.upper)
         counts = ("–" if r.n is None else f"{r.n:,}", "–" if r.events is None else f"{r.events:,}")
         label = r.label + (marks.mark([r.note]) if r.note else "")
-        _add(table, label, *counts, _bar(row, low, high, size, "■"), ratio_text(row))
+        _add(table, label, *counts, _bar(row, low, high, size, "■"), effect_text(row, fit.is_ratio))
     if whole is not None and pooled is not None:
         _add(
             table, whole.label, f"{pooled.n:,}", f"{pooled.n_event:,}", _bar(whole, low, high, size, "◆"),
@@ -161,13 +162,18 @@ def _forest(fit: MetaFit, pooled: CoxFit | None, marks: Footnotes, size: int) ->
         )  # fmt: skip
     for r in models:
         row = ForestRow(r.label, r.estimate, r.lower, r.upper)
-        _add(table, f"meta-analysis, {r.label}", "", "", _bar(row, low, high, size, "◇"), ratio_text(row))
+        _add(
+            table, f"meta-analysis, {r.label}", "", "", _bar(row, low, high, size, "◇"), effect_text(row, fit.is_ratio)
+        )
     return table
 
 
-def _range(rows: Sequence[ForestRow]) -> tuple[float, float]:
+def _range(rows: Sequence[ForestRow], ratio: bool = True) -> tuple[float, float]:
     limits = [v for r in rows for v in (r.lower, r.upper) if v is not None]
-    reach = max([0.1, *(min(abs(v), math.log(16)) for v in limits)])
+    if ratio:
+        reach = max([0.1, *(min(abs(v), math.log(16)) for v in limits)])
+    else:
+        reach = max((abs(v) for v in limits), default=0.0) or 1.0
     return -reach, reach
 
 

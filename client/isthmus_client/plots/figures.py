@@ -125,8 +125,8 @@ class MetaPlots:
     def __init__(self, fit: MetaFit) -> None:
         self._fit = fit
 
-    def forest(self, pooled: CoxFit | None = None, title: str = "") -> Figure:
-        """Countries with their numbers, the pooled fit, fixed effect and DerSimonian-Laird, and heterogeneity.
+    def forest(self, pooled: CoxFit | None = None, title: str = "", models: Sequence[str] | None = None) -> Figure:
+        """Studies with their numbers, the pooled fit, the models that combine them, and heterogeneity.
 
         Parameters
         ----------
@@ -134,6 +134,8 @@ class MetaPlots:
             The pooled fit whose coefficient of the same name gets a row.
         title
             One line above.
+        models
+            Which models, of `MetaFit.models`; None: fixed effect and DerSimonian-Laird.
         """
         fit = self._fit
         rows = [
@@ -155,7 +157,7 @@ class MetaPlots:
                     "pooled, stratified by country", c.estimate, c.lower, c.upper, None, cells, True, True, True, True
                 )
             )
-        for k, r in enumerate(fit.pooled()):
+        for k, r in enumerate(fit.pooled(models)):
             rows.append(
                 ForestRow(
                     f"meta-analysis, {r.label}", r.estimate, r.lower, r.upper, None, ("", "", ""), True, False, k == 0
@@ -168,16 +170,42 @@ class MetaPlots:
         ]
         return forest_figure(
             rows,
-            headings=("country", "n", "events", "weight %"),
-            measure="hazard ratio",
+            headings=(fit.studies_are, "n", "events", "weight %"),
+            measure=fit.measure,
+            ratio=fit.is_ratio,
             title=title or fit.coefficient,
             favours=self._favours(),
             notes=notes,
         )
 
+    def funnel(self, model: str = "fixed", title: str = "") -> Figure:
+        """Each study's estimate against its standard error, with 95 % limits about one of the models.
+
+        Parameters
+        ----------
+        model
+            Of `MetaFit.models`.
+        title
+            One line above.
+        """
+        from isthmus_client.plots.funnel import Study, funnel_figure
+
+        fit = self._fit
+        (middle,) = fit.pooled([model])
+        studies = [Study(r.label, r.estimate, r.se) for r in fit.countries() if r.estimate is not None and r.se]
+        return funnel_figure(
+            studies,
+            middle.estimate or 0.0,
+            measure=f"log {fit.measure}" if fit.is_ratio else fit.measure,
+            title=title or fit.coefficient,
+            notes=[fit.heterogeneity, *_notes(fit)],
+        )
+
     def _favours(self) -> tuple[str, str] | None:
-        """What lies on either side of 1, where the coefficient compares two levels of a factor."""
+        """What lies on either side of no effect, where the coefficient compares two levels of a factor."""
         spec, name = self._fit.spec, self._fit.coefficient
+        if not self._fit.is_ratio:
+            return None
         variable, _, level = name.partition("=")
         for term in spec.terms:
             column = term.columns[0]

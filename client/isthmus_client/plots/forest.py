@@ -61,6 +61,11 @@ class ForestRow:
     note: str = ""
 
 
+def effect_text(row: ForestRow, ratio: bool) -> str:
+    """Estimate and limits, as a ratio or as the difference that it is."""
+    return ratio_text(row) if ratio else difference_text(row)
+
+
 def ratio_text(row: ForestRow) -> str:
     """``0.84 (0.74 – 0.96)``."""
     if row.estimate is None or row.lower is None or row.upper is None:
@@ -69,6 +74,15 @@ def ratio_text(row: ForestRow) -> str:
     width = hazard_ratio(row.upper - row.estimate) or 1.0
     places = min(4, max(2, 1 - math.floor(math.log10(max(2 * (width - 1.0), 1e-9)))))
     return f"{_short(row.estimate, places)} ({_short(row.lower, places)} – {_short(row.upper, places)})"
+
+
+def difference_text(row: ForestRow) -> str:
+    """``-1.84 (-2.74 – -0.96)``."""
+    if row.estimate is None or row.lower is None or row.upper is None:
+        return "not estimable"
+    places = min(6, max(2, 1 - math.floor(math.log10(max(row.upper - row.lower, 1e-9)))))
+    low, high = (f"{x:.{places}f}".replace("-", "−") for x in (row.lower, row.upper))
+    return f"{row.estimate:.{places}f}".replace("-", "−") + f" ({low} – {high})"
 
 
 def _short(value: float, places: int) -> str:
@@ -86,8 +100,9 @@ def forest_figure(
     title: str = "",
     favours: tuple[str, str] | None = None,
     notes: Sequence[str] = (),
+    ratio: bool = True,
 ) -> Figure:
-    """Estimates as squares, pooled ones as diamonds, on a logarithmic axis.
+    """Estimates as squares, pooled ones as diamonds, on a logarithmic axis, or on a plain one.
 
     Parameters
     ----------
@@ -98,13 +113,15 @@ def forest_figure(
     measure
         Name of the horizontal axis.
     favours
-        What lies left and right of 1.
+        What lies left and right of no effect.
     notes
         Lines beneath: heterogeneity, then caveats.
+    ratio
+        Whether estimates are logarithms of ratios; False: they are differences.
     """
     columns = len(headings) - 1 if headings else len(rows[0].cells) if rows else 0
     labels = [shortened(r.label) for r in rows]
-    numbers = [ratio_text(r) for r in rows]
+    numbers = [effect_text(r, ratio) for r in rows]
     wanted = f"{measure} (95 % CI)"
     label_width = widest([*labels, *headings[:1]], SIZE, "bold") + GAP
     cell_widths = [
@@ -125,7 +142,7 @@ def forest_figure(
     height = head + ROW * len(rows) + foot
     figure = new_figure(width, height)
     axes = figure.add_axes((left / width, foot / height, PANEL / width, ROW * len(rows) / height))
-    _scale(axes, rows, measure)
+    _scale(axes, rows, measure, ratio)
     for k, row in enumerate(rows):
         _draw(axes, row, len(rows) - 1 - k, rows)
     _texts(figure, rows, labels, numbers, headings, wanted, cell_widths, label_width, left, width, height, head)
@@ -141,11 +158,12 @@ def forest_figure(
     return figure
 
 
-def _limits(rows: Sequence[ForestRow]) -> tuple[float, float]:
-    """Of the axis on the log scale: all estimates are inside, very wide intervals are not."""
-    points = [r.estimate for r in rows if r.estimate is not None and abs(r.estimate) < 30] or [0.0]
-    low = min([0.0, *points, *(max(r.lower, -WIDEST) for r in rows if r.lower is not None)])
-    high = max([0.0, *points, *(min(r.upper, WIDEST) for r in rows if r.upper is not None)])
+def _limits(rows: Sequence[ForestRow], ratio: bool) -> tuple[float, float]:
+    """Of the axis: all estimates are inside, very wide intervals are not."""
+    beyond, widest_ = (30.0, WIDEST) if ratio else (math.inf, math.inf)
+    points = [r.estimate for r in rows if r.estimate is not None and abs(r.estimate) < beyond] or [0.0]
+    low = min([0.0, *points, *(max(r.lower, -widest_) for r in rows if r.lower is not None)])
+    high = max([0.0, *points, *(min(r.upper, widest_) for r in rows if r.upper is not None)])
     # an interval much wider than the others does not press them together
     spans = sorted(r.upper - r.lower for r in rows if r.lower is not None and r.upper is not None)
     if spans:
@@ -156,14 +174,20 @@ def _limits(rows: Sequence[ForestRow]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _scale(axes: Axes, rows: Sequence[ForestRow], measure: str) -> None:
-    low, high = _limits(rows)
+def _scale(axes: Axes, rows: Sequence[ForestRow], measure: str, ratio: bool) -> None:
+    low, high = _limits(rows, ratio)
     axes.set_xlim(low, high)
     axes.set_ylim(-0.5, len(rows) - 0.5)
-    ticks = _ticks(low, high)
-    axes.set_xticks([math.log(t) for t in ticks], [f"{t:.3g}" for t in ticks], family=FONT, size=SIZE)
+    if ratio:
+        ticks = _ticks(low, high)
+        axes.set_xticks([math.log(t) for t in ticks], [f"{t:.3g}" for t in ticks], family=FONT, size=SIZE)
+    else:
+        from matplotlib.ticker import MaxNLocator
+
+        plain = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
+        axes.set_xticks(plain, [f"{t:.4g}".replace("-", "−") for t in plain], family=FONT, size=SIZE)
     axes.set_yticks([])
-    axes.set_xlabel(f"{measure} (log scale)", family=FONT, size=SIZE, color=INK, labelpad=3)
+    axes.set_xlabel(f"{measure} (log scale)" if ratio else measure, family=FONT, size=SIZE, color=INK, labelpad=3)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(QUIET)
     axes.tick_params(length=3, color=QUIET, colors=INK)

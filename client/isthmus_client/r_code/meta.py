@@ -3,25 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from isthmus_client.r_code.grammar import Call, country_variable, r_formula
+from isthmus_client.r_code.grammar import Call, country_variable, r_column, r_formula
 from isthmus_methods.contract import Spec, coefficient_names
 from isthmus_methods.request import written_name, written_text
 
+INTERCEPT = "(Intercept)"
+TIGHT = "glm.control(epsilon = 1e-15, maxit = 200)"
+
 
 def _meta_analysis(spec: Spec, rows: str) -> list[str]:
-    ties = spec.options.get("ties", "efron")
-    country = written_name(country_variable(spec))
-    names = coefficient_names(spec)
-    chosen = str(spec.options.get("coefficient", "")) or names[0]
-    position = names.index(chosen) + 1 if chosen in names else 1
+    by = spec.role("by")
+    studies = r_column(by[0]) if by else written_name(country_variable(spec))
+    model = replace(spec, roles={role: columns for role, columns in spec.roles.items() if role != "by"})
+    split = f"split({rows}, ~ {studies}, drop = TRUE)"
     return [
         "library(metafor)",
-        f"fits <- lapply(split({rows}, ~ {country}, drop = TRUE), function(d)",
-        f'  coxph({r_formula(spec)}, data = d, ties = "{ties}"))',
+        *(_odds_ratios(model, split) if spec.options.get("estimate") == "log_odds_ratio" else _fits(model, split)),
+        'rma(y, v, method = "FE"); rma(y, v, method = "DL"); rma(y, v, method = "REML")',
+        'rma(y, v, method = "ML"); rma(y, v, method = "PM"); rma(y, v, method = "REML", test = "knha")',
+    ]
+
+
+def _fits(spec: Spec, split: str) -> list[str]:
+    estimate, formula = str(spec.options.get("estimate", "cox")), r_formula(spec)
+    slopes = coefficient_names(spec)
+    names = slopes if estimate == "cox" else (INTERCEPT, *slopes)
+    chosen = str(spec.options.get("coefficient", "")) or slopes[0]
+    position = names.index(chosen) + 1 if chosen in names else 1
+    fit = {
+        "glm": f"glm({formula}, data = d, family = {_family(spec)}, control = {TIGHT})",
+        "linear_model": f"lm({formula}, data = d)",
+    }.get(estimate, f'coxph({formula}, data = d, ties = "{spec.options.get("ties", "efron")}")')
+    return [
+        f"fits <- lapply({split}, function(d)",
+        f"  {fit})",
         f"k <- {position}  # the coefficient {written_text(chosen)}",
         "y <- sapply(fits, function(f) coef(f)[k]); v <- sapply(fits, function(f) vcov(f)[k, k])",
-        'rma(y, v, method = "FE"); rma(y, v, method = "DL")',
+    ]
+
+
+def _family(spec: Spec) -> str:
+    name = str(spec.options.get("family", "binomial"))
+    return {"gamma": 'Gamma("log")'}.get(name, f"{name}()")
+
+
+def _odds_ratios(spec: Spec, split: str) -> list[str]:
+    row, column = (r_column(spec.role(role)[0]) for role in ("row", "column"))
+    treated, control, event = (
+        written_text(str(spec.options.get(name, default)))
+        for name, default in (("treated", ""), ("control", ""), ("event_value", "1"))
+    )
+    return [
+        f"tables <- lapply({split}, function(d) with(d, table(",
+        f"  factor({row}, c({treated}, {control})), factor({column} == {event}, c(TRUE, FALSE)))))",
+        "y <- sapply(tables, function(t) log(t[1, 1] * t[2, 2] / (t[1, 2] * t[2, 1]))); "
+        "v <- sapply(tables, function(t) sum(1 / t))",
     ]
 
 

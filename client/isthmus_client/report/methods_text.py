@@ -55,7 +55,7 @@ def _of(fit: Fit) -> str:
         )
     if isinstance(fit, MetaFit):
         return (
-            f"The model was also fitted in each country on its own. The countries' estimates of {fit.coefficient} were"
+            f"{_own(fit)} The estimates of {fit.coefficient} were"
             " combined by inverse variance, as a fixed effect and with the random effects of DerSimonian and Laird;"
             " heterogeneity is given as Cochran's Q, I² and τ²."
         )
@@ -65,6 +65,15 @@ def _of(fit: Fit) -> str:
             " missing."
         )
     return ""
+
+
+def _own(fit: MetaFit) -> str:
+    where = "each country" if fit.studies_are == "country" else f"each level of {fit.studies_are}"
+    return {
+        "glm": f"A generalised linear model ({fit.spec.options.get('family', 'binomial')}) was fitted in {where}.",
+        "linear_model": f"A linear model was fitted in {where}.",
+        "log_odds_ratio": f"The log odds ratio of {where}'s two-by-two table was taken, without continuity correction.",
+    }.get(fit.estimate, f"The model was also fitted in {where} on its own.")
 
 
 def _has_mean(fit: KmFit) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isthmus_client.plots.canvas import svg
-from isthmus_client.plots.forest import ForestRow
+from isthmus_client.plots.forest import ForestRow, effect_text
 from isthmus_client.plots.forest import ratio_text as _ratio
 from isthmus_client.results import CoxFit, Fit, KmFit, LogRankFit, MetaFit, TableOneFit
 from isthmus_client.results.fit import Footnotes
@@ -232,18 +232,20 @@ def _countries(fit: MetaFit, anchor: str, everything: Sequence[Fit]) -> Section:
         cells = (
             "–" if r.n is None else f"{r.n:,}",
             "–" if r.events is None else f"{r.events:,}",
-            _ratio(ForestRow(r.label, r.estimate, r.lower, r.upper)),
+            effect_text(ForestRow(r.label, r.estimate, r.lower, r.upper), fit.is_ratio),
             _fixed(r.weight, 1),
         )
         rows.append(Row(r.label + (marks.mark([r.note]) if r.note else ""), cells))
     for r in fit.pooled():
-        cells = ("", "", _ratio(ForestRow(r.label, r.estimate, r.lower, r.upper)), "")
+        cells = ("", "", effect_text(ForestRow(r.label, r.estimate, r.lower, r.upper), fit.is_ratio), "")
         rows.append(Row(f"meta-analysis, {r.label}", cells, strong=True))
-    table = Table(("country", "n", "events", "hazard ratio (95 % CI)", "weight %"), tuple(rows))
-    figure = (svg(fit.plot.forest(pooled), fit.title), f"{fit.coefficient} by country")
+    table = Table((fit.studies_are, "n", "events", f"{fit.measure} (95 % CI)", "weight %"), tuple(rows))
+    figure = (svg(fit.plot.forest(pooled), fit.title), f"{fit.coefficient} by {fit.studies_are}")
     own = {r.note for r in fit.countries()}
     notes = (*marks.lines(), *(s for s in fit.caveats if s not in own))
-    return Section(anchor, fit.title, f"{fit.coefficient} by country", (table,), (figure,), notes, (fit.heterogeneity,))
+    return Section(
+        anchor, fit.title, f"{fit.coefficient} by {fit.studies_are}", (table,), (figure,), notes, (fit.heterogeneity,)
+    )
 
 
 def _fixed(value: float | None, places: int) -> str:

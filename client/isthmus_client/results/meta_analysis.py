@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from isthmus.errors import UsageError
 from isthmus_client.r_code import r_formula
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.r_format import aligned, format_numbers, hazard_ratio, one, p_values, rounded
-from isthmus_client.results.tree import count, has, number, tree
+from isthmus_client.results.tree import count, has, number, texts, tree
+from isthmus_methods.contract import column_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +20,21 @@ if TYPE_CHECKING:
 
 # The 97.5 % point of the normal distribution.
 Z95 = 1.959963984540054
-MODELS = {"fixed": "fixed effect", "DL": "random effects (DL)"}
+# Models that combine the studies, in the order of the answer.
+MODELS = {
+    "fixed": "fixed effect",
+    "DL": "random effects (DL)",
+    "REML": "random effects (REML)",
+    "ML": "random effects (ML)",
+    "PM": "random effects (PM)",
+    "DL_knapp_hartung": "random effects (DL, Knapp-Hartung)",
+    "REML_knapp_hartung": "random effects (REML, Knapp-Hartung)",
+}
+# Those that are shown where others are not asked for.
+USUAL = ("fixed", "DL")
+# What the exponential of a coefficient is, by the family of the outcome.
+RATIOS = {"binomial": "odds ratio", "poisson": "rate ratio", "quasipoisson": "rate ratio", "gamma": "ratio of means"}
+CALLS = {"cox": "coxph", "glm": "glm", "linear_model": "lm", "log_odds_ratio": "log odds ratio"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +54,7 @@ class Row:
 
 
 class MetaFit(Fit):
-    """One coefficient by country, its fixed-effect and DerSimonian-Laird estimates, and heterogeneity."""
+    """One coefficient by study, what the studies say together under each model, and heterogeneity."""
 
     method: ClassVar[str] = "meta_analysis"
 
@@ -47,11 +64,43 @@ class MetaFit(Fit):
         named = self.answer.get("coefficient") or self.spec.options.get("coefficient") or ""
         return str(named)
 
+    @property
+    def estimate(self) -> str:
+        """What each country estimates: ``cox``, ``glm``, ``linear_model`` or ``log_odds_ratio``."""
+        return str(self.spec.options.get("estimate", "cox"))
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether estimates are logarithms of ratios."""
+        return self.measure != "difference"
+
+    @property
+    def measure(self) -> str:
+        """What the effect is: ``hazard ratio``, ``odds ratio``, ..., ``difference``."""
+        if self.estimate == "glm":
+            return RATIOS.get(str(self.spec.options.get("family", "binomial")), "difference")
+        return {"cox": "hazard ratio", "log_odds_ratio": "odds ratio"}.get(self.estimate, "difference")
+
+    @property
+    def studies_are(self) -> str:
+        """What the studies are levels of: ``country``, or the factor asked for."""
+        by = self.spec.role("by")
+        return column_name(by[0]) if by else "country"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models in the answer."""
+        return tuple(key for key in MODELS if has(self.answer, key))
+
     def countries(self) -> tuple[Row, ...]:
-        """One row a country, in the study's order; those without an estimate too, with the reason."""
+        """One row a study, in order; those without an estimate too, with the reason."""
         studies = tree(self.answer, "studies")
         rows = []
-        for country in (p.country for p in self.study.participants):
+        names = [p.country for p in self.study.participants]
+        if self.spec.role("by"):
+            found = {*studies, *texts(self.answer, "left_out")}
+            names = [level for level in self.spec.levels(self.spec.role("by")[0]) if level in found]
+        for country in names:
             own = studies.get(country)
             estimate, se = number(own, "yi"), number(own, "sei")
             known = estimate is not None and se is not None
@@ -76,8 +125,19 @@ class MetaFit(Fit):
                 return sentence
         return f"{country} has no estimate"
 
-    def pooled(self) -> tuple[Row, ...]:
-        """The meta-analysis rows: fixed effect, then DerSimonian-Laird."""
+    def pooled(self, models: Sequence[str] | None = None) -> tuple[Row, ...]:
+        """What the studies say together: fixed effect and DerSimonian-Laird, or the models named.
+
+        Raises
+        ------
+        UsageError
+            ``UNKNOWN_MODEL``.
+        """
+        unknown = [name for name in models or () if name not in self.models]
+        if unknown:
+            raise UsageError(
+                "UNKNOWN_MODEL", f"there is no model {unknown[0]!r}", f"the models are: {', '.join(self.models)}"
+            )
         return tuple(
             Row(
                 label=label,
@@ -88,7 +148,7 @@ class MetaFit(Fit):
                 p=number(self.answer, key, "p"),
             )
             for key, label in MODELS.items()
-            if has(self.answer, key)
+            if has(self.answer, key) and key in (USUAL if models is None else models)
         )
 
     @property
@@ -105,31 +165,71 @@ class MetaFit(Fit):
 
     @property
     def plot(self) -> MetaPlots:
-        """``plot.forest()``."""
+        """``plot.forest()``, ``plot.funnel()``."""
         from isthmus_client.plots.figures import MetaPlots
 
         return MetaPlots(self)
 
     def call(self) -> str:
-        return f"coxph({self.formula or r_formula(self.spec)}) in each country; meta-analysis of {self.coefficient}"
+        how = CALLS.get(self.estimate, self.estimate)
+        where = "each country" if self.studies_are == "country" else f"each level of {self.studies_are}"
+        if self.estimate == "log_odds_ratio":
+            return f"log odds ratio in {where}; meta-analysis of {self.coefficient}"
+        return f"{how}({self.formula or r_formula(self.spec)}) in {where}; meta-analysis of {self.coefficient}"
 
     def table(self) -> pd.DataFrame:
-        """One row a country and model: estimate (log hazard ratio), se, hazard ratio, 95 % limits, weight."""
+        """One row a study and model: estimate (log of a ratio, or a difference), se, 95 % limits, weight."""
         import pandas as pd
 
-        rows = [*self.countries(), *self.pooled()]
+        rows = [*self.countries(), *self.pooled(self.models)]
+        short = {"hazard ratio": "hr", "odds ratio": "or"}.get(self.measure, "ratio")
+        ends = (
+            {
+                short: [hazard_ratio(r.estimate) for r in rows],
+                f"{short}_lower": [hazard_ratio(r.lower) for r in rows],
+                f"{short}_upper": [hazard_ratio(r.upper) for r in rows],
+            }
+            if self.is_ratio
+            else {"lower": [r.lower for r in rows], "upper": [r.upper for r in rows]}
+        )
         return pd.DataFrame(
             {
                 "n": [r.n for r in rows],
                 "events": [r.events for r in rows],
                 "estimate": [r.estimate for r in rows],
                 "se": [r.se for r in rows],
-                "hr": [hazard_ratio(r.estimate) for r in rows],
-                "hr_lower": [hazard_ratio(r.lower) for r in rows],
-                "hr_upper": [hazard_ratio(r.upper) for r in rows],
+                **ends,
                 "weight_percent": [r.weight for r in rows],
             },
-            index=pd.Index([r.label for r in rows], name="country"),
+            index=pd.Index([r.label for r in rows], name=self.studies_are),
+            dtype=float,
+        )
+
+    def models_table(self) -> pd.DataFrame:
+        """One row a model: estimate, se, statistic, p, limits, tau2, I2, H2, prediction limits, log-likelihood."""
+        import pandas as pd
+
+        keys = ("estimate", "se", "stat", "p", "ci95_lower", "ci95_upper", "tau2", "se_tau2", "I2_percent", "H2")
+        table = {key: [number(self.answer, model, key) for model in self.models] for key in keys}
+        for end in ("lower", "upper"):
+            interval = [number(self.answer, model, "prediction_interval95", end) for model in self.models]
+            table[f"prediction_{end}"] = interval
+        table["loglik"] = [number(self.answer, model, "loglik") for model in self.models]
+        return pd.DataFrame(table, index=pd.Index(self.models, name="model"), dtype=float)
+
+    def leave_one_out(self) -> pd.DataFrame:
+        """DerSimonian-Laird without each study in turn: estimate, se, 95 % limits, tau2."""
+        import pandas as pd
+
+        out = tree(self.answer, "leave_one_out_DL")
+        estimates, errors, tau2 = ([number(out, name, key) for name in out] for key in ("estimate", "se", "tau2"))
+        ends = [
+            [None if e is None or se is None else e + side * Z95 * se for e, se in zip(estimates, errors, strict=True)]
+            for side in (-1, 1)
+        ]
+        return pd.DataFrame(
+            {"estimate": estimates, "se": errors, "lower": ends[0], "upper": ends[1], "tau2": tau2},
+            index=pd.Index(list(out), name="left out"),
             dtype=float,
         )
 
@@ -137,18 +237,52 @@ class MetaFit(Fit):
         marks = self.footnotes
         rows = [*self.countries(), *self.pooled()]
         names = [r.label + (marks.mark([r.note]) if r.note else "") for r in rows]
-        columns = [
-            format_numbers([r.n for r in rows], 7, na=""),
-            format_numbers([r.events for r in rows], 7, na=""),
-            format_numbers([r.estimate for r in rows], 4),
-            format_numbers([r.se for r in rows], 4),
-            format_numbers([hazard_ratio(r.estimate) for r in rows], 4),
-            format_numbers([hazard_ratio(r.lower) for r in rows], 4),
-            format_numbers([hazard_ratio(r.upper) for r in rows], 4),
+        columns = [format_numbers([r.n for r in rows], 7, na="")]
+        headings = ["n"]
+        if any(r.events is not None for r in rows):
+            columns.append(format_numbers([r.events for r in rows], 7, na=""))
+            headings.append("events")
+        columns += [format_numbers([r.estimate for r in rows], 4), format_numbers([r.se for r in rows], 4)]
+        headings += ["coef", "se(coef)"]
+        if self.is_ratio:
+            columns.append(format_numbers([hazard_ratio(r.estimate) for r in rows], 4))
+            headings.append("exp(coef)")
+        shown = hazard_ratio if self.is_ratio else _itself
+        columns += [
+            format_numbers([shown(r.lower) for r in rows], 4),
+            format_numbers([shown(r.upper) for r in rows], 4),
             format_numbers([rounded(r.weight, 1) for r in rows], 4, na=""),
         ]
-        headings = ["n", "events", "coef", "se(coef)", "exp(coef)", "lower .95", "upper .95", "weight %"]
-        lines = [f"{self.coefficient} by country", "", *aligned(names, headings, columns), "", self.heterogeneity]
+        headings += ["lower .95", "upper .95", "weight %"]
+        lines = [f"{self.coefficient} by {self.studies_are}", "", *aligned(names, headings, columns), ""]
+        lines += [self.heterogeneity, "", *self._models_text()]
         notes = [s for s in self.caveats if s not in {r.note for r in rows}]
         lines += [""] if marks.lines() or notes else []
         return "\n".join([*lines, *marks.lines(), *notes])
+
+    def _models_text(self) -> list[str]:
+        """The models as `metafor` prints them: estimate, se, statistic, p, limits; tau^2 (its se), I^2, H^2."""
+        if not self.models:
+            return []
+
+        def of(key: str) -> list[float | None]:
+            return [number(self.answer, model, key) for model in self.models]
+
+        columns = [
+            format_numbers(of("estimate"), 4),
+            format_numbers(of("se"), 4),
+            format_numbers(of("stat"), 4),
+            p_values(of("p"), 4),
+            format_numbers(of("ci95_lower"), 4),
+            format_numbers(of("ci95_upper"), 4),
+            format_numbers(of("tau2"), 4),
+            format_numbers(of("se_tau2"), 4, na=""),
+            format_numbers([rounded(x, 1) for x in of("I2_percent")], 4),
+            format_numbers(of("H2"), 4),
+        ]
+        headings = ["estimate", "se", "z or t", "pval", "ci.lb", "ci.ub", "tau²", "se(tau²)", "I² %", "H²"]
+        return aligned(list(self.models), headings, columns)
+
+
+def _itself(value: float | None) -> float | None:
+    return value
