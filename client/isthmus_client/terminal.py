@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from isthmus_client.plots.forest import ForestRow, effect_text, ratio_text
 from isthmus_client.results import CoxFit, Fit, KmFit, LogRankFit, MetaFit, TableOneFit
-from isthmus_client.results.fit import Footnotes
+from isthmus_client.results.fit import MOST_ROWS, Footnotes
+from isthmus_client.results.frames import cell_text
 from isthmus_client.results.r_format import hazard_ratio, p_values
 from isthmus_client.results.tree import has, number
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
     from rich.table import Table
 
@@ -50,6 +52,13 @@ def _show(console: Console, fit: Fit, models: Sequence[CoxFit]) -> None:
         pooled = next((m for m in models if m.has_coefficient(fit.coefficient)), None)
         console.print(_forest(fit, pooled, marks, SCALE if console.width >= 125 else 21))
         console.print(Text(f"  {fit.heterogeneity}", style="dim"))
+    else:
+        for caption, frame in fit.tables().items():
+            if len(frame) <= MOST_ROWS:
+                console.print(Text(caption, style="dim"))
+                console.print(_frame(frame))
+            else:
+                console.print(Text(f"{caption}: {len(frame):,} rows, in the report and in result.json", style="dim"))
     # what no number of the table is marked with is said all the same
     noted = [sentence for _, sentence in marks]
     for line in [*marks.lines(), *(s for s in fit.caveats if s not in noted)]:
@@ -64,6 +73,13 @@ def _new(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for k, heading in enumerate(headings):
         table.add_column(_plain(heading), justify="left" if k == 0 else "right", overflow="fold")
+    return table
+
+
+def _frame(frame: pd.DataFrame) -> Table:
+    table = _new("", *map(str, frame.columns))
+    for label, values in zip(frame.index, frame.to_numpy(dtype=object).tolist(), strict=True):
+        _add(table, str(label), *map(cell_text, values))
     return table
 
 

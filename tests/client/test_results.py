@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pooling import DEADLINE, asked, breast_cancer, planned, tabulated
+from rich.console import Console
 
 from isthmus.errors import VersionError
 from isthmus.v1 import analyst_pb2
@@ -16,6 +18,7 @@ from isthmus_client.report import report_html
 from isthmus_client.results import CoxFit, Fit, KmFit, LogRankFit, MetaFit, TableOneFit
 from isthmus_client.results.fit import Footnotes, beside, fit_of
 from isthmus_client.results.frames import frames
+from isthmus_client.terminal import show
 from isthmus_methods.contract import Answer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -221,6 +224,9 @@ def test_result_of_an_unknown_method_is_shown_by_its_tables() -> None:
     assert "coef:" in plain.text()
     assert "se" in plain.table().columns
     assert "sorcery" in report_html([plain])
+    console = Console(width=120, record=True, file=io.StringIO())
+    show(console, [plain])
+    assert "hormon=1" in console.export_text()
 
 
 def test_any_answer_becomes_tables() -> None:

@@ -10,6 +10,7 @@ from isthmus_client.plots.forest import ForestRow, effect_text
 from isthmus_client.plots.forest import ratio_text as _ratio
 from isthmus_client.results import CoxFit, Fit, KmFit, LogRankFit, MetaFit, TableOneFit
 from isthmus_client.results.fit import Footnotes
+from isthmus_client.results.frames import cell_text
 from isthmus_client.results.r_format import one, p_values
 from isthmus_client.results.tree import has, number, numbers
 
@@ -74,7 +75,7 @@ def _plain_section(fit: Fit, anchor: str) -> Section:
         Table(
             ("", *map(str, frame.columns)),
             tuple(
-                Row(str(label), tuple(_cell(value) for value in values))
+                Row(str(label), tuple(map(cell_text, values)))
                 for label, values in zip(frame.index, frame.to_numpy(dtype=object).tolist(), strict=True)
             ),
             caption,
@@ -83,14 +84,6 @@ def _plain_section(fit: Fit, anchor: str) -> Section:
     )
     figures = tuple((svg(figure, fit.title), words) for figure, words in fit.figures())
     return Section(anchor, fit.title, fit.spec.method, tables, figures, fit.caveats)
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
 
 
 def _table_one(fit: TableOneFit, anchor: str) -> Section:

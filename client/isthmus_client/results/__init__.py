@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from isthmus_client.results.cox import CoxFit
-from isthmus_client.results.fit import Fit, Provenance
+from isthmus_client.results.fit import Fit
 from isthmus_client.results.gee import GeeFit
 from isthmus_client.results.kaplan_meier import KmFit
 from isthmus_client.results.log_rank import LogRankFit
 from isthmus_client.results.meta_analysis import MetaFit
 from isthmus_client.results.ordinal import OrdinalFit
+from isthmus_client.results.provenance import Provenance
 from isthmus_client.results.table_one import TableOneFit
 
 CLASSES: dict[str, type[Fit]] = {

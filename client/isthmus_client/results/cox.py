@@ -17,6 +17,7 @@ from isthmus_client.results.r_format import (
     rounded,
 )
 from isthmus_client.results.tree import Tree, count, has, number, tree
+from isthmus_methods.contract import column_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,6 +145,19 @@ class CoxFit(Fit):
         }
         index = pd.Index([c.name for c in rows], name="coefficient")
         return pd.DataFrame(columns, index=index, dtype=float)
+
+    def paragraph(self) -> str:
+        ties = str(self.spec.options.get("ties", "efron")).capitalize()
+        strata = ", ".join(["country", *(column_name(c) for c in self.spec.role("strata"))])
+        text = (
+            f"Hazard ratios are from Cox's proportional hazards model stratified by {strata}, with {ties}'s handling of"
+            " ties, over the rows complete in all variables of the model; 95 % confidence intervals and P values are"
+            " Wald's."
+        )
+        robust = self.robust
+        return text + (
+            f" Standard errors are robust, clustered by {robust.get('cluster') or 'person'}." if robust else ""
+        )
 
     def text(self) -> str:
         marks = self.footnotes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from isthmus.errors import ConfigError, UsageError
 from isthmus.v1 import analyst_pb2, study_pb2
 from isthmus_client.results.frames import frames
+from isthmus_client.results.provenance import Contribution, Provenance
 from isthmus_client.results.tree import Tree, tree
 from isthmus_methods.codec import answer_from_message, spec_from_message
 from isthmus_methods.contract import Answer, Spec
@@ -26,76 +26,12 @@ if TYPE_CHECKING:
 
 # Version of the shape of `to_json`, not of what is in it.
 JSON_VERSION = 1
+# Rows of one table that are printed; all of them stand in its data frame.
+MOST_ROWS = 60
 # Names of an answer's table that people look at first.
 MAIN_TABLES = ("coef", "coefficients", "fixed")
 # Footnote marks in their customary order; the asterisk is R's for significance.
 _MARKS = "†‡§¶#"
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one country gave."""
-
-    country: str
-    node: str
-    state: str  # "contributed", "missing", "refused"
-    releases: int
-    bytes: int
-    withheld: tuple[str, ...]
-    reason: str
-    policy_digest: str
-    dataset_digest: str
-    software: str
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a result comes from: enough to find every byte of it in the journals of the countries."""
-
-    study: str
-    study_version: int
-    study_digest: str
-    analysis: str
-    purpose: str
-    run: str
-    method: str
-    rounds: int
-    software: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    contributions: tuple[Contribution, ...]
-
-    def table(self) -> pd.DataFrame:
-        """One row a country: state, releases, bytes, digests (their first 16 digits)."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                "country": [c.country for c in self.contributions],
-                "node": [c.node for c in self.contributions],
-                "state": [c.state for c in self.contributions],
-                "releases": [c.releases for c in self.contributions],
-                "bytes": [c.bytes for c in self.contributions],
-                "withheld": [len(c.withheld) for c in self.contributions],
-                "policy": [c.policy_digest[:16] for c in self.contributions],
-                "dataset": [c.dataset_digest[:16] for c in self.contributions],
-                "software": [c.software for c in self.contributions],
-            }
-        ).set_index("country")
-
-    def __str__(self) -> str:
-        lines = [
-            f"study     {self.study}, version {self.study_version}, digest {self.study_digest}",
-            f"analysis  {self.analysis or 'exploratory'} ({self.method}), for: {self.purpose}",
-            f"run       {self.run}, {self.rounds} round{'s' * (self.rounds != 1)}, isthmus {self.software}",
-        ]
-        for c in self.contributions:
-            said = f"{c.country:<9} {c.state}: {c.bytes:,} bytes in {c.releases} release{'s' * (c.releases != 1)}"
-            lines.append(said + (f"; {c.reason}" if c.reason else ""))
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 class Footnotes:
@@ -235,7 +171,7 @@ class Fit:
         lines = [self.title, "", "Call:", self.call()]
         for caption, table in self.tables().items():
             lines += ["", *([f"{caption}:"] if caption else [])]
-            lines.append(table.to_string(na_rep="NA", float_format="{:.6g}".format))
+            lines.append(table.to_string(na_rep="NA", float_format="{:.6g}".format, max_rows=MOST_ROWS))
         self.footnotes.mark(self.caveats)
         notes = self.footnotes.lines()
         return "\n".join([*lines, *(["", *notes] if notes else [])])
@@ -255,6 +191,18 @@ class Fit:
     def figures(self) -> Sequence[tuple[Figure, str]]:
         """Figures of the result, each with what it shows in words."""
         return ()
+
+    def paragraph(self) -> str:
+        """What a paper says of the method; empty where the registry has none of that name."""
+        from isthmus_methods.contract import Missingness
+        from isthmus_methods.registry import METHODS
+
+        method = METHODS.get(self.spec.method)
+        if method is None:
+            return ""
+        whole = method.missingness is Missingness.COMPLETE
+        rows = "rows complete in all variables named" if whole else "each variable's own non-missing values"
+        return f"{method.title}: over {rows}; limits are two-sided 95 %."
 
     def summary(self) -> None:
         """Print the result as R prints it, with footnotes."""

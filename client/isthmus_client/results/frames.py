@@ -25,6 +25,15 @@ def frames(answer: Answer) -> dict[str, pd.DataFrame]:
     return found
 
 
+def cell_text(value: object) -> str:
+    """One value of a table as people read it."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+
+
 def _collect(answer: Mapping[str, Answer], path: tuple[str, ...], found: dict[str, pd.DataFrame]) -> None:
     import pandas as pd
 

@@ -176,6 +176,13 @@ class KmFit(Fit):
             return pd.DataFrame(columns=["group", "time", "n_risk", "n_event", "surv"])
         return pd.concat(frames, ignore_index=True).set_index(["group", "time"])
 
+    def paragraph(self) -> str:
+        return (
+            "Survival was estimated by the Kaplan-Meier method on the study's time grid, with Greenwood's variance and"
+            " log-log pointwise 95 % confidence limits; medians have limits from the same band."
+            + (" Restricted mean survival time is the area under the curve." if "rmst" in self.table().columns else "")
+        )
+
     def text(self) -> str:
         marks = self.footnotes
         labels = [*self.by, *self.groups]

@@ -90,6 +90,13 @@ class LogRankFit(Fit):
         arm = self.spec.role("arm")
         return column_name(arm[0]) if arm else "arm"
 
+    def paragraph(self) -> str:
+        within = f", stratified by {', '.join(self.strata)}" if self.strata else ""
+        return (
+            f"Survival was compared by the log-rank test{within}; the tests with Peto-Peto and Gehan-Breslow weights"
+            " are shown beside it."
+        )
+
     def text(self) -> str:
         marks = self.footnotes
         main = self.tests[0]

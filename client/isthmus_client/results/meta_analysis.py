@@ -233,6 +233,20 @@ class MetaFit(Fit):
             dtype=float,
         )
 
+    def paragraph(self) -> str:
+        where = "each country" if self.studies_are == "country" else f"each level of {self.studies_are}"
+        own = {
+            "glm": f"A generalised linear model ({self.spec.options.get('family', 'binomial')}) was fitted in {where}.",
+            "linear_model": f"A linear model was fitted in {where}.",
+            "log_odds_ratio": f"The log odds ratio of {where}'s two-by-two table was taken, without continuity"
+            " correction.",
+        }.get(self.estimate, f"The model was also fitted in {where} on its own.")
+        return (
+            f"{own} The estimates of {self.coefficient} were"
+            " combined by inverse variance, as a fixed effect and with the random effects of DerSimonian and Laird;"
+            " heterogeneity is given as Cochran's Q, I² and τ²."
+        )
+
     def text(self) -> str:
         marks = self.footnotes
         rows = [*self.countries(), *self.pooled()]

@@ -124,6 +124,12 @@ class TableOneFit(Fit):
             return [("n", ""), ("missing", "")] + [(s, level) for level in levels for s in ("count", "percent")]
         return [("n", ""), ("missing", ""), ("mean", ""), ("sd", "")]
 
+    def paragraph(self) -> str:
+        return (
+            "Numbers are described by mean and standard deviation, factors by count and percentage of those not"
+            " missing."
+        )
+
     def text(self) -> str:
         marks = self.footnotes
         general = marks.mark(self.general_caveats(self.variables))
