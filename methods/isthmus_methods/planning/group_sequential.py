@@ -36,6 +36,20 @@ class Look:
     # |Z| first crosses here with twice the increment; None for one-sided designs
     z_symmetric_two_sided_joint: float | None
 
+    def row(self) -> dict[str, float]:
+        """The look as one row of a table."""
+        row = {
+            "information_fraction": self.information_fraction,
+            "cumulative_alpha_spent_one_sided": self.cumulative_alpha_spent_one_sided,
+            "incremental_alpha": self.incremental_alpha,
+            "z_upper": self.z_upper,
+            "nominal_p_one_sided": self.nominal_p_one_sided,
+            "nominal_p_two_sided": self.nominal_p_two_sided,
+        }
+        if self.z_symmetric_two_sided_joint is not None:
+            row["z_symmetric_two_sided_joint"] = self.z_symmetric_two_sided_joint
+        return row
+
 
 @dataclass(frozen=True, slots=True)
 class Design:

@@ -135,6 +135,14 @@ class Point:
     method_1: Probability
     local_p_at_most_phi: Probability
 
+    def row(self) -> dict[str, str | float | int]:
+        """The point as one row of a table."""
+        return {
+            "fraction": self.fraction,
+            **_named("method 1", self.method_1),
+            **_named("local p at most phi", self.local_p_at_most_phi),
+        }
+
 
 def fraction_curve(
     trial: Trial,
@@ -163,7 +171,15 @@ class SizePoint:
 
     size: float
     power: float
+    fractions: tuple[float, ...]
     method_1: tuple[Probability, ...]  # for each fraction
+
+    def row(self) -> dict[str, str | float | int]:
+        """The point as one row of a table."""
+        row: dict[str, str | float | int] = {"size": self.size, "power": self.power}
+        for fraction, probability in zip(self.fractions, self.method_1, strict=True):
+            row |= _named(f"method 1 at {fraction:g}", probability)
+        return row
 
 
 def size_curve(
@@ -179,6 +195,7 @@ def size_curve(
         SizePoint(
             size,
             endpoint.trial(size).power(alpha),
+            tuple(fractions),
             tuple(method_1(f, endpoint.trial(size), pi=pi, alpha=alpha) for f in fractions),
         )
         for size in sizes
