@@ -13,6 +13,7 @@ from isthmus_methods.linear_model import LinearModel
 from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
 from isthmus_methods.ordinal import Ordinal
+from isthmus_methods.regional_consistency import RegionalConsistency
 from isthmus_methods.table_one import TableOne
 from isthmus_methods.validate import nearest
 
@@ -24,6 +25,7 @@ METHODS: dict[str, Method] = {
         LogRank(),
         Cox(),
         MetaAnalysis(),
+        RegionalConsistency(),
         Ordinal(),
         Gee(),
         Crosstab(),

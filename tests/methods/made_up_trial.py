@@ -139,6 +139,21 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         ),
         "without terms": Example({"outcome": refs("age")}, {"robust": True}, over_countries=True, rtol=1e-9),
     },
+    "regional_consistency": {
+        "by country": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-7),
+        "by region, of a linear model": Example(
+            {"outcome": refs("marker")},
+            {
+                "estimate": "linear_model",
+                "coefficient": "arm=high",
+                "benefit": "higher",
+                "regions": ("EastAsia=CN+JP", "Other=KR+TW"),
+                "tau_scale": 2.0,
+            },
+            TERMS,
+            rtol=1e-7,
+        ),
+    },
     "meta_analysis": {
         "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),
         "of a logistic model": Example(

@@ -35,6 +35,7 @@ METHODS = {
     "cmh": "cmh",
     "cmh_general": "cmh",
     "meta_analysis": "meta_analysis",
+    "regional_consistency": "regional_consistency",
     "ordinal": "ordinal",
     "gee": "gee",
 }
@@ -225,6 +226,9 @@ class Case:
             roles = {"outcome": names("outcome"), "cluster": names("subject")}
             own = {"family": step["family"], "link": step["link"], **options}
             return replace(self.model_spec(spec, step, own), roles=roles)
+        if step["method"] == "regional_consistency":
+            own = {name: tuple(v) if isinstance(v, list) else v for name, v in step["options"].items()}
+            return self.meta_spec(spec, step["estimate"], {**own, **options})
         if step["method"] == "ordinal":
             return self.model_spec(spec, step, options)
         if step["method"] == "linear_model":

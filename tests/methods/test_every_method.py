@@ -25,6 +25,7 @@ OURS = {
     "cmh": "cmh",
     "cmh_general": "cmh",
     "meta_analysis": "meta_analysis",
+    "regional_consistency": "regional_consistency",
     "ordinal": "ordinal",
     "gee": "gee",
     "linear_model": "linear_model",
