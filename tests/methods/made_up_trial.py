@@ -104,6 +104,26 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             TERMS[:2],
             rtol=1e-9,
         ),
+        "one baseline hazard, all extras": Example(
+            {**SURVIVAL, "strata": refs("sex")},
+            {
+                "stratify_by_country": False,
+                "robust": True,
+                "robust_each_row": True,
+                "baseline": True,
+                "concordance": True,
+                "zph": "both",
+            },
+            TERMS[:2],
+            over_countries=True,
+            rtol=1e-9,
+        ),
+        "one baseline hazard, weights, the country as a term": Example(
+            {**SURVIVAL, "weights": refs("age")},
+            {"stratify_by_country": False, "ties": "breslow", "robust_country": True, "baseline": True},
+            tuple(c.Term(refs(name)) for name in ("arm", "sex", "country")),
+            rtol=1e-9,
+        ),
     },
     "ordinal": {
         "with a product": Example(

@@ -1,4 +1,7 @@
-"""Harrell's concordance within strata: pairs counted inside a country, and sums from which its standard error follows.
+"""Harrell's concordance within strata: pairs of rows counted, and sums from which its standard error follows.
+
+Pairs within a country are counted there. Pairs across countries need the rows' linear predictors side by side: cells
+(predictor, stratum, times, event) with their number of rows leave as a histogram, where the site's policy allows that.
 
 A pair is an event i and a row j at risk at its time that outlives it: a later time, or the same time and censored.
 """
@@ -10,12 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus_methods.contract import Answer, Array, Booleans, Integers
+from isthmus_methods.contract import Answer, Array, BinSupport, Block, Booleans, Integers
 from isthmus_methods.parts.inference import number
 from isthmus_methods.parts.risk_sets import SortedRows
 
-# Linear predictors closer than this, relative to the largest, are equal: the same covariates in another order of sums.
-EQUAL_PREDICTORS = 1e-11
+# Linear predictors on one step of this width are equal. The same covariates give the same one in every country: they
+# are multiplied and added one column after another.
+PREDICTOR_STEP = 2.0**-43
+# The predictor's step that is called 2^52, so that all are positive; those further than 512 are not told apart.
+MIDDLE = 2**52
 # Rows compared one with another directly; longer runs are halved first.
 LEAF = 64
 
@@ -29,6 +35,7 @@ class Predictors:
     starts: Array | None
     event: Booleans
     eta: Array
+    subject: Integers
 
     def __add__(self, other: Predictors) -> Predictors:
         starts = None
@@ -40,15 +47,51 @@ class Predictors:
             starts,
             np.concatenate([self.event, other.event]),
             np.concatenate([self.eta, other.eta]),
+            np.concatenate([self.subject, other.subject]),
         )
 
+    @property
+    def place(self) -> Integers:
+        """The step of each predictor, from 0 to 2^53."""
+        place: Integers = np.clip(np.rint(self.eta / PREDICTOR_STEP), 1 - MIDDLE, MIDDLE).astype(np.int64) + MIDDLE
+        return place
 
-def predictors(rows: SortedRows, beta: Array) -> Predictors:
-    """Linear predictors of one block."""
+
+def predictors(block: Block, rows: SortedRows, beta: Array, centre: Array) -> Predictors:
+    """Linear predictors of one block, about `centre` (p,)."""
     event = np.zeros(rows.size, dtype=np.bool_)
     event[rows.death_rows] = True
-    eta = rows.predictor(beta)[0] + float(rows.centre @ beta)
-    return Predictors(rows.row_stratum, rows.stops, rows.starts, event, eta)
+    eta = np.zeros(rows.size)
+    if block.design is not None:
+        for j, slope in enumerate(beta):
+            eta += (block.design.matrix[rows.order, j] - centre[j]) * slope
+    return Predictors(rows.row_stratum, rows.stops, rows.starts, event, eta, rows.subject)
+
+
+def predictor_cells(rows: Predictors | None) -> tuple[Integers, BinSupport]:
+    """The histogram of a country's rows, (m, 6): predictor, stratum, stop, 1 + start, event, number of rows.
+
+    Times are steps of the grid; None: no rows.
+    """
+    if rows is None or not len(rows.eta):
+        return np.zeros((0, 6), dtype=np.int64), BinSupport(np.zeros(0, dtype=np.int64), 0)
+    start = np.full(len(rows.eta), -1.0) if rows.starts is None else rows.starts
+    places = np.column_stack(
+        [rows.place, rows.stratum, rows.stops.astype(np.int64), start.astype(np.int64) + 1, rows.event]
+    ).astype(np.int64)
+    cells, which, number = np.unique(places, axis=0, return_inverse=True, return_counts=True)
+    pairs = np.unique(np.column_stack([which.reshape(-1), rows.subject]), axis=0)
+    persons = np.bincount(pairs[:, 0], minlength=len(cells)).astype(np.int64)
+    total = len(np.unique(rows.subject))
+    return np.column_stack([cells, number]).astype(np.int64), BinSupport(persons, total)
+
+
+def predictors_of(cells: Integers) -> Predictors:
+    """The rows of all countries, of the cells of their histograms."""
+    place, stratum, stop, start, event = np.repeat(cells[:, :5], cells[:, 5], axis=0).T
+    starts = (start - 1).astype(np.float64) if np.any(start > 0) else None
+    eta = (place - MIDDLE) * PREDICTOR_STEP
+    return Predictors(stratum, stop.astype(np.float64), starts, event == 1, eta, np.arange(len(place)))
 
 
 def pair_counts(rows: Predictors) -> tuple[Array, Array]:
@@ -58,10 +101,7 @@ def pair_counts(rows: Predictors) -> tuple[Array, Array]:
     """
     n = len(rows.eta)
     mine = np.zeros((n, 3), dtype=np.int64)  # concordant, discordant, tied pairs of each row
-    order = np.argsort(rows.eta, kind="stable")
-    wide = EQUAL_PREDICTORS * max(1.0, float(np.abs(rows.eta).max(initial=0.0)))
-    rank = np.empty(n, dtype=np.int64)
-    rank[order] = np.concatenate([[0], np.cumsum(np.diff(rows.eta[order]) > wide)]) if n else 0
+    rank = np.unique(rows.place, return_inverse=True)[1].reshape(-1).astype(np.int64)
     for code in np.unique(rows.stratum):
         here = np.flatnonzero(rows.stratum == code)
         times = np.unique(rows.stops[here])

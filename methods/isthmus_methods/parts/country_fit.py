@@ -13,6 +13,7 @@ import numpy as np
 from isthmus_methods.contract import Array, Block, Integers, ModelSupport, Spec
 from isthmus_methods.parts.clusters import ByCluster, by_cluster, cluster_codes
 from isthmus_methods.parts.concordance import Predictors, predictors
+from isthmus_methods.parts.cox_plan import EACH_COUNTRY, EACH_ROW
 from isthmus_methods.parts.cross_product import CrossProduct, padded_sum, recentring, whitening
 from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, used
 from isthmus_methods.parts.partial_likelihood import (
@@ -24,9 +25,11 @@ from isthmus_methods.parts.partial_likelihood import (
     row_weights,
     score_residuals,
 )
+from isthmus_methods.parts.pooled_risk_sets import rows_on_grid
 from isthmus_methods.parts.proportionality import Weighted, weighted
 from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, risk_table, sorted_rows
 from isthmus_methods.parts.risk_steps import Steps, TimeCounts, time_counts
+from isthmus_methods.parts.time_table import Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,31 @@ class Wanted:
 
     efron: bool
     clusters: bool = False  # rows keep the cluster they belong to
-    residuals: bool = False  # and this pass sums score residuals by it
+    residuals: tuple[str, ...] = ()  # and this pass sums score residuals by these: "", "row", "country"
     shapes: tuple[str, ...] = ()  # time transforms of the proportionality test
     pairs: bool = False
     steps: Steps | None = None  # where rows are counted by time
+    grid: tuple[Grid, str] | None = None  # the time grid that rows are put on, and its variable; None: none
 
 
 def rows_of(block: Block, spec: Spec, wanted: Wanted) -> SortedRows:
     """The block's rows in order, put so once."""
-    return block.memo("cox rows", lambda: sorted_rows(block, cluster_codes(block, spec) if wanted.clusters else None))
+    return _rows_and_rounded(block, spec, wanted)[0]
+
+
+def was_rounded(block: Block, spec: Spec, wanted: Wanted) -> bool:
+    """Whether a time of the block lies off the grid that its rows are put on."""
+    return _rows_and_rounded(block, spec, wanted)[1]
+
+
+def _rows_and_rounded(block: Block, spec: Spec, wanted: Wanted) -> tuple[SortedRows, bool]:
+    def build() -> tuple[SortedRows, bool]:
+        cluster = cluster_codes(block, spec) if wanted.clusters else None
+        if wanted.grid is None:
+            return sorted_rows(block, cluster), False
+        return rows_on_grid(block, *wanted.grid, cluster)
+
+    return block.memo("cox rows" if wanted.grid is None else "cox rows on the grid", build)
 
 
 # --------------------------------------------------------------------------- first pass
@@ -111,33 +130,59 @@ def gathered(first: First, wanted: Wanted) -> Gathered:
 
 
 @dataclass(frozen=True, slots=True)
+class Residuals:
+    """Sums of score residuals: by cluster, of each row squared, of all rows. Adds."""
+
+    by_cluster: ByCluster | None  # None: rows have no cluster
+    rows: Array  # (p, p)
+    whole: Array  # (p,)
+
+    def __add__(self, other: Residuals) -> Residuals:
+        sums = self.by_cluster
+        if sums is not None and other.by_cluster is not None:
+            sums = sums + other.by_cluster
+        return Residuals(sums, self.rows + other.rows, self.whole + other.whole)
+
+    def meat(self, label: str) -> Array | None:
+        """Sum over clusters of U U', (p, p)."""
+        if label == EACH_ROW:
+            return self.rows
+        if label == EACH_COUNTRY:
+            return np.outer(self.whole, self.whole)
+        return None if self.by_cluster is None else self.by_cluster.meat()
+
+
+def residuals_of(rows: SortedRows, residuals: Array) -> Residuals:
+    """Of one block; `residuals` (n, p)."""
+    sums = None if rows.cluster is None else by_cluster(rows.cluster, residuals)
+    return Residuals(sums, residuals.T @ residuals, residuals.sum(axis=0))
+
+
+@dataclass(frozen=True, slots=True)
 class Second:
     cross: CrossProduct
-    by_cluster: ByCluster | None = None
+    residuals: Residuals | None = None
     shapes: tuple[Weighted, ...] = ()
     predictors: Predictors | None = None
 
     def __add__(self, other: Second) -> Second:
-        by_cluster, pairs = self.by_cluster, self.predictors
-        if by_cluster is not None and other.by_cluster is not None:
-            by_cluster = by_cluster + other.by_cluster
+        residuals, pairs = self.residuals, self.predictors
+        if residuals is not None and other.residuals is not None:
+            residuals = residuals + other.residuals
         if pairs is not None and other.predictors is not None:
             pairs = pairs + other.predictors
         shapes = tuple(a + b for a, b in zip(self.shapes, other.shapes, strict=True))
-        return Second(self.cross + other.cross, by_cluster, shapes, pairs)
+        return Second(self.cross + other.cross, residuals, shapes, pairs)
 
 
 def second_pass(block: Block, spec: Spec, known: Gathered, wanted: Wanted, shapes: tuple[Array, ...] = ()) -> Second:
     """`shapes`: for each time transform its values (J,) at the event times."""
     rows, sets = rows_of(block, spec, wanted), known.sets
-    sums = None
-    if wanted.residuals and rows.cluster is not None:
-        sums = by_cluster(rows.cluster, score_residuals(rows, sets))
     return Second(
         cross_product(rows, sets, known.by_person),
-        sums,
+        residuals_of(rows, score_residuals(rows, sets)) if wanted.residuals else None,
         tuple(weighted(rows, sets, g) for g in shapes),
-        predictors(rows, sets.beta) if wanted.pairs else None,
+        predictors(block, rows, sets.beta, sets.centre) if wanted.pairs else None,
     )
 
 

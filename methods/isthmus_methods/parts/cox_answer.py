@@ -1,8 +1,12 @@
-"""The coordinator's half of the Cox model: from the countries' sums to the next beta, and at the end to the answer."""
+"""The coordinator's half of the Cox model stratified by country, and the answer of every Cox model.
+
+From the countries' sums to the next beta, and at the end to the answer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,11 +14,11 @@ from isthmus.errors import MethodError
 from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Done, Next, Spec, State
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.concordance import concordance
-from isthmus_methods.parts.cox_plan import Plan
+from isthmus_methods.parts.cox_plan import EACH_COUNTRY, EACH_ROW, NO_ROWS, Plan
 from isthmus_methods.parts.first_round import check_same_countries, taking_part
 from isthmus_methods.parts.inference import chi_square, chi_square_p, coefficients, matrix
 from isthmus_methods.parts.model_terms import level_rows, shown
-from isthmus_methods.parts.newton import Accepted, Move, Solved, decide, quadratic, solve
+from isthmus_methods.parts.newton import Accepted, Decision, Move, Solved, decide, quadratic, solve
 from isthmus_methods.parts.proportionality import left_continuous_survival, proportionality_tests
 from isthmus_methods.parts.symmetric import unpacked
 from isthmus_methods.parts.time_table import ROUNDED
@@ -28,9 +32,21 @@ EXTRAS = {
     "shape_score": "proportional hazards test",
     "shape_information": "proportional hazards test",
     "shape_information_squared": "proportional hazards test",
+    "shape_cross_product": "proportional hazards test",
     "pairs": "concordance",
     "pair_squares": "concordance",
+    "ranks": "concordance",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What is known at one beta, over all countries."""
+
+    beta: Array  # (p,)
+    loglik: float
+    score: Array  # (p,)
+    info: Array  # (p, p)
 
 
 def pool(
@@ -40,53 +56,59 @@ def pool(
     loglik, score = contributions.total("loglik"), contributions.total("score")
     packed_information = contributions.total("information")
     if loglik is None or score is None or packed_information is None:
-        raise MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
-    info = unpacked(packed_information, plan.p)
-    memory = _remembered(contributions, spec, plan, memory, float(loglik[0]), score, info)
-    check_same_countries(contributions, spec, memory["countries"])
+        raise no_country()
     beta = state.get("beta", np.zeros(plan.p))
-    kept: Booleans = memory["kept"] > 0
-    solved = solve(info, kept)
-    before = Accepted.unpacked(memory["accepted"]) if "accepted" in memory else None
-    decision = decide(beta, float(loglik[0]), score, solved, before)
-    number = float(memory["round"][0])
-    over = decision.move not in (Move.STEP, Move.HALVE) or number >= plan.iterations
+    fitted = Fitted(beta, float(loglik[0]), score, unpacked(packed_information, plan.p))
+    if memory:
+        memory = {**memory, "round": memory["round"] + 1.0}
+    else:
+        rows = remembered_rows(contributions, spec, plan)
+        memory = rows | remembered_null(contributions, plan, rows, fitted)
+        table = whole(contributions, "time_table")
+        if table is not None:
+            memory["km"] = left_continuous_survival(table)
+    check_same_countries(contributions, spec, memory["countries"])
     if "over" in memory:
-        return _answer(contributions, plan, memory, beta, float(loglik[0]), score, info, notes)
-    memory = {**memory, "accepted": decision.accepted.packed(), "distance": np.array([decision.distance])}
-    if over:
-        memory |= {"over": np.array([float(decision.move.value)]), "infinite": decision.infinite.astype(np.float64)}
-        if "last" in state or not plan.has_extras:
-            return _answer(contributions, plan, memory, beta, float(loglik[0]), score, info, notes)
-        return Next(_asked(beta, True, memory), memory, "distance", decision.distance)
-    return Next(_asked(decision.beta, decision.last and plan.has_extras, memory), memory, "distance", decision.distance)
-
-
-def _asked(beta: Array, last: bool, memory: State) -> dict[str, Array]:
+        return _answer(contributions, plan, memory, fitted, notes)
+    decision, memory, over = decided(plan, memory, fitted)
+    if over and ("last" in state or not plan.has_extras):
+        return _answer(contributions, plan, memory, fitted, notes)
+    beta, last = (beta, True) if over else (decision.beta, decision.last and plan.has_extras)
     state = {"beta": beta}
     if last:
         state["last"] = np.ones(1)
         if "km" in memory:
             state["km"] = memory["km"]
-    return state
+    return Next(state, memory, "distance", decision.distance)
 
 
-def _remembered(
-    contributions: Contributions, spec: Spec, plan: Plan, memory: State, loglik: float, score: Array, info: Array
-) -> dict[str, Array]:
-    """What the first round says is kept to the end; later rounds only count themselves."""
-    if memory:
-        return {**memory, "round": memory["round"] + 1.0}
+def no_country() -> MethodError:
+    return MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
+
+
+def decided(plan: Plan, memory: State, fitted: Fitted) -> tuple[Decision, dict[str, Array], bool]:
+    """What to do next, the memory with it, and whether the fit is over."""
+    solved = solve(fitted.info, memory["kept"] > 0)
+    before = Accepted.unpacked(memory["accepted"]) if "accepted" in memory else None
+    decision = decide(fitted.beta, fitted.loglik, fitted.score, solved, before)
+    over = decision.move not in (Move.STEP, Move.HALVE) or float(memory["round"][0]) >= plan.iterations
+    kept = {**memory, "accepted": decision.accepted.packed(), "distance": np.array([decision.distance])}
+    if over:
+        kept |= {"over": np.array([float(decision.move.value)]), "infinite": decision.infinite.astype(np.float64)}
+    return decision, kept, over
+
+
+def remembered_rows(contributions: Contributions, spec: Spec, plan: Plan) -> dict[str, Array]:
+    """What the first round says of the rows is kept to the end."""
     outcomes = contributions.total("outcomes")
     if outcomes is None or not outcomes.any():
         raise MethodError("NO_ROWS", "no country has a complete row for this model", "check the filter and the terms")
+    without = set(contributions.notes().get(NO_ROWS, ()))
     kept: dict[str, Array] = {
         "round": np.ones(1),
         "outcomes": outcomes,
-        "null_loglik": np.array([loglik]),
-        "null_score": score,
-        "null_information": info,
         "countries": taking_part(contributions, spec),
+        "with_rows": np.array([float(sum(country not in without for country in contributions.countries))]),
     }
     present_rows = level_rows(contributions, plan.model)
     kept |= {f"levels {name}": rows for name, rows in present_rows.items() if rows is not None}
@@ -94,32 +116,56 @@ def _remembered(
         kept[f"excluded {country}"] = rows
     for country in contributions.notes().get(ROUNDED, ()):
         kept[f"rounded {country}"] = np.ones(1)
-    present = plan.model.columns_present(present_rows)
-    kept["present"] = present.astype(np.float64)
-    kept["kept"] = solve(info, present).kept.astype(np.float64)
-    meat, table = _whole(contributions, "meat"), _whole(contributions, "time_table")
-    if meat is not None:
-        kept["null_meat"] = unpacked(meat, plan.p)
-    if table is not None:
-        kept["km"] = left_continuous_survival(table)
+    kept["present"] = plan.model.columns_present(present_rows).astype(np.float64)
+    return kept
+
+
+def remembered_null(contributions: Contributions, plan: Plan, rows: State, fitted: Fitted) -> dict[str, Array]:
+    """What is known at beta 0 is kept to the end: tests against it, and which columns the model can tell apart."""
+    kept = {
+        "null_loglik": np.array([fitted.loglik]),
+        "null_score": fitted.score,
+        "null_information": fitted.info,
+        "kept": solve(fitted.info, rows["present"] > 0).kept.astype(np.float64),
+    }
+    for label in plan.robust:
+        meat = whole(contributions, "meat", label)
+        if meat is not None:
+            kept[f"null_meat {label}"] = unpacked(meat, plan.p)
     return kept
 
 
 # --------------------------------------------------------------------------- the answer
 
 
-def _answer(
+def _answer(contributions: Contributions, plan: Plan, memory: State, fitted: Fitted, notes: Mapping[str, str]) -> Done:
+    extras: dict[str, Answer] = {}
+    if plan.concordance:
+        pairs, squares = whole(contributions, "pairs"), whole(contributions, "pair_squares")
+        extras["concordance"] = None if pairs is None or squares is None else concordance(pairs, squares)
+    if plan.baseline:
+        extras["baseline_cumulative_hazard_at_x0"] = _baseline(contributions, plan)
+    kept: Booleans = memory["kept"] > 0
+    if plan.shapes and not kept.any():
+        extras["cox_zph"] = None
+    elif plan.shapes:
+        number = float(memory["outcomes"][0])
+        extras["cox_zph"] = _proportionality(contributions, plan, fitted.score, fitted.info, kept, number)
+    return told(contributions, plan, memory, fitted, extras, notes)
+
+
+def told(
     contributions: Contributions,
     plan: Plan,
     memory: State,
-    beta: Array,
-    loglik: float,
-    score: Array,
-    info: Array,
+    fitted: Fitted,
+    extras: Mapping[str, Answer],
     notes: Mapping[str, str],
 ) -> Done:
+    """The answer of a fit that is over, stratified by country or not; `extras` beside what every fit has."""
     present: Booleans = memory["present"] > 0
     kept: Booleans = memory["kept"] > 0
+    beta, info, loglik = fitted.beta, fitted.info, fitted.loglik
     solved = solve(info, kept)
     df = int(kept.sum())
     names = [name for name, there in zip(plan.names, present, strict=True) if there]
@@ -140,17 +186,9 @@ def _answer(
     }
     said = _withheld(contributions)
     said += [s for s in _convergence(plan, memory) if s]
-    if plan.robust:
-        answer["robust"] = _robust(contributions, plan, memory, beta, solved, names, present)
-    if plan.concordance:
-        pairs, squares = _whole(contributions, "pairs"), _whole(contributions, "pair_squares")
-        answer["concordance"] = None if pairs is None or squares is None else concordance(pairs, squares)
-    if plan.baseline:
-        answer["baseline_cumulative_hazard_at_x0"] = _baseline(contributions, plan)
-    if plan.shapes and not kept.any():
-        answer["cox_zph"] = None
-    elif plan.shapes:
-        answer["cox_zph"] = _proportionality(contributions, plan, score, info, kept, float(memory["outcomes"][0]))
+    for label in plan.robust:
+        answer[ROBUST[label]] = _robust(contributions, plan, memory, beta, solved, names, present, label)
+    answer |= extras
     aliased = [name for name, there, used in zip(plan.names, present, kept, strict=True) if there and not used]
     answer |= {
         "ties": "efron" if plan.efron else "breslow",
@@ -200,11 +238,15 @@ def _withheld(contributions: Contributions) -> list[str]:
     return list(said)
 
 
-def _whole(contributions: Contributions, field: str, label: str = "") -> Array | None:
+def whole(contributions: Contributions, field: str, label: str = "") -> Array | None:
     """The total, None where a country's gate withheld its share: a part of these is of no use."""
     if any((field, label) in s.withheld for s in contributions.summaries):
         return None
     return contributions.total(field, label)
+
+
+# A robust variance in the answer, by the label of its sums.
+ROBUST = {"": "robust", EACH_ROW: "robust_each_row", EACH_COUNTRY: "robust_cluster_country"}
 
 
 def _robust(
@@ -215,27 +257,36 @@ def _robust(
     solved: Solved,
     names: list[str],
     present: Booleans,
+    label: str,
 ) -> Answer:
     """Cluster-robust variance, Wald and score test.
 
+    With G clusters the scores at the estimate, which sum to zero, span G - 1 dimensions: where these are fewer than the
+    coefficients the Wald test is of the first G - 1, and the score test, a sum of G independent directions, is G.
+
     Source: Lin & Wei (1989), JASA 84, 1074-1078; no small-sample factor.
     """
-    upper = _whole(contributions, "meat")
+    upper = whole(contributions, "meat", label)
     if upper is None:
         return None
     variance = solved.inverse @ unpacked(upper, plan.p) @ solved.inverse
     kept = solved.kept
     estimates, covariance = shown(beta, variance, kept, present)
     df = int(kept.sum())
-    wald = quadratic(np.where(kept, beta, 0.0), variance)
+    clusters = {EACH_ROW: float(memory["outcomes"].sum()), EACH_COUNTRY: float(memory["with_rows"][0])}.get(label)
+    most = None if clusters is None else round(clusters)
+    wald = quadratic(np.where(kept, beta, 0.0), variance, None if most is None else most - 1)
     answer: dict[str, Answer] = {
-        "cluster": plan.cluster,
+        "cluster": {"": plan.cluster, EACH_ROW: "each row"}.get(label, "each country"),
         "coef": coefficients(names, estimates, covariance),
         "vcov": matrix(names, covariance),
         "robust_wald": {"statistic": wald, "p": chi_square_p(wald, df)},
     }
-    if "null_meat" in memory:
-        score = quadratic(np.where(kept, memory["null_score"], 0.0), memory["null_meat"] * np.outer(kept, kept))
+    if f"null_meat {label}" in memory:
+        meat = memory[f"null_meat {label}"] * np.outer(kept, kept)
+        score = quadratic(np.where(kept, memory["null_score"], 0.0), meat, most)
+        if most is not None and most <= df and int(solve(meat, most=most).kept.sum()) == most:
+            score = float(most)
         answer["robust_score_test"] = {"statistic": score, "p": chi_square_p(score, df)}
     return answer
 
@@ -267,7 +318,7 @@ def _proportionality(
     answer: dict[str, Answer] = {}
     for name in plan.shapes:
         fields = {
-            part: _whole(contributions, f"shape_{part}", name)
+            part: whole(contributions, f"shape_{part}", name)
             for part in ("events", "score", "information", "information_squared")
         }
         given = {part: value for part, value in fields.items() if value is not None}

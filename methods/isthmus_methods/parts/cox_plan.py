@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,28 +18,42 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts.model_terms import ModelTerms, model_terms
 from isthmus_methods.parts.risk_steps import Steps
-from isthmus_methods.parts.time_table import Grid, grid_of
+from isthmus_methods.parts.time_table import MAX_CELLS, Grid, grid_of
 
 OPTIONS: Mapping[str, OptionRule] = {
     "ties": OptionRule("how tied event times are counted", "efron", ("efron", "breslow")),
     "robust": OptionRule(
         "also a cluster-robust variance; clusters are persons unless role `cluster` says otherwise", False
     ),
-    "baseline": OptionRule("also each country's baseline cumulative hazard", False),
+    "robust_each_row": OptionRule("also a robust variance with each row as a cluster of its own", False),
+    "robust_country": OptionRule("also a robust variance with each country as a cluster", False),
+    "stratify_by_country": OptionRule(
+        "each country keeps a baseline hazard of its own; False: all share one, and sums over those at risk at the "
+        "event times leave",
+        True,
+    ),
+    "baseline": OptionRule("also the baseline cumulative hazard, by country where each has its own", False),
     "baseline_times": OptionRule("times at which it is given; none: every step of the study's time grid", ()),
     "concordance": OptionRule("also the concordance of the linear predictor", False),
     "zph": OptionRule("also a test of proportional hazards, on this scale of time", "", ("", "km", "identity", "both")),
     "iterations": OptionRule("rounds of Newton's method at most, from 2 to 60", 40),
 }
 MOST_ITERATIONS = 60
+# Notes that a country raises.
+NO_ROWS, NO_EVENTS, LEVEL_ABSENT, EMPTY_INTERVAL = "NO_ROWS", "NO_EVENTS", "LEVEL_ABSENT", "EMPTY_INTERVAL"
+FAR_OFF = "FAR_OFF"
+# Robust variances by the label of their sums: "" by cluster, then each row, each country.
+EACH_ROW, EACH_COUNTRY = "row", "country"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     model: ModelTerms
+    stratified: bool  # by country
     efron: bool
-    robust: bool
+    robust: tuple[str, ...]  # labels of the robust variances
     cluster: str
+    weighted: bool
     baseline: bool
     concordance: bool
     shapes: tuple[str, ...]
@@ -58,7 +73,7 @@ class Plan:
     @property
     def has_extras(self) -> bool:
         """Whether the last round asks for more than the fit."""
-        return self.robust or self.baseline or self.concordance or bool(self.shapes)
+        return bool(self.robust) or self.baseline or self.concordance or bool(self.shapes)
 
     def stratum_label(self, code: int) -> str:
         """``sex=female, arm=B`` for a stratum's number."""
@@ -107,18 +122,41 @@ def _plan(spec: Spec, options: Mapping[str, OptionRule]) -> Plan:
     baseline = bool(setting("baseline"))
     steps = _steps(spec, setting("baseline_times")) if baseline else None
     cluster = spec.role("cluster")
+    stratified, weighted = bool(setting("stratify_by_country")), bool(spec.role("weights"))
+    wanted = {
+        "": bool(setting("robust")) or bool(cluster),
+        EACH_ROW: bool(setting("robust_each_row")),
+        EACH_COUNTRY: bool(setting("robust_country")),
+    }
+    strata = tuple((column_name(column), spec.levels(column)) for column in spec.role("strata"))
+    if weighted and (setting("concordance") or shapes):
+        raise UsageError(
+            "NOT_WITH_WEIGHTS",
+            "concordance and the proportional hazards test are not given with case weights",
+            "ask for them without weights, or leave them out",
+        )
+    grid = grid_of(spec, time) if "km" in shapes or not stratified else None
+    cells = math.prod(len(levels) for _, levels in strata) * 3 * grid.size if grid is not None else 0
+    if not stratified and cells > MAX_CELLS:
+        raise UsageError(
+            "TOO_MANY_STRATA",
+            f"the strata's time tables together have more than {MAX_CELLS} cells",
+            "stratify by fewer factors, or fix a coarser time grid in the study's dictionary",
+        )
     return Plan(
         model=model,
+        stratified=stratified,
         efron=setting("ties") == "efron",
-        robust=bool(setting("robust")) or bool(cluster),
+        robust=tuple(label for label, on in wanted.items() if on),
         cluster=column_name(cluster[0]) if cluster else spec.subject,
+        weighted=weighted,
         baseline=baseline,
         concordance=bool(setting("concordance")),
         shapes=shapes,
         iterations=iterations,
-        grid=grid_of(spec, time) if "km" in shapes else None,
+        grid=grid,
         steps=steps,
-        strata=tuple((column_name(column), spec.levels(column)) for column in spec.role("strata")),
+        strata=strata,
     )
 
 

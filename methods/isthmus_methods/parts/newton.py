@@ -36,10 +36,11 @@ class Solved:
     condition: float  # of the kept part on a unit diagonal
 
 
-def solve(matrix: Array, allowed: Booleans | None = None) -> Solved:
+def solve(matrix: Array, allowed: Booleans | None = None, most: int | None = None) -> Solved:
     """Invert `matrix` (p, p) on its independent columns, in their order, as R's coxph does.
 
-    `allowed` (p,): columns that may be kept; None: all.
+    `allowed` (p,): columns that may be kept; None: all. `most`: the rank, where it is known; further columns are
+    combinations of earlier ones, whatever rounding says.
     """
     p = len(matrix)
     diagonal = np.diag(matrix)
@@ -49,7 +50,7 @@ def solve(matrix: Array, allowed: Booleans | None = None) -> Solved:
     rest, kept = unit.copy(), np.zeros(p, dtype=np.bool_)
     for j in np.flatnonzero(usable):
         pivot = rest[j, j]
-        if pivot > PIVOT:
+        if pivot > PIVOT and (most is None or np.count_nonzero(kept) < most):
             kept[j] = True
             column = rest[j + 1 :, j] / pivot
             rest[j + 1 :, j + 1 :] -= np.outer(column, rest[j + 1 :, j])
@@ -64,9 +65,9 @@ def solve(matrix: Array, allowed: Booleans | None = None) -> Solved:
     return Solved(kept, inverse, float(values[-1] / max(values[0], np.finfo(np.float64).tiny)))
 
 
-def quadratic(vector: Array, matrix: Array) -> float:
-    """``vector' matrix^-1 vector`` over the matrix's independent columns, in their order."""
-    return float(vector @ solve(matrix).inverse @ vector)
+def quadratic(vector: Array, matrix: Array, most: int | None = None) -> float:
+    """``vector' matrix^-1 vector`` over the matrix's independent columns, in their order, `most` of them."""
+    return float(vector @ solve(matrix, most=most).inverse @ vector)
 
 
 class Move(Enum):
@@ -109,6 +110,11 @@ class Decision:
     infinite: Booleans  # (p,)
 
 
+def has_fallen(loglik: float, before: Accepted | None) -> bool:
+    """Whether a log-likelihood is lower than the last accepted one, or no number."""
+    return before is not None and not loglik >= before.loglik - ROUNDING * abs(before.loglik)
+
+
 def decide(beta: Array, loglik: float, score: Array, solved: Solved, before: Accepted | None) -> Decision:
     """What to do with the log-likelihood, score and information at `beta`.
 
@@ -117,7 +123,7 @@ def decide(beta: Array, loglik: float, score: Array, solved: Solved, before: Acc
     step = solved.inverse @ score
     distance = math.sqrt(max(float(score @ step), 0.0))
     none = np.zeros(len(beta), dtype=np.bool_)
-    if before is not None and not loglik >= before.loglik - ROUNDING * abs(before.loglik):
+    if before is not None and has_fallen(loglik, before):
         # the step went too far (or to where nothing is finite): halfway back
         moved = Accepted(
             before.beta,

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import DataError, MethodError
+from isthmus.errors import MethodError
 from isthmus_methods.contract import Array, Block, Booleans, Integers, State, TimeSupport
 from isthmus_methods.parts.partial_likelihood import Place, RiskSets, at_risk_at, from_sums
-from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, in_order, strata_of
+from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, case_weights, in_order, strata_of
 from isthmus_methods.parts.time_table import TIE, Grid, on_grid
 
 # A linear predictor further than this from that of the pooled mean row overflows when it is exponentiated and squared.
@@ -134,13 +134,6 @@ def rows_on_grid(block: Block, grid: Grid, name: str, cluster: NDArray[Any] | No
     """
     steps, rounded = on_grid(grid, block.numbers("time"), name)
     starts = start_steps(grid, block.numbers("start")) if block.columns.get("start") else None
-    case = block.numbers("weights") if block.columns.get("weights") else None
-    if case is not None and not np.all(case > 0):
-        raise DataError(
-            "WEIGHT_NOT_POSITIVE",
-            "a case weight is zero or negative, and R's coxph takes none such",
-            "leave rows without weight out with a filter",
-        )
     rows = in_order(
         block.design.matrix if block.design is not None else np.empty((block.rows, 0)),
         steps.astype(np.float64),
@@ -149,7 +142,7 @@ def rows_on_grid(block: Block, grid: Grid, name: str, cluster: NDArray[Any] | No
         strata_of(block),
         block.subject,
         cluster,
-        case,
+        case_weights(block),
     )
     return rows, rounded
 

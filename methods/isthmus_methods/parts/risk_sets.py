@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.errors import DataError
 from isthmus_methods.contract import Array, Block, Booleans, Integers
 from isthmus_methods.parts.cross_product import CHUNK, recentring
 
@@ -251,8 +252,20 @@ def sorted_rows(block: Block, cluster: NDArray[Any] | None = None) -> SortedRows
         strata_of(block),
         block.subject,
         cluster,
-        block.numbers("weights") if block.columns.get("weights") else None,
+        case_weights(block),
     )
+
+
+def case_weights(block: Block) -> Array | None:
+    """Role `weights`, (rows,). Raises `DataError` where one is not positive."""
+    case = block.numbers("weights") if block.columns.get("weights") else None
+    if case is not None and not np.all(case > 0):
+        raise DataError(
+            "WEIGHT_NOT_POSITIVE",
+            "a case weight is zero or negative, and R's coxph takes none such",
+            "leave rows without weight out with a filter",
+        )
+    return case
 
 
 def in_order(

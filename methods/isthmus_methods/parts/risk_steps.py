@@ -51,17 +51,21 @@ class TimeCounts:
         each = np.concatenate([self.each, other.each], axis=1)
         return TimeCounts(strata, rows, self.rounded or other.rounded, each, False)
 
-    def support(self, s: int | None = None) -> TimeSupport:
-        """For a table, the steps that anyone leaves at; for the hazard of stratum `s`, the steps with an event."""
+    def support(self, s: int | None = None, hazard: bool = True) -> TimeSupport:
+        """For a table, the steps that anyone leaves at; for the hazard of stratum `s`, the steps with an event.
+
+        `s` None: of all strata, a table; `hazard` False: of one stratum, a table.
+        """
+        hazard = hazard and s is not None
         counts = self.rows.sum(axis=0) if s is None else self.rows[s]
         width = counts.shape[1]
         if self.one_row_each:
-            leavers, at_risk, total = counts[0 if s is not None else 1], _at_risk(counts[1], counts[2]), counts[1].sum()
+            leavers, at_risk, total = counts[0 if hazard else 1], _at_risk(counts[1], counts[2]), counts[1].sum()
         else:
             each = self.each if s is None else self.each[:, self.each[0] == self.strata[s]]
             _, step, hidden, subject, event = each
             number = int(subject.max(initial=-1)) + 1
-            shown = step >= 0 if s is None else event == 1
+            shown = event == 1 if hazard else step >= 0
             pairs = np.unique(step[shown] * number + subject[shown])
             leavers = np.bincount(pairs // max(1, number), minlength=width)
             last, first = np.full(number, -1), np.full(number, width)

@@ -100,6 +100,7 @@ def test_pairs_are_those_counted_one_by_one(n: int, entry: bool) -> None:
         np.maximum(stops - rng.integers(1, 9, n), 0.0) if entry else None,
         rng.random(n) < 0.5,
         rng.integers(0, 15, n).astype(float),
+        np.arange(n),
     )
     pairs, squares = pair_counts(rows)
     assert (pairs.tolist(), squares.tolist()) == slow_pairs(rows)
@@ -107,7 +108,7 @@ def test_pairs_are_those_counted_one_by_one(n: int, entry: bool) -> None:
 
 def test_predictors_that_differ_by_rounding_are_tied() -> None:
     stops, event = np.array([1.0, 2.0]), np.array([True, False])
-    rows = Predictors(np.zeros(2, dtype=np.int64), stops, None, event, np.array([0.1 + 0.2, 0.3]))
+    rows = Predictors(np.zeros(2, dtype=np.int64), stops, None, event, np.array([0.1 + 0.2, 0.3]), np.arange(2))
     assert pair_counts(rows)[0].tolist() == [0.0, 0.0, 1.0]
 
 
