@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isthmus.errors import UsageError
+from isthmus_methods.anova import Anova
 from isthmus_methods.cmh import Cmh
 from isthmus_methods.contract import Method
 from isthmus_methods.cox import Cox
@@ -14,6 +15,7 @@ from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
 from isthmus_methods.ordinal import Ordinal
 from isthmus_methods.regional_consistency import RegionalConsistency
+from isthmus_methods.t_test import PairedTTest, TTest
 from isthmus_methods.table_one import TableOne
 from isthmus_methods.validate import nearest
 
@@ -21,6 +23,9 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         TableOne(),
+        TTest(),
+        PairedTTest(),
+        Anova(),
         KaplanMeier(),
         LogRank(),
         Cox(),

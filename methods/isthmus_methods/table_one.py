@@ -36,7 +36,7 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts import caveats, persons
 from isthmus_methods.parts.gathered import Gathered
-from isthmus_methods.parts.moments import Sums, describe_numeric
+from isthmus_methods.parts.moments import Sums, describe_numeric, nearest_to_zero
 from isthmus_methods.parts.persons import Persons
 
 OVERALL = "overall"
@@ -109,16 +109,6 @@ def plan_of(spec: Spec) -> Plan:
         return Plan(tuple(rows), "", (OVERALL,), by_country)
     arm = spec.role("arm")[0]
     return Plan(tuple(rows), column_name(arm), spec.levels(arm), by_country)
-
-
-def nearest_to_zero(low: float | None, high: float | None) -> float:
-    """The value of a dictionary's range nearest to zero.
-
-    Everybody knows the range, so how far one person dominates a sum is measured from there.
-    """
-    if low is not None and low > 0:
-        return low
-    return high if high is not None and high < 0 else 0.0
 
 
 # --------------------------------------------------------------------------- inside a country

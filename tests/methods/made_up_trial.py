@@ -146,6 +146,21 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         ),
         "gaussian": Example({"outcome": refs("age"), "cluster": refs("site")}, {}, TERMS[:1], rtol=1e-7),
     },
+    "t_test": {
+        "by sex": Example({"outcome": refs("time"), "arm": refs("sex")}, over_countries=True, rtol=1e-9),
+        "two arms of three": Example(
+            {"outcome": refs("marker"), "arm": refs("arm")},
+            {"treated": "high", "control": "placebo", "ranks": False},
+            over_countries=True,
+            rtol=1e-9,
+        ),
+    },
+    "paired_t_test": {
+        "age and marker": Example({"first": refs("age"), "second": refs("marker")}, over_countries=True, rtol=1e-9)
+    },
+    "anova": {
+        "by arm": Example({"outcome": refs("time"), "group": refs("arm")}, over_countries=True, rtol=1e-9),
+    },
     "linear_model": {
         "ancova": Example(
             {"outcome": refs("marker")},

@@ -25,6 +25,9 @@ TYPES = {
 # Method of a reference plan -> ours.
 METHODS = {
     "linear_model": "linear_model",
+    "t_test": "t_test",
+    "paired_t_test": "paired_t_test",
+    "anova": "anova",
     "kaplan_meier": "kaplan_meier",
     "logrank": "log_rank",
     "descriptive": "table_one",
@@ -231,6 +234,10 @@ class Case:
             return self.meta_spec(spec, step["estimate"], {**own, **options})
         if step["method"] == "ordinal":
             return self.model_spec(spec, step, options)
+        if step["method"] in ("t_test", "paired_t_test", "anova"):
+            roles = {key: names(key) for key in ("outcome", "arm", "group", "first", "second") if step.get(key)}
+            own = {key: step[key] for key in ("treated", "control") if step.get(key)}
+            return replace(spec, roles=roles, options={**own, **options})
         if step["method"] == "linear_model":
             own = {key: step[key] for key in ("arm", "control") if step.get(key)}
             return self.model_spec(spec, step, {"robust": True, **own, **options})

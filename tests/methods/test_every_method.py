@@ -29,6 +29,9 @@ OURS = {
     "ordinal": "ordinal",
     "gee": "gee",
     "linear_model": "linear_model",
+    "t_test": "t_test",
+    "paired_t_test": "paired_t_test",
+    "anova": "anova",
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 

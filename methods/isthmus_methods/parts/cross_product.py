@@ -78,7 +78,8 @@ def whitening(product: CrossProduct) -> Array:
     mean = product.product[0, 1:] / total
     centred = product.product[1:, 1:] - total * np.outer(mean, mean)
     scale = np.sqrt(np.maximum(np.diag(centred), 0.0))
-    varied = scale**2 > CONSTANT * np.diag(product.product)[1:]
+    # re-centring may leave a diagonal of less than nothing
+    varied = (scale > 0) & (scale**2 > CONSTANT * np.diag(product.product)[1:])
     unit = np.where(varied, 1.0 / np.where(varied, scale, 1.0), 0.0)
     values, vectors = np.linalg.eigh(centred * np.outer(unit, unit))
     good = values > 1e-10

@@ -114,9 +114,6 @@ def count_items(total: Used, persons: Integers, spec: Spec, *, outcomes: bool = 
 
     `outcomes`: False for a model whose outcome is no event, which gives `rows` (1,) instead of `outcomes` (2,).
     """
-    excluded = max(total.selected_rows - int(total.rows[ROWS]), 0)
-    # a person with an excluded row may have complete ones too: no fewer than one stands behind it
-    behind = min(max(total.selected_persons - int(persons[ROWS]), 1), excluded) if excluded else 0
     if outcomes:
         first = Item(
             "outcomes",
@@ -128,17 +125,25 @@ def count_items(total: Used, persons: Integers, spec: Spec, *, outcomes: bool = 
         first = Item("rows", total.rows[[ROWS]], CellSupport(persons[[ROWS]]))
     items = [
         first,
-        Item(
-            "excluded",
-            np.array([excluded], dtype=np.int64),
-            CellSupport(_whole([behind]), within=_whole([max(total.selected_persons, behind)])),
-        ),
+        excluded_item(total.selected_rows, int(total.rows[ROWS]), total.selected_persons, int(persons[ROWS])),
     ]
     for name, levels, where in level_slices(spec):
         items.append(
             Item("levels", total.rows[where], CellSupport(persons[where], axis=0), name, axes=(("level", levels),))
         )
     return items
+
+
+def excluded_item(selected_rows: int, rows: int, selected_persons: int, persons: int) -> Item:
+    """Rows left out for a missing value: of those that the filter selected, all but the complete ones."""
+    excluded = max(selected_rows - rows, 0)
+    # a person with an excluded row may have complete ones too: no fewer than one stands behind it
+    behind = min(max(selected_persons - persons, 1), excluded) if excluded else 0
+    return Item(
+        "excluded",
+        np.array([excluded], dtype=np.int64),
+        CellSupport(_whole([behind]), within=_whole([max(selected_persons, behind)])),
+    )
 
 
 def _whole(values: Sequence[int]) -> Integers:

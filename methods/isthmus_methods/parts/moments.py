@@ -102,3 +102,13 @@ def describe_numeric(n: Array, missing: Array, sums: Array, squares: Array, abou
 
     overall = one(*(float(x.sum()) for x in (n, missing, sums, squares)))
     return [overall, *(one(*map(float, each)) for each in zip(n, missing, sums, squares, strict=True))]
+
+
+def nearest_to_zero(low: float | None, high: float | None) -> float:
+    """The value of a dictionary's range nearest to zero.
+
+    Everybody knows the range, so how far one person dominates a sum is measured from there.
+    """
+    if low is not None and low > 0:
+        return low
+    return high if high is not None and high < 0 else 0.0
