@@ -9,10 +9,12 @@ from isthmus_methods.contract import Method
 from isthmus_methods.cox import Cox
 from isthmus_methods.crosstab import Crosstab
 from isthmus_methods.gee import Gee
+from isthmus_methods.glm import Glm
 from isthmus_methods.kaplan_meier import KaplanMeier
 from isthmus_methods.linear_model import LinearModel
 from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
+from isthmus_methods.negative_binomial import NegativeBinomial
 from isthmus_methods.ordinal import Ordinal
 from isthmus_methods.regional_consistency import RegionalConsistency
 from isthmus_methods.t_test import PairedTTest, TTest
@@ -36,6 +38,8 @@ METHODS: dict[str, Method] = {
         Crosstab(),
         Cmh(),
         LinearModel(),
+        Glm(),
+        NegativeBinomial(),
     )
 }
 

@@ -57,6 +57,11 @@ class Family:
     dispersion: bool  # estimated, Pearson's; otherwise 1
     parameters: int
 
+    @property
+    def canonical(self) -> bool:
+        """Whether the link is the family's own, so that observed and expected information are the same."""
+        return self.name not in ("gamma", "negative binomial")
+
     def loglik(self, deviance: float, saturated: float, rows: float) -> float | None:
         """Maximised log-likelihood from sums over `rows`; None for a quasi-likelihood."""
         return None if self.likelihood is None else self.likelihood(deviance, saturated, rows)
@@ -256,3 +261,50 @@ def family_of(name: str, link: str = "") -> Family:
             "WRONG_OPTION", f"there is no family {name}/{link}; the families are: {known}", "choose one of these"
         )
     return own[0]
+
+
+# --------------------------------------------------------------------------- negative binomial, log
+
+
+def negative_binomial(alpha: float) -> Family:
+    """Variance mu + alpha mu^2 with `alpha` >= 0 known (NB2, theta = 1/alpha); at 0 the Poisson family.
+
+    Source: Lawless (1987), Canadian J. Statistics 15, 209-225.
+    """
+    if alpha == 0.0:
+        return POISSON
+
+    def deviance(y: Array, eta: Array) -> Array:
+        mean = _exp(eta)
+        spread = (y + 1.0 / alpha) * (np.log1p(alpha * y) - np.log1p(alpha * mean))
+        return np.asarray(2.0 * (special.xlogy(y, y) - y * eta - spread))
+
+    def curvature(y: Array, eta: Array) -> Array:
+        mean = _exp(eta)
+        return np.asarray(mean * (1.0 + alpha * y) / (1.0 + alpha * mean) ** 2)
+
+    def weights(eta: Array) -> Array:
+        mean = _exp(eta)
+        return np.asarray(mean / (1.0 + alpha * mean))
+
+    def score(y: Array, eta: Array) -> Array:
+        mean = _exp(eta)
+        return np.asarray((y - mean) / (1.0 + alpha * mean))
+
+    return Family(
+        name="negative binomial",
+        link="log",
+        outcome=POISSON.outcome,
+        allows=POISSON.allows,
+        start=POISSON.start,
+        mean=_exp,
+        variance=lambda mean: mean + alpha * mean**2,
+        weights=weights,
+        curvature=curvature,
+        score=score,
+        deviance=deviance,
+        saturated=np.zeros_like,
+        likelihood=None,
+        dispersion=False,
+        parameters=1,
+    )

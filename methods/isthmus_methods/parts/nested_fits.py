@@ -35,6 +35,7 @@ class ModelFit:
     distance: float = np.nan
     infinite: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     rounds: int = 0
+    last: bool = False  # `beta` is expected to be the maximum; known until the next round only
 
     def after(self, loglik: float, score: Array, information: Array, most: int) -> ModelFit:
         """The fit once it knows the log-likelihood (), its gradient (q,) and minus its curvature (q, q) at `beta`.
@@ -53,6 +54,7 @@ class ModelFit:
                 accepted=decision.accepted,
                 distance=decision.distance,
                 rounds=number,
+                last=decision.last,
             )
         return replace(
             self,

@@ -1,0 +1,64 @@
+"""What a request to a generalised linear model asks for, read from the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isthmus.errors import UsageError
+from isthmus_methods.contract import Booleans, Spec
+from isthmus_methods.parts.glm_family import Family, family_of
+from isthmus_methods.parts.glm_sums import models_of
+from isthmus_methods.parts.model_terms import ModelTerms, model_terms
+
+MOST_ROUNDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    terms: ModelTerms
+    family: Family
+    models: Mapping[str, Booleans]  # label -> its columns (p,)
+    drop1: bool
+    robust: bool
+    iterations: int
+
+
+# Plans of the latest requests: a round asks for its plan in every half and pass.
+_KEPT: dict[int, tuple[Spec, Plan]] = {}
+_MOST_KEPT = 16
+
+
+def plan_of(spec: Spec) -> Plan:
+    """The plan of a request. Raises `UsageError` where it cannot be carried out."""
+    kept = _KEPT.get(id(spec))
+    # the request is kept with its plan, so that its number is nobody else's
+    if kept is not None and kept[0] is spec:
+        return kept[1]
+    plan = _plan(spec)
+    if len(_KEPT) >= _MOST_KEPT:
+        _KEPT.clear()
+    _KEPT[id(spec)] = (spec, plan)
+    return plan
+
+
+def _plan(spec: Spec) -> Plan:
+    options = spec.options
+    terms = model_terms(spec, intercept=True)
+    drop1 = options.get("drop1") is True
+    return Plan(
+        terms=terms,
+        family=family_of(str(options.get("family", "binomial")), str(options.get("link", ""))),
+        models=models_of(terms, drop1),
+        drop1=drop1,
+        robust=options.get("robust") is True,
+        iterations=iterations_of(spec),
+    )
+
+
+def iterations_of(spec: Spec) -> int:
+    """Rounds of Newton's method at most."""
+    number = spec.options.get("iterations", 40)
+    if not isinstance(number, int) or not 2 <= number <= MOST_ROUNDS:
+        raise UsageError("WRONG_OPTION", f"iterations must be from 2 to {MOST_ROUNDS}", "leave it at its default")
+    return number
