@@ -189,6 +189,29 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             rtol=1e-7,
         ),
     },
+    "glm": {
+        "logistic": Example(
+            {"outcome": refs("event"), "cluster": refs("sex")},
+            {"drop1": True, "robust": True},
+            (*TERMS, c.Term(refs("arm", "age"))),
+            over_countries=True,
+            rtol=1e-8,
+        ),
+        "poisson": Example(
+            {"outcome": refs("site"), "offset": refs("event"), "cluster": refs("age")},
+            {"family": "poisson"},
+            (*TERMS, c.Term(refs("country"))),
+            rtol=1e-8,
+        ),
+        "gamma": Example(
+            {"outcome": refs("marker")}, {"family": "gamma", "robust": True}, TERMS, over_countries=True, rtol=1e-8
+        ),
+        "gaussian": Example({"outcome": refs("marker")}, {"family": "gaussian", "drop1": True}, TERMS, rtol=1e-8),
+        "without terms": Example({"outcome": refs("event")}, {}, over_countries=True, rtol=1e-8),
+    },
+    "negative_binomial": {
+        "of counts": Example({"outcome": refs("site")}, {"drop1": True}, TERMS, over_countries=True, rtol=1e-7),
+    },
     "meta_analysis": {
         "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),
         "of a logistic model": Example(

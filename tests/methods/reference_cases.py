@@ -28,6 +28,8 @@ METHODS = {
     "t_test": "t_test",
     "paired_t_test": "paired_t_test",
     "anova": "anova",
+    "glm": "glm",
+    "negative_binomial": "negative_binomial",
     "kaplan_meier": "kaplan_meier",
     "logrank": "log_rank",
     "descriptive": "table_one",
@@ -241,6 +243,11 @@ class Case:
         if step["method"] == "linear_model":
             own = {key: step[key] for key in ("arm", "control") if step.get(key)}
             return self.model_spec(spec, step, {"robust": True, **own, **options})
+        if step["method"] in ("glm", "negative_binomial"):
+            own = {key: step[key] for key in ("family", "link") if step["method"] == "glm"}
+            own |= {"robust": True} if step["method"] == "glm" else {}
+            model = self.model_spec(spec, step, {"drop1": True, **own, **options})
+            return replace(model, roles={**model.roles, **offset_of(step)})
         return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
 
     def meta_spec(self, spec: c.Spec, own: Mapping[str, Any], options: Mapping[str, c.Setting]) -> c.Spec:
@@ -270,6 +277,15 @@ class Case:
         return {country: [block_of(country, rows, spec, method)] for country, rows in self.rows(step).items()}
 
 
+def offset_of(step: Mapping[str, Any]) -> dict[str, tuple[c.Column, ...]]:
+    """The offset of a step as a role."""
+    offset = step.get("offset")
+    if not offset:
+        return {}
+    column = c.Ref(offset["var"])
+    return {"offset": (c.Transform(c.Function.LOG, column) if offset["transform"] == "log" else column,)}
+
+
 def column_of(rows: Rows, column: c.Column, spec: c.Spec) -> tuple[np.ndarray, tuple[str, ...]]:
     """A variable as numbers, or as codes with its levels; a condition as 0 and 1."""
     if isinstance(column, c.Indicator):
@@ -278,6 +294,8 @@ def column_of(rows: Rows, column: c.Column, spec: c.Spec) -> tuple[np.ndarray, t
         factor = isinstance(column.predicate.value, str)
         cells = rows.columns[column.predicate.variable]
         return np.array([float(holds(told, cell, factor)) if cell else np.nan for cell in cells]), ()
+    if isinstance(column, c.Transform) and column.function is c.Function.LOG:
+        return np.log(column_of(rows, column.argument, spec)[0]), ()
     cells, own = rows.columns[c.column_name(column)], spec.levels(column)
     if (
         spec.role("cluster") == (column,)

@@ -32,6 +32,8 @@ OURS = {
     "t_test": "t_test",
     "paired_t_test": "paired_t_test",
     "anova": "anova",
+    "glm": "glm",
+    "negative_binomial": "negative_binomial",
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 

@@ -44,6 +44,11 @@ def expected(case: Case, step: Mapping[str, Any]) -> Any:
     answer = case.answer_to(step)
     if step["method"] == "cox":
         return {ties: {"stratified_by_country": answer[ties]["stratified_by_country"]} for ties in step["ties"]}
+    if step["method"] == "glm" and step["offset"]:
+        # the case's is of R stopped one step from the whole model's fit; test_glm.py has R's at its end
+        return {key: value for key, value in answer.items() if key != "null_deviance"}
+    if step["method"] == "negative_binomial":
+        return {key: value for key, value in answer.items() if key != "glm_nb_default_output"}
     return answer
 
 

@@ -36,6 +36,9 @@ from isthmus_methods.parts.newton import Move, Solved, solve
 from isthmus_methods.parts.symmetric import unpacked
 
 SHAPE_NOTE = "dispersion = Pearson chi2 / df_residual (summary.glm); aic/loglik use deviance/n as R's Gamma()$aic does"
+# Relative change of a log-likelihood at which coefficients that still move are infinite: the others then are where they
+# would be without the rows that these take to 0 or 1.
+SAME = 1e-11
 # Keys of the memory that are the fits'.
 FITS = ("fit ", "kept ", "accepted ", "end ")
 
@@ -118,7 +121,7 @@ def advanced(contributions: Contributions, plan: Plan, memory: State, most: int)
             # the start is beyond what numbers hold: back towards a model without effects
             fits[k] = replace(fit, beta=(fit.beta + memory["flat"]) / 2.0, rounds=fit.rounds + 1)
             continue
-        fits[k] = fit.after(-deviance / 2.0, score, information, most)
+        fits[k] = fit.after(-deviance / 2.0, score, information, most, SAME)
     return fits
 
 
@@ -286,7 +289,9 @@ class Shown:
     def covariance(self, matrix_: Array) -> Array:
         """A covariance (p, p) of the centred coefficients as one of those shown."""
         moved = self._back @ matrix_ @ self._back.T
-        values: Array = np.where(np.outer(self._kept, self._kept), moved, np.nan)[np.ix_(self._there, self._there)]
+        # nothing is left of the information on a coefficient that ran away
+        known = self._kept & (np.diag(moved) > 0)
+        values: Array = np.where(np.outer(known, known), moved, np.nan)[np.ix_(self._there, self._there)]
         return values
 
     def block(self, matrix_: Array) -> dict[str, Answer]:

@@ -190,7 +190,10 @@ def model_sums(block: Block, spec: Spec, rows: CentredRows, values: Rowwise, cen
     if empty:
         v = values.weights
         cross = CrossProduct(
-            np.zeros(0), np.array([[v.sum()]]), float(v @ v), np.bincount(block.subject, weights=v, minlength=1).astype(np.float64)
+            np.zeros(0),
+            np.array([[v.sum()]]),
+            float(v @ v),
+            np.bincount(block.subject, weights=v, minlength=1).astype(np.float64),
         )
         whole = rest_on_counts(block, spec, values.eta)
         rests = RestsOn(whole.used, cross, whole.low, whole.high, whole.total)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from isthmus_methods.contract import Array, Booleans, State
-from isthmus_methods.parts.newton import Accepted, Move, Solved, decide, solve
+from isthmus_methods.parts.newton import SAME_LOGLIK, Accepted, Move, Solved, decide, solve
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,21 @@ class ModelFit:
     rounds: int = 0
     last: bool = False  # `beta` is expected to be the maximum; known until the next round only
 
-    def after(self, loglik: float, score: Array, information: Array, most: int) -> ModelFit:
+    def after(
+        self, loglik: float, score: Array, information: Array, most: int, same_loglik: float = SAME_LOGLIK
+    ) -> ModelFit:
         """The fit once it knows the log-likelihood (), its gradient (q,) and minus its curvature (q, q) at `beta`.
 
-        `most` : rounds after which it ends where it stands.
+        `most` : rounds after which it ends where it stands. `same_loglik` : as `decide` has it.
         """
         kept = solve(information, self.allowed).kept if self.kept is None else self.kept
         mine = np.where(kept, score, 0.0)
-        decision = decide(self.beta, loglik, mine, solve(information, kept), self.accepted)
+        solved = solve(information, kept)
+        decision = decide(self.beta, loglik, mine, solved, self.accepted, same_loglik)
+        lost = kept & ~solved.kept
+        if lost.any() and decision.move in (Move.STEP, Move.CONVERGED):
+            # they ran so far that no information on them is left
+            decision = replace(decision, move=Move.INFINITE, beta=self.beta, infinite=lost)
         number = self.rounds + 1
         if decision.move in (Move.STEP, Move.HALVE) and number < most:
             return replace(

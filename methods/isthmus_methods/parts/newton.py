@@ -22,6 +22,8 @@ ROUGH = 1e-6
 # coxph's settings: relative change of the log-likelihood, and the step that is large for a converged one.
 SAME_LOGLIK = 1e-9
 LARGE_STEP = math.sqrt(SAME_LOGLIK)
+# A step of a coefficient that runs away is this share of it or more: it moves by 1 and is not beyond 100.
+RUNNING = 0.01
 # A log-likelihood that falls by less has not fallen.
 ROUNDING = 1e-12
 HALVINGS = 25
@@ -115,10 +117,17 @@ def has_fallen(loglik: float, before: Accepted | None) -> bool:
     return before is not None and not loglik >= before.loglik - ROUNDING * abs(before.loglik)
 
 
-def decide(beta: Array, loglik: float, score: Array, solved: Solved, before: Accepted | None) -> Decision:
+def decide(
+    beta: Array,
+    loglik: float,
+    score: Array,
+    solved: Solved,
+    before: Accepted | None,
+    same_loglik: float = SAME_LOGLIK,
+) -> Decision:
     """What to do with the log-likelihood, score and information at `beta`.
 
-    `before` is None at the starting value.
+    `before` is None at the starting value. `same_loglik`: relative change of a log-likelihood that has converged.
     """
     step = solved.inverse @ score
     distance = math.sqrt(max(float(score @ step), 0.0))
@@ -144,9 +153,11 @@ def decide(beta: Array, loglik: float, score: Array, solved: Solved, before: Acc
     if before is not None and before.halvings == 0:
         ratio = distance / before.distance
         if distance <= ROUGH * max(1.0, first) and ratio > 0.1:
-            return Decision(Move.CONVERGED, beta, here, distance, True, none)
+            # rounding stops the progress, unless some coefficient still moves by a share of itself
+            runs = (np.abs(step) > SAME_LOGLIK) & (np.abs(step) > RUNNING * np.abs(beta))
+            return Decision(Move.INFINITE if runs.any() else Move.CONVERGED, beta, here, distance, True, runs)
         change = abs(loglik - before.loglik)
-        same = change <= SAME_LOGLIK * max(abs(loglik), abs(here.null_loglik))
+        same = change <= same_loglik * max(abs(loglik), abs(here.null_loglik))
         infinite = (np.abs(step) > SAME_LOGLIK) & (np.abs(step) > LARGE_STEP * np.abs(beta))
         if same and ratio > 0.2 and infinite.any():
             return Decision(Move.INFINITE, beta, here, distance, True, infinite)
