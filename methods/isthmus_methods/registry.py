@@ -8,6 +8,8 @@ from isthmus_methods.cmh import Cmh
 from isthmus_methods.contract import Method
 from isthmus_methods.cox import Cox
 from isthmus_methods.crosstab import Crosstab
+from isthmus_methods.cumulative_incidence import CumulativeIncidence
+from isthmus_methods.fine_gray import FineGray
 from isthmus_methods.gee import Gee
 from isthmus_methods.glm import Glm
 from isthmus_methods.kaplan_meier import KaplanMeier
@@ -40,6 +42,8 @@ METHODS: dict[str, Method] = {
         LinearModel(),
         Glm(),
         NegativeBinomial(),
+        CumulativeIncidence(),
+        FineGray(),
     )
 }
 

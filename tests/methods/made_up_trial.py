@@ -20,6 +20,7 @@ TRIAL = {
         c.Variable("age", c.VariableType.NUMERIC, unit="years", minimum=18, maximum=99),
         c.Variable("grade", c.VariableType.FACTOR, levels=("1", "2", "3", "4")),
         c.Variable("site", c.VariableType.INTEGER, minimum=0, maximum=40),
+        c.Variable("cause", c.VariableType.FACTOR, levels=("censored", "relapse", "death")),
         c.Variable("marker", c.VariableType.NUMERIC, may_be_missing=True),
         c.Variable("country", c.VariableType.FACTOR, levels=("CN", "JP", "KR", "TW"), roles=frozenset({"COUNTRY"})),
     )
@@ -212,6 +213,34 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "negative_binomial": {
         "of counts": Example({"outcome": refs("site")}, {"drop1": True}, TERMS, over_countries=True, rtol=1e-7),
     },
+    "cumulative_incidence": {
+        "curves and tests": Example(
+            {
+                "time": refs("time"),
+                "cause": refs("cause"),
+                "by": refs("arm"),
+                "arm": refs("arm"),
+                "strata": refs("sex"),
+            },
+            {"times": (10.0, 60.0)},
+            over_countries=True,
+        ),
+        "by country": Example(
+            {
+                "time": refs("time"),
+                "cause": refs("cause"),
+                "by": refs("country"),
+                "arm": refs("arm"),
+                "strata": refs("country"),
+            },
+        ),
+    },
+    "fine_gray": {
+        "relapse": Example(
+            {"time": refs("time"), "cause": refs("cause")}, {}, TERMS[:2], over_countries=True, rtol=1e-8
+        ),
+        "death": Example({"time": refs("time"), "cause": refs("cause")}, {"of": "death"}, TERMS, rtol=1e-8),
+    },
     "meta_analysis": {
         "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),
         "of a logistic model": Example(
@@ -249,6 +278,7 @@ def trial_rows(seed: int, number: int) -> Rows:
         "sex": sex,
         "age": age,
         "marker": marker,
+        "cause": np.where(event == 0, "censored", np.where(rng.random(number) < 0.6, "relapse", "death")),
     }
     return Rows({name: [str(x) for x in values] for name, values in columns.items()}, number)
 

@@ -1,0 +1,487 @@
+"""Fine and Gray's model of the cumulative incidence of one cause, one baseline over all countries.
+
+First round: who is there, leavers by cause on the time grid (from which follow the event times and the curve of
+censoring), the pooled centre of the columns. Then two rounds a step of Newton's method: sums over the weighted risk
+sets at the event times, and with the pooled sums one weighted cross-product. Two more rounds give the variance, which
+takes into account that the curve of censoring is estimated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+import numpy as np
+
+from isthmus.errors import MethodError, UsageError
+from isthmus_methods.contract import (
+    Again,
+    Answer,
+    Array,
+    Block,
+    Booleans,
+    Contributions,
+    Done,
+    Field,
+    Integers,
+    Item,
+    Kind,
+    Missingness,
+    ModelSupport,
+    Next,
+    OptionRule,
+    RiskSetSupport,
+    Role,
+    Scope,
+    Spec,
+    State,
+    Summary,
+    TimeSupport,
+    column_name,
+)
+from isthmus_methods.parts import persons
+from isthmus_methods.parts.first_round import remember_rows, told_notes, told_rows
+from isthmus_methods.parts.inference import coefficients, matrix
+from isthmus_methods.parts.model_support import ROWS, count_items
+from isthmus_methods.parts.model_terms import ModelTerms, level_rows, model_terms, shown
+from isthmus_methods.parts.newton import Accepted, Move, decide, solve
+from isthmus_methods.parts.regression_support import (
+    HeaviestRow,
+    RestsOn,
+    heaviest_row,
+    level_absent,
+    model_support,
+    rest_on,
+    rests_on_nobody,
+    support_of_nobody,
+)
+from isthmus_methods.parts.subdistribution import (
+    CauseRows,
+    Hazard,
+    at_risk_at,
+    censoring_free,
+    censoring_residuals,
+    residuals,
+    waiting_at,
+)
+from isthmus_methods.parts.symmetric import packed, unpacked
+from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS, Grid, grid_of, on_grid, time_support
+
+NO_ROWS, NO_EVENTS, LEVEL_ABSENT = "NO_ROWS", "NO_EVENTS", "LEVEL_ABSENT"
+MOST_ITERATIONS = 40
+# A linear predictor further than this from that of the pooled mean row overflows once it is squared.
+FARTHEST = 150.0
+
+
+class Round(IntEnum):
+    """What a round asks for."""
+
+    RISK_SETS = 1  # sums over the weighted risk sets at the event times
+    CURVATURE = 2  # the cross-product, with the pooled sums
+    WAITING = 3  # sums over rows that another cause ended, at the times of censoring
+    VARIANCE = 4  # residuals, squared and summed
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The request, read and checked."""
+
+    terms: ModelTerms
+    time: str
+    grid: Grid
+    levels: tuple[str, ...]
+    censored: int
+    cause: int
+
+
+def plan_of(spec: Spec) -> Plan:
+    """Raises `UsageError` where the request cannot be carried out."""
+    time, cause = spec.role("time")[0], spec.role("cause")[0]
+    levels = spec.levels(cause)
+    censored = str(spec.options.get("censored", "")) or (levels[0] if levels else "")
+    left = [level for level in levels if level != censored]
+    chosen = str(spec.options.get("of", "")) or (left[0] if left else "")
+    for what, level in (("censored", censored), ("of", chosen)):
+        if level not in levels or (what == "of" and level == censored):
+            raise UsageError(
+                "NO_SUCH_CAUSE",
+                f"{column_name(cause)!r} has no level {level!r} to be `{what}`",
+                f"name one of: {', '.join(levels)}",
+            )
+    terms = model_terms(spec, intercept=False)
+    if not terms.p:
+        raise UsageError("NO_TERMS", "the model needs at least one term", "add a term to the model's formula")
+    return Plan(terms, column_name(time), grid_of(spec, time), levels, levels.index(censored), levels.index(chosen))
+
+
+# --------------------------------------------------------------------------- inside a country
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Of some rows: who is there, who leaves when, and the sums of the round. Adds."""
+
+    rests: RestsOn
+    left: Integers  # (levels, T) leavers by cause
+    who: Integers  # (2, n) step and person of each row
+    rounded: bool
+    sums: tuple[Array, ...]
+
+    def __add__(self, other: Partial, /) -> Partial:
+        return Partial(
+            self.rests + other.rests,
+            self.left + other.left,
+            np.concatenate([self.who, other.who], axis=1),
+            self.rounded or other.rounded,
+            tuple(a + b for a, b in zip(self.sums, other.sums, strict=True)),
+        )
+
+
+def _look(block: Block, spec: Spec, plan: Plan, state: State) -> tuple[Array | None, Partial]:
+    """One block's share of a round, and the weights of its rows."""
+    steps, rounded = block.memo(
+        f"fine gray {plan.grid.step!r}", lambda: on_grid(plan.grid, block.numbers("time"), plan.time)
+    )
+    cause, size = block.codes("cause"), plan.grid.size
+    event = cause == plan.cause
+    left = np.bincount(cause * size + steps, minlength=len(plan.levels) * size).reshape(-1, size).astype(np.int64)
+    who = np.stack([steps, block.subject])
+    matrix_ = block.design.matrix if block.design is not None else np.zeros((block.rows, 0))
+    if not state:
+        return None, Partial(rest_on(block, spec, event=event), left, who, rounded, (matrix_.sum(axis=0),))
+    x = matrix_ - _of(state, "centre", (plan.terms.p,))
+    beta = _of(state, "beta", (plan.terms.p,))
+    if np.abs(x @ beta).max(initial=0.0) > FARTHEST:
+        raise MethodError("PREDICTOR_TOO_LARGE", "a linear predictor is beyond what can be added up", "fit fewer terms")
+    rows = CauseRows(x, steps, event, ~event & (cause != plan.censored), _of(state, "free", (size,)))
+    r = rows.relative(beta)
+    weights, sums = r, _sums(rows, r, state)
+    return weights, Partial(rest_on(block, spec, weights, x @ beta, event), left, who, rounded, sums)
+
+
+def _sums(rows: CauseRows, r: Array, state: State) -> tuple[Array, ...]:
+    """The sums that a round asks for."""
+    asked, listed = Round(int(state["ask"][0])), state["steps"].astype(np.int64)
+    if asked is Round.RISK_SETS:
+        return at_risk_at(rows, r, listed), rows.x[rows.event].sum(axis=0)
+    if asked is Round.WAITING:
+        return (waiting_at(rows, r, state["censored_steps"].astype(np.int64)),)
+    hazard = Hazard.of(listed, state["number"], state["at_risk"], rows.free)
+    if asked is Round.CURVATURE:
+        v = r * hazard.gathered(rows)[:, 0]
+        return (rows.x.T @ (rows.x * v[:, None]),)
+    parts = residuals(rows, hazard, r) + censoring_residuals(
+        rows, hazard, state["waiting"], state["censored_steps"].astype(np.int64), state["censored"], state["present"]
+    )
+    return (parts.T @ parts,)
+
+
+def _of(state: State, name: str, shape: tuple[int, ...]) -> Array:
+    """Part of a state, in the shape it must have."""
+    value = state.get(name)
+    if value is None or value.shape != shape or not np.all(np.isfinite(value)):
+        raise MethodError(
+            "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
+        )
+    return value
+
+
+def _summary(partial: Partial, support: ModelSupport, spec: Spec, plan: Plan, state: State) -> Summary:
+    used = partial.rests.used
+    counted = used.persons()
+    notes = {
+        NO_ROWS: not used.rows[ROWS],
+        NO_EVENTS: bool(used.rows[ROWS]) and not support.events,
+        LEVEL_ABSENT: level_absent(support, spec),
+        ROUNDED: partial.rounded,
+        persons.REPEATED: int(used.rows[ROWS]) > int(counted[ROWS]),
+    }
+    raised = frozenset(code for code, on in notes.items() if on)
+    if not state:
+        leavers = _persons_leaving(partial.who, plan.grid.size)
+        axes = ((column_name(spec.role("cause")[0]), plan.levels), ("time", ()))
+        return Summary(
+            (
+                *count_items(used, counted, spec),
+                Item("time_table", partial.left, time_support(leavers[None]), axes=axes),
+                Item("columns", partial.sums[0], support),
+            ),
+            raised,
+        )
+    asked = Round(int(state["ask"][0]))
+    if asked is Round.RISK_SETS:
+        at = RiskSetSupport(_changes(partial, state["steps"].astype(np.int64), plan), support)
+        items = [Item("at_risk", partial.sums[0], at), Item("events", partial.sums[1], support)]
+    elif asked is Round.WAITING:
+        at = RiskSetSupport(_arrivals(partial, state["censored_steps"].astype(np.int64), plan), support)
+        items = [Item("waiting", partial.sums[0], at)]
+    else:
+        name = "cross_product" if asked is Round.CURVATURE else "meat"
+        items = [Item(name, packed(partial.sums[0]), support)]
+    return Summary(tuple(items), raised)
+
+
+def _persons_leaving(who: Integers, size: int) -> Integers:
+    """Persons by the last step at which they have a row, (T,)."""
+    last = np.full(int(who[1].max(initial=-1)) + 1, -1, dtype=np.int64)
+    np.maximum.at(last, who[1], who[0])
+    return np.bincount(last[last >= 0], minlength=size).astype(np.int64)
+
+
+def _between(leaving: Integers, listed: Integers) -> Integers:
+    """Leavers from each listed step up to the next, and from the last on, (J,)."""
+    upto = np.concatenate([[0], np.cumsum(leaving)])
+    ends = np.append(listed[1:], len(leaving))
+    number: Integers = (upto[ends] - upto[listed]).astype(np.int64)
+    return number
+
+
+def _changes(partial: Partial, listed: Integers, plan: Plan) -> TimeSupport:
+    """Sums over the risk sets differ by those who leave between listed times; those whom another cause ended stay."""
+    size = plan.grid.size
+    leaving = _persons_leaving(partial.who, size)
+    total = int(leaving.sum())
+    plain = np.cumsum(leaving[::-1])[::-1][listed].astype(np.int64)
+    other = np.delete(partial.left, (plan.censored, plan.cause), axis=0).sum(axis=0)
+    stay = np.concatenate([[0], np.cumsum(other)])[listed]
+    at_risk = np.minimum(plain + stay, total).astype(np.int64)
+    return TimeSupport(total, np.minimum(_between(leaving, listed), at_risk), at_risk)
+
+
+def _arrivals(partial: Partial, listed: Integers, plan: Plan) -> TimeSupport:
+    """Sums over those whom another cause ended differ by those whom it ended between the listed times."""
+    other = np.delete(partial.left, (plan.censored, plan.cause), axis=0).sum(axis=0).astype(np.int64)
+    total = int(_persons_leaving(partial.who, plan.grid.size).sum())
+    stay = np.minimum(np.concatenate([[0], np.cumsum(other)])[listed], total).astype(np.int64)
+    arrived = np.diff(stay, prepend=0)
+    return TimeSupport(total, np.minimum(np.append(arrived[1:], 0), stay).astype(np.int64), stay)
+
+
+def _empty(spec: Spec, plan: Plan, state: State) -> Partial:
+    """What no row gives."""
+    p = plan.terms.p
+    shapes: tuple[tuple[int, ...], ...] = ((p,),)
+    if state:
+        asked = Round(int(state["ask"][0]))
+        shapes = {
+            Round.RISK_SETS: ((len(state["steps"]), 1 + p), (p,)),
+            Round.WAITING: ((len(state.get("censored_steps", ())), 1 + p),),
+        }.get(asked, ((p, p),))
+    return Partial(
+        rests_on_nobody(spec, p),
+        np.zeros((len(plan.levels), plan.grid.size), dtype=np.int64),
+        np.zeros((2, 0), dtype=np.int64),
+        rounded=False,
+        sums=tuple(np.zeros(shape) for shape in shapes),
+    )
+
+
+# --------------------------------------------------------------------------- the method
+
+
+class FineGray:
+    """Proportional subdistribution hazards of one cause.
+
+    Source: Fine & Gray (1999), JASA 94, 496-509. Answers are those of R cmprsk's `crr`.
+    """
+
+    name: ClassVar[str] = "fine_gray"
+    version: ClassVar[int] = 1
+    title: ClassVar[str] = "Fine-Gray model"
+    leaves: ClassVar[Mapping[str, Field]] = {
+        "outcomes": Field(Kind.COUNT, "rows with the cause of interest, and all others", "rows", "2"),
+        "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
+        "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
+        "time_table": Field(Kind.EVENTS, "leavers by cause at each step of the time grid", "rows", "causes x T"),
+        "columns": Field(Kind.CROSS_PRODUCT, "sums of the model's columns", size="p"),
+        "at_risk": Field(
+            Kind.RISK_SETS, "weight and weighted columns of those at risk at the event times", size="J (1 + p)"
+        ),
+        "events": Field(Kind.SCORE, "columns summed over the events", size="p"),
+        "cross_product": Field(Kind.INFORMATION, "weighted cross-product of the columns", size="p (p + 1) / 2"),
+        "waiting": Field(
+            Kind.RISK_SETS,
+            "the same over those whom another cause ended, at the times of censoring",
+            size="U (1 + p)",
+        ),
+        "meat": Field(Kind.CROSS_PRODUCT, "score residuals of rows, squared and summed", size="p (p + 1) / 2"),
+    }
+    roles: ClassVar[Mapping[str, Role]] = {
+        "time": Role("time from 0 to the first event or censoring", holds="number"),
+        "cause": Role("what ended the time: one level for each cause, one for censored", holds="factor"),
+    }
+    options: ClassVar[Mapping[str, OptionRule]] = {
+        "of": OptionRule("the level of `cause` that is modelled; none: its first that is not censored", ""),
+        "censored": OptionRule("the level of `cause` that means censored; none: its first", ""),
+    }
+    uses_terms: ClassVar[bool] = True
+    missingness: ClassVar[Missingness] = Missingness.COMPLETE
+    notes: ClassVar[Mapping[str, str]] = {
+        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
+        NO_EVENTS: "{countries}: no event of the cause; its rows are at risk all the same",
+        LEVEL_ABSENT: "{countries}: no row has one of the levels, so the others alone say what its effect is",
+        ROUNDED: ROUNDED_SAYS,
+        persons.REPEATED: persons.REPEATED_SAYS,
+    }
+    rounds: ClassVar[tuple[int, int]] = (5, 2 * MOST_ITERATIONS + 4)
+
+    def scope(self, spec: Spec) -> Scope:
+        return Scope.TOTAL
+
+    # ----------------------------------------------------------------- inside a country
+
+    def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Partial | HeaviestRow:
+        weights, partial = _look(block, spec, plan_of(spec), state)
+        return partial if local is None else heaviest_row(block, local.rests, weights)
+
+    def release(self, partial: Any, spec: Spec, state: State, local: Partial | None) -> Summary | Again:
+        plan = plan_of(spec)
+        if partial is None:
+            support = support_of_nobody(spec, plan.terms.p, events=True)
+            return _summary(_empty(spec, plan, state), support, spec, plan, state)
+        if isinstance(partial, Partial):
+            return Again(partial)
+        if local is None:
+            raise MethodError("WRONG_PASS", "a pass over the rows does not follow the one before it", "report this")
+        return _summary(local, model_support(local.rests, partial, spec, plan.terms.p, events=True), spec, plan, state)
+
+    # ----------------------------------------------------------------- at the coordinator
+
+    def pool(self, contributions: Contributions, spec: Spec, state: State, memory: State) -> Next | Done:
+        plan = plan_of(spec)
+        if not state:
+            return _begin(contributions, plan)
+        asked = Round(int(state["ask"][0]))
+        if asked is Round.RISK_SETS:
+            at_risk, observed = _given(contributions, "at_risk"), _given(contributions, "events")
+            number = memory["number"]
+            loglik = float(observed @ state["beta"] - number @ np.log(at_risk[:, 0]))
+            score = observed - number @ (at_risk[:, 1:] / at_risk[:, :1])
+            kept = {**memory, "loglik": np.array([loglik]), "score": score, "at_risk": at_risk}
+            return _next(Round.CURVATURE, state["beta"], kept, "distance", _distance(memory))
+        if asked is Round.CURVATURE:
+            return _step(contributions, plan, state, memory)
+        if asked is Round.WAITING:
+            kept = {**memory, "waiting": _given(contributions, "waiting")}
+            return _next(Round.VARIANCE, state["beta"], kept, "distance", _distance(memory))
+        meat = unpacked(_given(contributions, "meat"), plan.terms.p)
+        return _answer(spec, plan, state["beta"], memory, meat, self.notes)
+
+
+# --------------------------------------------------------------------------- at the coordinator
+
+
+def _given(contributions: Contributions, field: str) -> Array:
+    total = contributions.total(field)
+    if total is None:
+        raise MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
+    return total
+
+
+def _distance(memory: State) -> float:
+    return float(memory["distance"][0]) if "distance" in memory else 1.0
+
+
+def _next(ask: Round, beta: Array, memory: State, measure: str, measured: float) -> Next:
+    """The state of a round: what it needs of what is remembered."""
+    wanted = ["centre", "free", "steps"]
+    if ask in (Round.CURVATURE, Round.VARIANCE):
+        wanted += ["number", "at_risk"]
+    if ask in (Round.WAITING, Round.VARIANCE):
+        wanted += ["censored_steps"]
+    if ask is Round.VARIANCE:
+        wanted += ["waiting", "censored", "present"]
+    state = {"ask": np.array([float(ask)]), "beta": beta, **{name: memory[name] for name in wanted}}
+    return Next(state, memory, measure, measured)
+
+
+def _begin(contributions: Contributions, plan: Plan) -> Next:
+    outcomes, columns = contributions.total("outcomes"), contributions.total("columns")
+    table = contributions.total("time_table")
+    if outcomes is None or columns is None or table is None or not outcomes.any():
+        raise MethodError("NO_ROWS", "no country has a complete row for this model", "check the filter and the terms")
+    steps = np.flatnonzero(table[plan.cause] > 0)
+    if not len(steps):
+        raise MethodError("NO_EVENTS", "no row has the cause that is modelled", "choose another cause, or other rows")
+    left, censored = table.sum(axis=0), table[plan.censored]
+    times = np.flatnonzero(censored > 0)
+    present = np.cumsum(left[::-1])[::-1]
+    there = plan.terms.columns_present(level_rows(contributions, plan.terms))
+    kept: dict[str, Array] = {
+        "outcomes": outcomes,
+        "centre": columns / outcomes.sum(),
+        "free": censoring_free(left, censored),
+        "steps": steps.astype(np.float64),
+        "number": table[plan.cause][steps],
+        "censored_steps": times.astype(np.float64),
+        "censored": censored[times],
+        "present": present[times],
+        "there": there.astype(np.float64),
+        "iterations": np.zeros(1),
+        **remember_rows(contributions, plan.terms),
+    }
+    return _next(Round.RISK_SETS, np.zeros(plan.terms.p), kept, "distance", 1.0)
+
+
+def _step(contributions: Contributions, plan: Plan, state: State, memory: State) -> Next:
+    beta, p = state["beta"], plan.terms.p
+    at_risk, number = memory["at_risk"], memory["number"]
+    mean = at_risk[:, 1:] / at_risk[:, :1]
+    cross = unpacked(_given(contributions, "cross_product"), p)
+    info = cross - mean.T @ (mean * number[:, None])
+    info = (info + info.T) / 2
+    there: Booleans = memory["there"] > 0
+    kept = memory["kept"] > 0 if "kept" in memory else solve(info, there).kept
+    before = Accepted.unpacked(memory["accepted"]) if "accepted" in memory else None
+    loglik, score = float(memory["loglik"][0]), np.where(kept, memory["score"], 0.0)
+    decision = decide(beta, loglik, score, solve(info, kept), before)
+    iterations = memory["iterations"] + 1.0
+    remembered: dict[str, Array] = {
+        **memory,
+        "kept": kept.astype(np.float64),
+        "accepted": decision.accepted.packed(),
+        "distance": np.array([decision.distance]),
+        "iterations": iterations,
+    }
+    if decision.move in (Move.STEP, Move.HALVE) and iterations[0] < MOST_ITERATIONS:
+        return _next(Round.RISK_SETS, decision.beta, remembered, "distance", decision.distance)
+    remembered |= {
+        "over": np.array([float(decision.move.value)]),
+        "infinite": decision.infinite.astype(np.float64),
+        "information": info,
+    }
+    return _next(Round.WAITING, beta, remembered, "distance", decision.distance)
+
+
+def _answer(spec: Spec, plan: Plan, beta: Array, memory: State, meat: Array, notes: Mapping[str, str]) -> Done:
+    there: Booleans = memory["there"] > 0
+    kept: Booleans = memory["kept"] > 0
+    solved = solve(memory["information"], kept)
+    names = [name for name, on in zip(plan.terms.names, there, strict=True) if on]
+    estimates, covariance = shown(beta, solved.inverse @ meat @ solved.inverse, kept, there)
+    move = Move(int(memory["over"][0]))
+    answer: dict[str, Answer] = {
+        "cause": plan.levels[plan.cause],
+        "n": round(float(memory["outcomes"].sum())),
+        "n_event": round(float(memory["outcomes"][0])),
+        "coef": coefficients(names, estimates, covariance),
+        "vcov": matrix(names, covariance),
+        "loglik": float(memory["loglik"][0]),
+        "loglik_null": Accepted.unpacked(memory["accepted"]).null_loglik,
+        "iterations": round(float(memory["iterations"][0])),
+        "gradient_norm": float(memory["distance"][0]),
+        "condition_number": solved.condition,
+        "converged": move is Move.CONVERGED,
+        "aliased": [name for name, on, used in zip(plan.terms.names, there, kept, strict=True) if on and not used],
+        **told_rows(memory, plan.terms),
+        "notes": list(told_notes(memory, spec, notes, (NO_ROWS, NO_EVENTS, LEVEL_ABSENT))),
+    }
+    said = []
+    if move is Move.INFINITE:
+        far = ", ".join(name for name, on in zip(plan.terms.names, memory["infinite"], strict=True) if on)
+        said.append(f"the log-likelihood converged before {far}: the coefficient may be infinite (separation)")
+    elif move is not Move.CONVERGED:
+        said.append("the fit did not converge: the numbers are its last step's")
+    return Done(answer, (*said, *told_notes(memory, spec, notes, (ROUNDED, persons.REPEATED))))
