@@ -10,7 +10,20 @@ from decimal import Decimal, InvalidOperation
 from conformance.case import Case, Step, Table, predicates
 
 # Keys of a step whose values name columns that make groups.
-GROUPING = ("arm", "by", "group", "row", "column", "strata", "treatment", "visit", "group_term", "term", "gray_group")
+GROUPING = (
+    "arm",
+    "by",
+    "group",
+    "row",
+    "column",
+    "strata",
+    "treatment",
+    "visit",
+    "group_term",
+    "term",
+    "gray_group",
+    "cause",
+)
 # Keys that name the person.
 PERSON = ("subject", "id")
 

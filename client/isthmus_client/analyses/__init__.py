@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isthmus_client.analyses.competing import Competing
 from isthmus_client.analyses.descriptive import Descriptive
 from isthmus_client.analyses.meta import Meta
 from isthmus_client.analyses.regression import Regression
@@ -11,6 +12,7 @@ from isthmus_client.analyses.survival import Survival
 class Analyses(
     Descriptive,
     Survival,
+    Competing,
     Regression,
     Meta,
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isthmus_client.results.competing import CumulativeIncidenceFit, FineGrayFit
 from isthmus_client.results.cox import CoxFit
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.gee import GeeFit
@@ -16,6 +17,8 @@ CLASSES: dict[str, type[Fit]] = {
     kind.method: kind
     for kind in (
         CoxFit,
+        CumulativeIncidenceFit,
+        FineGrayFit,
         GeeFit,
         KmFit,
         LogRankFit,
@@ -28,6 +31,8 @@ CLASSES: dict[str, type[Fit]] = {
 __all__ = [
     "CLASSES",
     "CoxFit",
+    "CumulativeIncidenceFit",
+    "FineGrayFit",
     "Fit",
     "GeeFit",
     "KmFit",
