@@ -67,7 +67,7 @@ def test_cluster_may_be_the_identifier_and_no_other_role(dictionary: Dictionary)
         ("cox", {"formula": "Surv(AVAL, CNSR == 0) ~ AGE + offset(CRP)"}, "WRONG_FORMULA"),
         ("cox", {"formula": "Surv(AVAL, CNSR == 0) ~ 1"}, "NO_TERMS"),
         ("cox", {"formula": "Surv(AVAL, CNSR == 0) ~ AGE", "roles": {"time": "AVAL"}}, "ROLE_TWICE"),
-        ("cox", {"formula": "Surv(AVAL, CNSR == 0) ~ AGE", "roles": {"weights": "CRP"}}, "UNKNOWN_ROLE"),
+        ("cox", {"formula": "Surv(AVAL, CNSR == 0) ~ AGE", "roles": {"weigths": "CRP"}}, "UNKNOWN_ROLE"),
         ("cox", {"formula": "Surv(AVAL, CNSR == 0) ~ AGE + COUNTRY"}, "COUNTRY_TERM"),
         ("kaplan_meier", {"roles": {"time": "AVAL"}}, "MISSING_ROLE"),
         ("kaplan_meier", {"roles": {"time": "AVAL", "event": "CNSR == 0", "by": ["AGE"]}}, "WRONG_TYPE"),

@@ -82,7 +82,8 @@ def cif_figure(
     axes.set_xlim(0, end * 1.01)
     axes.set_ylim(0, top * 1.02)
     axes.set_xticks(axis.ticks, axis.labels, family=FONT, size=SIZE)
-    shares = np.linspace(0.0, top, 6)
+    step = 0.02 if top <= 0.1 else 0.05 if top <= 0.3 else 0.1 if top <= 0.6 else 0.2
+    shares = np.arange(0.0, top + step / 2, step)
     axes.set_yticks(shares, [f"{100 * s:.0f} %" for s in shares], family=FONT, size=SIZE)
     axes.set_ylabel(literal(endpoint), family=FONT, size=SIZE, color=INK)
     axes.set_xlabel(f"time ({axis.unit})" if axis.unit else "time", family=FONT, size=SIZE, color=INK)
