@@ -11,6 +11,7 @@ from isthmus_client.formula.left import event_column
 from isthmus_client.formula.reader import Name, Node, Place, read
 from isthmus_methods.contract import (
     Column,
+    Kind,
     Method,
     Role,
     Setting,
@@ -129,6 +130,11 @@ def by_country(method: Method, by: str | None, options: Mapping[str, object] | N
     return settings
 
 
+def estimates_by_country(method: Method) -> bool:
+    """Whether each country's own estimate leaves it."""
+    return any(field.kind is Kind.ESTIMATE for field in method.leaves.values())
+
+
 def effect_of(spec: Spec) -> str:
     """The coefficient that a model is about: the treatment arm's first, otherwise the first of all."""
     of_arm = [term for term in spec.terms if len(term.columns) == 1 and _is_arm(spec, term.columns[0])]
@@ -166,7 +172,7 @@ def _roles_of(model: Model, method: Method) -> dict[str, tuple[Column, ...]]:
         if columns
     }
     # each country's own estimate has the model's variance: clusters matter to the pooled fit alone
-    if method.name == "meta_analysis":
+    if estimates_by_country(method):
         found.pop("cluster", None)
     strange = [role for role in found if role not in method.roles]
     if strange:

@@ -13,7 +13,7 @@ from isthmus_client.analyses import Analyses
 from isthmus_client.analyses.common import DEADLINE_SECONDS, MissingCountry
 from isthmus_client.plan import Plan, Step, follow
 from isthmus_client.proposal import dictionary_of, missing_country_of
-from isthmus_client.requests import Written, by_country, effect_of, request
+from isthmus_client.requests import Written, by_country, effect_of, estimates_by_country, request
 from isthmus_methods.codec import spec_to_message
 from isthmus_methods.contract import Spec
 from isthmus_methods.registry import find
@@ -155,7 +155,7 @@ class Study(Analyses):
             may be shown.
         """
         chosen = by_country(find(method), by, {**(options or {}), **settings})
-        if method == "meta_analysis" and not self.message.by_country:
+        if estimates_by_country(find(method)) and not self.message.by_country:
             raise UsageError(
                 "BY_COUNTRY",
                 f"study {self.name} does not say that results by country may be shown",

@@ -1,8 +1,9 @@
-"""Meta-analysis of the countries' own estimates."""
+"""The countries' own estimates: their meta-analysis, and the consistency of regions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from conformance.case import Step
 from conformance.columns import as_text
@@ -12,31 +13,40 @@ from isthmus_client.plan import Plan
 
 def _estimates(step: Step, context: Context) -> Sequence[Plan]:
     own: Step = {**step, **step["estimate"]}
-    columns, study, method = context.columns(own), context.study, own["method"]
-    by = None if step["by"] == context.case.country else columns.factor(step["by"])
+    by = None if step["by"] == context.case.country else context.columns(own).factor(step["by"])
+    formula, asked = _of_country(own, context)
+    return [context.study.meta_analysis(formula, by=by, **asked)]
+
+
+def _regions(step: Step, context: Context) -> Sequence[Plan]:
+    formula, asked = _of_country({**step, **step["estimate"]}, context)
+    options = dict(step["options"])
+    named = [text.partition("=") for text in options.pop("regions", ())]
+    regions = {name: inside.split("+") for name, _, inside in named}
+    return [context.study.regional_consistency(formula, regions=regions, **asked, **options)]
+
+
+def _of_country(own: Step, context: Context) -> tuple[str | None, dict[str, Any]]:
+    """What each country estimates: a formula where it has one, and the other arguments."""
+    columns, method = context.columns(own), own["method"]
     if method == "log_odds_ratio":
-        plan = study.meta_analysis(
-            row=columns.column(own["row"]),
-            column=columns.column(own["column"]),
-            treated=as_text(own["treated"]),
-            control=as_text(own["control"]),
-            event=as_text(own["event"]),
-            by=by,
+        return None, {
+            "row": columns.column(own["row"]),
+            "column": columns.column(own["column"]),
+            "treated": as_text(own["treated"]),
+            "control": as_text(own["control"]),
+            "event": as_text(own["event"]),
             **context.common(own, references=False),
-        )
-        return [plan]
+        }
     left = context.surv(own) if method == "cox" else columns.column(own["outcome"])
-    plan = study.meta_analysis(
-        context.formula(own, left),
-        estimate=method,
-        coefficient=own["coefficient"],
-        ties=own.get("ties"),
-        family=own.get("family"),
-        link=own.get("link"),
-        by=by,
+    return context.formula(own, left), {
+        "estimate": method,
+        **{name: own.get(name) for name in ("coefficient", "ties", "family", "link")},
         **context.common(own),
-    )
-    return [plan]
+    }
 
 
-STEPS: Mapping[str, Way] = {"meta_analysis": Way(_estimates, as_it_is)}
+STEPS: Mapping[str, Way] = {
+    "meta_analysis": Way(_estimates, as_it_is),
+    "regional_consistency": Way(_regions, as_it_is),
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from isthmus.errors import UsageError
@@ -64,10 +65,9 @@ class Meta(Asks):
         UsageError
             ``BY_COUNTRY`` where the study does not say that results by country may be shown.
         """
-        chosen = estimate or _estimate(formula, family, row)
         roles = {name: text for name, text in (("row", row), ("column", column), ("by", by)) if text is not None}
         options: dict[str, object] = {
-            "estimate": None if chosen == "cox" else chosen,
+            "estimate": _estimate(estimate, formula, family, row),
             "coefficient": coefficient,
             "ties": ties,
             "family": family,
@@ -78,13 +78,95 @@ class Meta(Asks):
         }
         return self.ask("meta_analysis", formula, roles=roles, options=options, **common)
 
+    def regional_consistency(
+        self,
+        formula: str | None = None,
+        *,
+        regions: Mapping[str, Sequence[str]] | None = None,
+        benefit: Literal["lower", "higher"] | None = None,
+        pi: float | None = None,
+        bound: float | None = None,
+        lower_bound: float | None = None,
+        lower_level: float | None = None,
+        interaction_level: float | None = None,
+        tau2: Literal["REML", "DL", "PM", "ML"] | None = None,
+        tau_scale: float | None = None,
+        estimate: Estimate | None = None,
+        coefficient: str | None = None,
+        ties: str | None = None,
+        family: Family | None = None,
+        link: str | None = None,
+        row: str | None = None,
+        column: str | None = None,
+        treated: str | None = None,
+        control: str | None = None,
+        event: str | float | None = None,
+        **common: Unpack[Common],
+    ) -> Plan:
+        """Is the effect the same from region to region (ICH E17): criteria, qualitative interaction, shrunken effects.
 
-def _estimate(formula: str | None, family: str | None, row: str | None) -> Estimate:
+        Parameters
+        ----------
+        formula, estimate, coefficient, ties, family, link, row, column, treated, control, event
+            What each country estimates, as in `meta_analysis`.
+        regions
+            Countries of each region, e.g. ``{"EastAsia": ["CN", "JP", "KR"]}``; a country that stands in none is a
+            region of its own. None: every country by itself.
+        benefit
+            Whether a ``"lower"`` or a ``"higher"`` coefficient is better; None: lower for hazard ratios.
+        pi
+            Share of the overall effect that a region should keep (0.5).
+        bound, lower_bound, lower_level
+            What every region's effect, and its lower limit at that one-sided level, should reach; benefit positive.
+        interaction_level
+            Of the test of treatment by region (0.1).
+        tau2
+            How the variance between regions is estimated for the empirical Bayes estimates.
+        tau_scale
+            Scale of the half-normal prior of the standard deviation between regions; None: 0.5 for log ratios.
+        **common
+            As in `Common`.
+
+        Raises
+        ------
+        UsageError
+            ``BY_COUNTRY`` where the study does not say that results by country may be shown.
+        """
+        roles = {name: text for name, text in (("row", row), ("column", column)) if text is not None}
+        options: dict[str, object] = {
+            "estimate": _estimate(estimate, formula, family, row),
+            "coefficient": coefficient,
+            "ties": ties,
+            "family": family,
+            "link": link,
+            "treated": treated,
+            "control": control,
+            "event_value": None if event is None else _text(event),
+            "regions": [f"{name}={'+'.join(inside)}" for name, inside in regions.items()] if regions else None,
+            "benefit": benefit,
+            "pi": pi,
+            "bound": bound,
+            "lower_bound": lower_bound,
+            "lower_level": lower_level,
+            "interaction_level": interaction_level,
+            "tau2": tau2,
+            "tau_scale": tau_scale,
+        }
+        return self.ask("regional_consistency", formula, roles=roles, options=options, **common)
+
+
+def _estimate(chosen: Estimate | None, formula: str | None, family: str | None, row: str | None) -> Estimate | None:
+    """What each country estimates; None where it is what the methods do unless told otherwise."""
+    found = chosen or _meant(formula, family, row)
+    return None if found == "cox" else found
+
+
+def _meant(formula: str | None, family: str | None, row: str | None) -> Estimate:
     if formula is None:
         if row is None:
             raise UsageError(
                 "WRONG_FORMULA",
-                "a meta-analysis needs a formula, or row and column of a two-by-two table",
+                "an estimate in each country needs a formula, or row and column of a two-by-two table",
                 'write "OUTCOME ~ ARM", or row = "ARM", column = "OUTCOME"',
             )
         return "log_odds_ratio"

@@ -20,10 +20,38 @@ def _meta_analysis(spec: Spec, rows: str) -> list[str]:
     split = f"split({rows}, ~ {studies}, drop = TRUE)"
     return [
         "library(metafor)",
-        *(_odds_ratios(model, split) if spec.options.get("estimate") == "log_odds_ratio" else _fits(model, split)),
+        *_estimates(model, split),
         'rma(y, v, method = "FE"); rma(y, v, method = "DL"); rma(y, v, method = "REML")',
         'rma(y, v, method = "ML"); rma(y, v, method = "PM"); rma(y, v, method = "REML", test = "knha")',
     ]
+
+
+def _regional_consistency(spec: Spec, rows: str) -> list[str]:
+    texts = spec.options.get("regions", ())
+    regions = [str(text).partition("=") for text in texts] if isinstance(texts, tuple) else []
+    named = ", ".join(
+        f"{written_text(country.strip())} = {written_text(name.strip())}"
+        for name, _, inside in regions
+        for country in inside.split("+")
+    )
+    pi, lower = spec.options.get("pi", 0.5), spec.options.get("benefit", "lower") != "higher"
+    split = f"split({rows}, ~ {written_name(country_variable(spec))}, drop = TRUE)"
+    return [
+        "library(metafor)",
+        *_estimates(spec, split),
+        f"country <- names({split})",
+        f"region <- c({named})[country]; region <- ifelse(is.na(region), country, region)"
+        if named
+        else "region <- country",
+        "w <- tapply(1 / v, region, sum); y <- tapply(y / v, region, sum) / w; v <- 1 / w",
+        f"d <- sum(w * y) / sum(w); b <- {'-' if lower else ''}y; overall <- {'-' if lower else ''}d",
+        f"data.frame(y, v, fraction = w / sum(w), share = y / d, method_1 = b >= {pi} * overall, method_2 = b > 0)",
+        'blup(rma(y, v, method = "REML"))',
+    ]
+
+
+def _estimates(spec: Spec, split: str) -> list[str]:
+    return _odds_ratios(spec, split) if spec.options.get("estimate") == "log_odds_ratio" else _fits(spec, split)
 
 
 def _fits(spec: Spec, split: str) -> list[str]:
@@ -63,4 +91,4 @@ def _odds_ratios(spec: Spec, split: str) -> list[str]:
     ]
 
 
-CALLS: Mapping[str, Call] = {"meta_analysis": _meta_analysis}
+CALLS: Mapping[str, Call] = {"meta_analysis": _meta_analysis, "regional_consistency": _regional_consistency}
