@@ -9,7 +9,7 @@ from isthmus.errors import UsageError
 from isthmus_client.plots.forest import ForestRow, forest_figure
 from isthmus_client.plots.km import km_figure
 from isthmus_client.results.r_format import p_values
-from isthmus_methods.contract import column_name, term_columns
+from isthmus_methods.contract import term_columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -174,7 +174,7 @@ class MetaPlots:
             measure=fit.measure,
             ratio=fit.is_ratio,
             title=title or fit.coefficient,
-            favours=self._favours(),
+            favours=fit.favours,
             notes=notes,
         )
 
@@ -200,19 +200,6 @@ class MetaPlots:
             title=title or fit.coefficient,
             notes=[fit.heterogeneity, *_notes(fit)],
         )
-
-    def _favours(self) -> tuple[str, str] | None:
-        """What lies on either side of no effect, where the coefficient compares two levels of a factor."""
-        spec, name = self._fit.spec, self._fit.coefficient
-        if not self._fit.is_ratio:
-            return None
-        variable, _, level = name.partition("=")
-        for term in spec.terms:
-            column = term.columns[0]
-            if len(term.columns) == 1 and column_name(column) == variable and level in spec.levels(column):
-                reference = spec.levels(column)[0]
-                return f"favours {variable}={level}", f"favours {variable}={reference}"
-        return None
 
 
 def _count(value: int | None) -> str:

@@ -43,7 +43,7 @@ def _regional_consistency(spec: Spec, rows: str) -> list[str]:
         f"region <- c({named})[country]; region <- ifelse(is.na(region), country, region)"
         if named
         else "region <- country",
-        "w <- tapply(1 / v, region, sum); y <- tapply(y / v, region, sum) / w; v <- 1 / w",
+        "w <- c(tapply(1 / v, region, sum)); y <- c(tapply(y / v, region, sum)) / w; v <- 1 / w",
         f"d <- sum(w * y) / sum(w); b <- {'-' if lower else ''}y; overall <- {'-' if lower else ''}d",
         f"data.frame(y, v, fraction = w / sum(w), share = y / d, method_1 = b >= {pi} * overall, method_2 = b > 0)",
         'blup(rma(y, v, method = "REML"))',

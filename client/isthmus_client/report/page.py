@@ -17,7 +17,7 @@ from isthmus_client.results.fit import write_text
 
 FOLDER = Path(__file__).parent
 # Of a clinical report: who, curves, test, model, countries.
-ORDER = ("table_one", "kaplan_meier", "log_rank", "cox", "meta_analysis")
+ORDER = ("table_one", "kaplan_meier", "log_rank", "cox", "meta_analysis", "regional_consistency")
 
 
 def write_report(fits: Sequence[Fit], path: Path, title: str = "") -> Path:

@@ -11,6 +11,7 @@ from isthmus_client.results.log_rank import LogRankFit
 from isthmus_client.results.meta_analysis import MetaFit
 from isthmus_client.results.ordinal import OrdinalFit
 from isthmus_client.results.provenance import Provenance
+from isthmus_client.results.regional_consistency import RegionalFit
 from isthmus_client.results.table_one import TableOneFit
 
 CLASSES: dict[str, type[Fit]] = {
@@ -24,6 +25,7 @@ CLASSES: dict[str, type[Fit]] = {
         LogRankFit,
         MetaFit,
         OrdinalFit,
+        RegionalFit,
         TableOneFit,
     )
 }
@@ -40,5 +42,6 @@ __all__ = [
     "MetaFit",
     "OrdinalFit",
     "Provenance",
+    "RegionalFit",
     "TableOneFit",
 ]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from isthmus.errors import UsageError
-from isthmus_client.r_code import r_formula
-from isthmus_client.results.fit import Fit
+from isthmus_client.results.effect import EffectFit
 from isthmus_client.results.r_format import aligned, format_numbers, hazard_ratio, one, p_values, rounded
 from isthmus_client.results.tree import count, has, number, texts, tree
 from isthmus_methods.contract import column_name
@@ -32,9 +31,6 @@ MODELS = {
 }
 # Those that are shown where others are not asked for.
 USUAL = ("fixed", "DL")
-# What the exponential of a coefficient is, by the family of the outcome.
-RATIOS = {"binomial": "odds ratio", "poisson": "rate ratio", "quasipoisson": "rate ratio", "gamma": "ratio of means"}
-CALLS = {"cox": "coxph", "glm": "glm", "linear_model": "lm", "log_odds_ratio": "log odds ratio"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +49,10 @@ class Row:
     note: str = ""
 
 
-class MetaFit(Fit):
+class MetaFit(EffectFit):
     """One coefficient by study, what the studies say together under each model, and heterogeneity."""
 
     method: ClassVar[str] = "meta_analysis"
-
-    @property
-    def coefficient(self) -> str:
-        """Name of the coefficient that is pooled."""
-        named = self.answer.get("coefficient") or self.spec.options.get("coefficient") or ""
-        return str(named)
-
-    @property
-    def estimate(self) -> str:
-        """What each country estimates: ``cox``, ``glm``, ``linear_model`` or ``log_odds_ratio``."""
-        return str(self.spec.options.get("estimate", "cox"))
-
-    @property
-    def is_ratio(self) -> bool:
-        """Whether estimates are logarithms of ratios."""
-        return self.measure != "difference"
-
-    @property
-    def measure(self) -> str:
-        """What the effect is: ``hazard ratio``, ``odds ratio``, ..., ``difference``."""
-        if self.estimate == "glm":
-            return RATIOS.get(str(self.spec.options.get("family", "binomial")), "difference")
-        return {"cox": "hazard ratio", "log_odds_ratio": "odds ratio"}.get(self.estimate, "difference")
 
     @property
     def studies_are(self) -> str:
@@ -171,18 +144,15 @@ class MetaFit(Fit):
         return MetaPlots(self)
 
     def call(self) -> str:
-        how = CALLS.get(self.estimate, self.estimate)
         where = "each country" if self.studies_are == "country" else f"each level of {self.studies_are}"
-        if self.estimate == "log_odds_ratio":
-            return f"log odds ratio in {where}; meta-analysis of {self.coefficient}"
-        return f"{how}({self.formula or r_formula(self.spec)}) in {where}; meta-analysis of {self.coefficient}"
+        return f"{self.model(where)}; meta-analysis of {self.coefficient}"
 
     def table(self) -> pd.DataFrame:
         """One row a study and model: estimate (log of a ratio, or a difference), se, 95 % limits, weight."""
         import pandas as pd
 
         rows = [*self.countries(), *self.pooled(self.models)]
-        short = {"hazard ratio": "hr", "odds ratio": "or"}.get(self.measure, "ratio")
+        short = self.short_measure
         ends = (
             {
                 short: [hazard_ratio(r.estimate) for r in rows],
