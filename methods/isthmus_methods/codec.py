@@ -230,27 +230,52 @@ def _setting(message: spec_pb2.Option) -> c.Setting:
 
 def spec_from_message(message: spec_pb2.Spec, study: study_pb2.Study) -> c.Spec:
     """A request bound to the study's dictionary. Raises `UsageError` for a dataset or variable that is not in it."""
-    dataset = next((d for d in study.datasets if d.name == message.dataset), None)
-    if dataset is None:
-        raise UsageError(
-            "UNKNOWN_DATASET",
-            f"study {study.name} has no dataset {message.dataset!r}",
-            f"name one of its datasets: {', '.join(d.name for d in study.datasets)}",
-        )
-    spec = c.Spec(
+    dataset = _dataset(message.dataset, study)
+    return c.Spec(
         method=message.method,
         version=message.method_version,
         dataset=message.dataset,
         variables={v.name: variable_from_message(v) for v in dataset.variables},
         subject=dataset.subject,
         where=predicate_from_message(message.where) if message.HasField("where") else None,
-        roles={role.name: tuple(_column_from_message(col) for col in role.columns) for role in message.roles},
+        roles=_roles(message.roles),
         terms=tuple(c.Term(tuple(_column_from_message(col) for col in term.columns)) for term in message.terms),
         references={r.variable: r.level for r in message.references},
         options={o.name: _setting(o) for o in message.options},
         countries=tuple(p.country for p in study.participants),
+        events=_events_from_message(message, study) if message.HasField("events") else None,
     )
-    return spec
+
+
+def _dataset(name: str, study: study_pb2.Study) -> study_pb2.Dataset:
+    dataset = next((d for d in study.datasets if d.name == name), None)
+    if dataset is None:
+        raise UsageError(
+            "UNKNOWN_DATASET",
+            f"study {study.name} has no dataset {name!r}",
+            f"name one of its datasets: {', '.join(d.name for d in study.datasets)}",
+        )
+    return dataset
+
+
+def _roles(messages: Sequence[spec_pb2.Role]) -> dict[str, tuple[c.Column, ...]]:
+    return {role.name: tuple(_column_from_message(col) for col in role.columns) for role in messages}
+
+
+def _events_from_message(message: spec_pb2.Spec, study: study_pb2.Study) -> c.Spec:
+    events = message.events
+    dataset = _dataset(events.dataset, study)
+    return c.Spec(
+        method=message.method,
+        version=message.method_version,
+        dataset=events.dataset,
+        variables={v.name: variable_from_message(v) for v in dataset.variables},
+        subject=dataset.subject,
+        where=predicate_from_message(events.where) if events.HasField("where") else None,
+        roles=_roles(events.roles),
+        references={r.variable: r.level for r in events.references},
+        countries=tuple(p.country for p in study.participants),
+    )
 
 
 # --------------------------------------------------------------------------- the request, on its way out
@@ -329,4 +354,11 @@ def spec_to_message(spec: c.Spec) -> spec_pb2.Spec:
     for variable in sorted(spec.references):
         message.references.add(variable=variable, level=spec.references[variable])
     message.options.extend(_option_to_message(name, spec.options[name]) for name in sorted(spec.options))
+    if spec.events is not None:
+        half = spec_to_message(spec.events)
+        message.events.MergeFrom(
+            spec_pb2.Events(dataset=half.dataset, where=half.where if half.HasField("where") else None)
+        )
+        message.events.roles.extend(half.roles)
+        message.events.references.extend(half.references)
     return message

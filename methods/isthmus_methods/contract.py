@@ -288,6 +288,22 @@ class Design:
     level_codes: Mapping[str, Integers]  # for each factor in the terms: code of its level, (n,)
 
 
+@dataclass(frozen=True, slots=True)
+class EventRows:
+    """Rows of the request's second dataset: the events of the persons of one block, in the order of the source.
+
+    Values may be missing (NaN, code -1). A person who has rows in several blocks has his events in the first.
+    """
+
+    rows: int
+    columns: Mapping[str, tuple[NDArray[Any], ...]]  # as a block's, by the roles of events
+    levels: Mapping[str, tuple[tuple[str, ...], ...]]
+    subject: Integers  # (rows,), the block's numbers of persons
+    # Events that the filter kept, of persons who are not on the rows used: told of once, with the first block.
+    left_out: int = 0
+    persons_left_out: int = 0
+
+
 @dataclass(slots=True)
 class Block:
     """Some rows of one country: complete cases of the method's variables, in the order of the source.
@@ -306,6 +322,8 @@ class Block:
     # Rows that the filter kept, and persons among them; `rows` counts the complete ones of these.
     rows_selected: int = 0
     persons_selected: int = 0
+    # Where the request has a second dataset.
+    events: EventRows | None = None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def numbers(self, role: str, k: int = 0) -> Array:
@@ -396,6 +414,9 @@ class Method(Protocol):
 
     A method whose fit has each country as a stratum says so by ``stratified_by_country(self, options) -> bool`` as
     well; without it, the country is a factor like any other.
+
+    A method that reads a second dataset, of events of the same persons, has ``event_roles`` as well: the parts that
+    columns of that dataset play.
     """
 
     name: ClassVar[str]
@@ -444,6 +465,12 @@ def stratified_by_country(method: Method, options: Mapping[str, object]) -> bool
     """Whether each country is a stratum of the fit, so that it can be no term of it."""
     says: Callable[[Mapping[str, object]], bool] | None = getattr(method, "stratified_by_country", None)
     return says is not None and says(options)
+
+
+def event_roles(method: Method) -> Mapping[str, Role]:
+    """Parts that columns of a second dataset, of events, play in the method; empty where it reads none."""
+    roles: Mapping[str, Role] = getattr(method, "event_roles", {})
+    return roles
 
 
 def option(spec: Spec, method: Method, name: str) -> Setting:

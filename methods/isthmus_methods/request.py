@@ -137,7 +137,11 @@ Setting = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole request to one method over one dataset, with the variables it names."""
+    """A whole request to one method over one dataset, with the variables it names.
+
+    `events` is the part of it that is about a second dataset of the same persons, one row an event: its dataset,
+    variables, subject, filter, roles and references; of method, version and countries it repeats the whole's.
+    """
 
     method: str
     dataset: str
@@ -150,6 +154,7 @@ class Spec:
     options: Mapping[str, Setting] = field(default_factory=dict)
     countries: tuple[str, ...] = ()  # of the participants, in the study's order
     version: int = 1
+    events: Spec | None = None
 
     def role(self, name: str) -> tuple[Column, ...]:
         return self.roles.get(name, ())

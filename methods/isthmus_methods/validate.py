@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from isthmus.errors import UsageError
 from isthmus_methods.contract import (
@@ -29,6 +29,7 @@ from isthmus_methods.contract import (
     Variable,
     VariableType,
     column_name,
+    event_roles,
 )
 
 # Names a person: usable only where persons are counted, never where values are summed.
@@ -58,12 +59,39 @@ def check_spec(spec: Spec, method: Method) -> None:
         ``WRONG_COMPARISON``, ``UNKNOWN_OPTION``, ``WRONG_OPTION``. Each names what is wrong, and the nearest known
         name where there is one.
     """
-    _check_roles(spec, method)
+    _check_roles(spec, method, method.roles)
     _check_terms(spec, method)
     if spec.where is not None:
         _check_predicate(spec, spec.where, "the filter")
     _check_references(spec)
     _check_options(spec, method)
+    _check_events(spec, method)
+
+
+def _check_events(spec: Spec, method: Method) -> None:
+    """The part of the request that is about a second dataset, as strictly as the first."""
+    roles, events = event_roles(method), spec.events
+    if events is None:
+        if roles:
+            raise UsageError(
+                "MISSING_EVENTS",
+                f"method {method.name} reads a dataset of events beside the one of persons, and none is named",
+                f"name the dataset of events, with its roles: {', '.join(roles)}",
+            )
+        return
+    if not roles:
+        raise UsageError("NO_EVENTS", f"method {method.name} reads no dataset of events", "leave it out")
+    if not spec.subject or not events.subject or events.dataset == spec.dataset:
+        raise UsageError(
+            "NO_SUBJECT",
+            f"events of {events.dataset!r} are joined to the persons of {spec.dataset!r} by the variable that names "
+            "the person in each; rule: two datasets, and the dictionary names that variable for both",
+            "use two datasets whose dictionary has a subject",
+        )
+    _check_roles(events, method, roles)
+    if events.where is not None:
+        _check_predicate(events, events.where, "the filter of events")
+    _check_references(events)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -76,14 +104,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
 # --------------------------------------------------------------------------- roles and terms
 
 
-def _check_roles(spec: Spec, method: Method) -> None:
+def _check_roles(spec: Spec, method: Method, roles: Mapping[str, Role]) -> None:
     for name, columns in spec.roles.items():
-        role = method.roles.get(name)
+        role = roles.get(name)
         if role is None:
-            known = ", ".join(sorted(method.roles)) or "none"
+            known = ", ".join(sorted(roles)) or "none"
             raise UsageError(
                 "UNKNOWN_ROLE",
-                f"method {method.name} has no role {name!r}{nearest(name, method.roles)}",
+                f"method {method.name} has no role {name!r}{nearest(name, roles)}",
                 f"use one of its roles: {known}",
             )
         if not role.many and len(columns) > 1:
@@ -95,7 +123,7 @@ def _check_roles(spec: Spec, method: Method) -> None:
         for column in columns:
             _check_column(spec, column, f"role {name!r}", identifier=role.holds == "unit")
             _check_holds(spec, column, name, role)
-    for name, role in method.roles.items():
+    for name, role in roles.items():
         if role.required and not spec.role(name):
             raise UsageError(
                 "MISSING_ROLE",

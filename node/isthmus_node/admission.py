@@ -41,6 +41,7 @@ class Order:
     spec: Spec
     method: Method
     dataset: study_pb2.Dataset
+    events: study_pb2.Dataset | None = None  # the second dataset, where the request has one
 
 
 def open_task(signed: study_pb2.Signed, coordinator: bytes) -> tuple[bytes, summary_pb2.Task]:
@@ -122,8 +123,9 @@ class Admission:
         method = find(task.spec.method, task.spec.method_version)
         spec = self._spec(task, study, method)
         _check_round(task, study, method, spec)
-        dataset = next(d for d in study.datasets if d.name == task.spec.dataset)
-        return Order(name, task, shelved, spec, method, dataset)
+        datasets = {d.name: d for d in study.datasets}
+        events = datasets[spec.events.dataset] if spec.events is not None else None
+        return Order(name, task, shelved, spec, method, datasets[spec.dataset], events)
 
     def _check_participants(self, task: summary_pb2.Task, study: study_pb2.Study) -> None:
         names = list(task.participants)

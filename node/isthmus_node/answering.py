@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 from isthmus.errors import IsthmusError, Refused
-from isthmus.v1 import summary_pb2
+from isthmus.v1 import study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods import codec
 from isthmus_methods.registry import METHODS
@@ -18,6 +19,7 @@ from isthmus_node.egress.gate import Refusal, judge, refuse
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
 from isthmus_node.shelf import Shelved
+from isthmus_node.sources.table import Table
 from isthmus_trust.identity import IdentityKey
 
 # Runs whose dataset snapshot is remembered.
@@ -89,15 +91,17 @@ class Answering:
             Whatever goes wrong on the way to the gate; the caller makes a refusal of it with `refusal`.
         """
         task = order.task
-        registration = self._datasets.get(order.dataset.name)
-        table = self._datasets.load(order.dataset.name, order.dataset, refresh=task.round == 1)
-        self._check_snapshot(task, table.digest)
+        table, open_data = self._load(order.dataset, task)
+        events, snapshot = None, table.digest
+        if order.events is not None:
+            events, both_open = self._load(order.events, task)
+            # what comes from two datasets is as open as the less open of them
+            open_data, snapshot = open_data and both_open, hashlib.sha256(table.digest + events.digest).digest()
+        self._check_snapshot(task, snapshot)
         state = codec.state_from_messages(task.state)
-        summary = answer(order.spec, table, state, self._cache, order.method)
-        outcome = judge(
-            summary, order.method.leaves, order.method.notes, task.purpose, self._policy(), registration.open_data
-        )
-        header = self._header(order.digest, task, order.shelved, table.digest)
+        summary = answer(order.spec, table, state, self._cache, order.method, events)
+        outcome = judge(summary, order.method.leaves, order.method.notes, task.purpose, self._policy(), open_data)
+        header = self._header(order.digest, task, order.shelved, snapshot)
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
         return encode(outcome, header, self._identity)
@@ -114,6 +118,11 @@ class Answering:
     def forget(self) -> None:
         """Drop prepared rows: a dataset was registered anew."""
         self._cache.clear()
+
+    def _load(self, dataset: study_pb2.Dataset, task: summary_pb2.Task) -> tuple[Table, bool]:
+        """A dataset, and whether its custodian marked it as open data."""
+        registration = self._datasets.get(dataset.name)
+        return self._datasets.load(dataset.name, dataset, refresh=task.round == 1), registration.open_data
 
     def _check_snapshot(self, task: summary_pb2.Task, digest: bytes) -> None:
         """All rounds of a run are over the same rows."""

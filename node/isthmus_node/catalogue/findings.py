@@ -61,7 +61,7 @@ def _all(conversion: Conversion) -> Iterator[Finding]:
     if not conversion.rows:
         yield Finding("EMPTY", "", 0, "the dataset has no rows; this country adds nothing", Severity.WARN)
     for name in conversion.absent:
-        yield _absent(name, conversion.names)
+        yield _absent(name, conversion.columns)
     for typed in conversion.variables.values():
         yield from _variable(typed, conversion)
     if dictionary.subject and dictionary.subject not in conversion.absent:

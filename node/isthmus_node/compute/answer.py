@@ -18,8 +18,9 @@ from isthmus_methods.codec import spec_to_message
 from isthmus_methods.contract import Block, Booleans, Column, Integers, Method, Missingness, Spec, State, Summary
 from isthmus_methods.in_process import summarise
 from isthmus_node.compute.design import design_of, distinct_columns
+from isthmus_node.compute.events import events_of_blocks
 from isthmus_node.compute.request import check_request
-from isthmus_node.compute.rows import Evaluated, evaluate, group_codes, holds
+from isthmus_node.compute.rows import Evaluated, evaluate, evaluate_role, holds
 from isthmus_node.sources.table import Table
 
 # Up to this many rows one block, which lets a method take its fast road; above it, blocks of BLOCK_ROWS.
@@ -41,30 +42,32 @@ class Cache:
 
     def __init__(self, size: int = 4) -> None:
         self._size = size
-        self._kept: OrderedDict[tuple[bytes, bytes], Prepared] = OrderedDict()
-        self._latest: tuple[Spec, bytes, Prepared] | None = None
+        self._kept: OrderedDict[tuple[bytes, bytes, bytes], Prepared] = OrderedDict()
+        self._latest: tuple[Spec, tuple[bytes, bytes], Prepared] | None = None
         self._lock = threading.Lock()
 
-    def prepared(self, spec: Spec, table: Table, method: Method) -> Prepared:
+    def prepared(self, spec: Spec, table: Table, method: Method, events: Table | None = None) -> Prepared:
         """As `prepare`, from the cache where it is there; the request is checked where it is not.
 
         Raises what `check_request` raises.
         """
-        latest = self._latest
-        if latest is not None and latest[0] is spec and latest[1] == table.digest:
+        latest, digests = self._latest, (table.digest, events.digest if events is not None else b"")
+        if latest is not None and latest[0] is spec and latest[1] == digests:
             return latest[2]
-        made = self._made(spec, table, method)
-        self._latest = (spec, table.digest, made)
+        made = self._made(spec, table, method, events, digests)
+        self._latest = (spec, digests, made)
         return made
 
-    def _made(self, spec: Spec, table: Table, method: Method) -> Prepared:
+    def _made(
+        self, spec: Spec, table: Table, method: Method, events: Table | None, digests: tuple[bytes, bytes]
+    ) -> Prepared:
         check_request(spec, method)
-        key = (table.digest, spec_to_message(spec).SerializeToString(deterministic=True))
+        key = (*digests, spec_to_message(spec).SerializeToString(deterministic=True))
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = prepare(spec, table, method)
+        made = prepare(spec, table, method, events)
         with self._lock:
             self._kept[key] = made
             while len(self._kept) > self._size:
@@ -78,7 +81,14 @@ class Cache:
             self._latest = None
 
 
-def answer(spec: Spec, table: Table, state: State, cache: Cache | None = None, method: Method | None = None) -> Summary:
+def answer(
+    spec: Spec,
+    table: Table,
+    state: State,
+    cache: Cache | None = None,
+    method: Method | None = None,
+    events: Table | None = None,
+) -> Summary:
     """What this country's rows say in one round, for the gate to judge.
 
     Parameters
@@ -86,6 +96,7 @@ def answer(spec: Spec, table: Table, state: State, cache: Cache | None = None, m
     state : what the coordinator sent with the round; empty in the first.
     cache : kept between rounds; None prepares the rows anew.
     method : None takes the registered one of the spec's name and version.
+    events : the second dataset, where the request has one.
 
     Raises `UsageError` or `Refused` for a request that cannot be computed, `MethodError` where the method says so.
     """
@@ -96,28 +107,36 @@ def answer(spec: Spec, table: Table, state: State, cache: Cache | None = None, m
         method = find(spec.method, spec.version)
     if cache is None:
         check_request(spec, method)
-        prepared = prepare(spec, table, method)
+        prepared = prepare(spec, table, method, events)
     else:
-        prepared = cache.prepared(spec, table, method)
+        prepared = cache.prepared(spec, table, method, events)
     return summarise(method, prepared.blocks, spec, state)
 
 
-def blocks(spec: Spec, table: Table, method: Method) -> list[Block]:
+def blocks(spec: Spec, table: Table, method: Method, events: Table | None = None) -> list[Block]:
     """The blocks of rows that the method would fold over; none where no row is left."""
     check_request(spec, method)
-    return list(prepare(spec, table, method).blocks)
+    return list(prepare(spec, table, method, events).blocks)
 
 
 def prepare(
-    spec: Spec, table: Table, method: Method, *, one_block: int = ONE_BLOCK, block_rows: int = BLOCK_ROWS
+    spec: Spec,
+    table: Table,
+    method: Method,
+    events: Table | None = None,
+    *,
+    one_block: int = ONE_BLOCK,
+    block_rows: int = BLOCK_ROWS,
 ) -> Prepared:
     """Filter, columns, complete cases, design, blocks.
 
     Complete cases follow `method.missingness`: over all columns of roles and terms, or none left out and the missing
-    ones as NaN and code -1 for the method to handle variable by variable.
+    ones as NaN and code -1 for the method to handle variable by variable. Events are those of the persons used.
     """
     selected = np.ones(table.rows, dtype=np.bool_) if spec.where is None else holds(spec.where, table)
-    roles = {name: tuple(_role_column(name, c, spec, table, method) for c in spec.role(name)) for name in spec.roles}
+    roles = {
+        name: tuple(evaluate_role(c, method.roles[name], spec, table) for c in spec.role(name)) for name in spec.roles
+    }
     terms = {column: evaluate(column, spec, table) for column in distinct_columns(spec)}
     used = selected.copy()
     if method.missingness is Missingness.COMPLETE:
@@ -131,36 +150,26 @@ def prepare(
     # each block answers for the selected rows from its own first row up to the next block's
     edges = [0, *(int(rows[start]) for start in starts[1:]), table.rows]
     counted = _one_row_a_person(table.subject, selected, table.persons)
-    subject = _renumbered(table.subject, rows, table.persons)
-    return Prepared(
-        tuple(
-            _block(
-                spec,
-                table,
-                roles,
-                terms,
-                rows[start : start + step],
-                subject[start : start + step],
-                int(np.count_nonzero(selected[low:high])),
-                int(np.count_nonzero(counted[low:high])),
-            )
-            for start, low, high in zip(starts, edges[:-1], edges[1:], strict=True)
-        ),
-        selected,
-        used,
-    )
-
-
-def _role_column(name: str, column: Column, spec: Spec, table: Table, method: Method) -> Evaluated:
-    if method.roles[name].holds == "unit":
-        return Evaluated(group_codes(column, spec, table))
-    evaluated = evaluate(column, spec, table)
-    if method.roles[name].holds == "event" and not evaluated.is_codes:
-        # 1 is an event, any other value is none
-        event = (evaluated.values == 1.0).astype(np.float64)
-        event[evaluated.missing] = np.nan
-        return Evaluated(event)
-    return evaluated
+    numbers = _numbers(table.subject, rows, table.persons)
+    subject = numbers[table.subject[rows]]
+    found = [
+        _block(
+            spec,
+            table,
+            roles,
+            terms,
+            rows[start : start + step],
+            subject[start : start + step],
+            int(np.count_nonzero(selected[low:high])),
+            int(np.count_nonzero(counted[low:high])),
+        )
+        for start, low, high in zip(starts, edges[:-1], edges[1:], strict=True)
+    ]
+    if spec.events is not None and events is not None:
+        own = events_of_blocks(spec.events, events, method, table, [block.subject for block in found], numbers)
+        for block, rows_of_events in zip(found, own, strict=True):
+            block.events = rows_of_events
+    return Prepared(tuple(found), selected, used)
 
 
 def _block(
@@ -205,9 +214,8 @@ def _one_row_a_person(subject: NDArray[np.int32], selected: Booleans, persons: i
     return marked
 
 
-def _renumbered(subject: NDArray[np.int32], rows: Integers, persons: int) -> Integers:
-    """Persons on the rows used, numbered 0 .. persons - 1 in the table's order of persons."""
+def _numbers(subject: NDArray[np.int32], rows: Integers, persons: int) -> Integers:
+    """Of each person of the table the number among those on the rows used, in the table's order; -1: on none."""
     present = np.zeros(persons, dtype=np.bool_)
     present[subject[rows]] = True
-    number = np.cumsum(present) - 1
-    return number[subject[rows]].astype(np.int64, copy=False)
+    return np.where(present, np.cumsum(present) - 1, -1).astype(np.int64, copy=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from isthmus.errors import Refused, UsageError
 from isthmus_methods.contract import (
@@ -18,10 +18,12 @@ from isthmus_methods.contract import (
     Not,
     Predicate,
     Ref,
+    Role,
     Spec,
     Transform,
     Variable,
     VariableType,
+    event_roles,
 )
 
 _NUMBERS = (VariableType.NUMERIC, VariableType.INTEGER)
@@ -32,23 +34,7 @@ def check_request(spec: Spec, method: Method) -> None:
 
     Depends on the request and the dictionary alone, never on rows: the answer tells nothing about them.
     """
-    for name, rule in method.roles.items():
-        columns = spec.role(name)
-        if rule.required and not columns:
-            raise _usage("MISSING_ROLE", f"{method.name} needs a column as `{name}` ({rule.about})")
-        if len(columns) > 1 and not rule.many:
-            raise _usage("ONE_COLUMN", f"{method.name} takes one column as `{name}`")
-        for column in columns:
-            _check_column(spec, column, identifier_allowed=rule.holds == "unit")
-            if rule.holds == "factor" and not spec.levels(column):
-                raise _usage("NOT_A_FACTOR", f"`{name}` of {method.name} must be a factor or factor(...) of a variable")
-            if rule.holds in ("number", "event") and spec.levels(column):
-                raise _usage("NOT_A_NUMBER", f"`{name}` of {method.name} must hold numbers, not levels")
-    unknown = sorted(set(spec.roles) - set(method.roles))
-    if unknown:
-        raise _usage(
-            "UNKNOWN_ROLE", f"{method.name} has no role {unknown[0]!r}; it has {', '.join(method.roles) or 'none'}"
-        )
+    _check_roles(spec, method, method.roles)
     unknown = sorted(set(spec.options) - set(method.options))
     if unknown:
         raise _usage(
@@ -62,11 +48,41 @@ def check_request(spec: Spec, method: Method) -> None:
             raise _usage("EMPTY_TERM", "a model term without a column")
         for column in term.columns:
             _check_column(spec, column)
+    _check_rest(spec)
+    roles = event_roles(method)
+    if (spec.events is None) != (not roles):
+        raise _usage("EVENTS", f"{method.name} {'needs' if roles else 'takes no'} second dataset, of events")
+    if spec.events is not None:
+        if not spec.subject or not spec.events.subject:
+            raise _usage("NO_SUBJECT", "a dataset without a variable that names the person cannot be joined to another")
+        _check_roles(spec.events, method, roles)
+        _check_rest(spec.events)
+
+
+def _check_rest(spec: Spec) -> None:
     if spec.where is not None:
         _check_predicate(spec, spec.where)
     for name, level in spec.references.items():
         if level not in _variable(spec, name).levels:
             raise _unknown_level(spec, name)
+
+
+def _check_roles(spec: Spec, method: Method, roles: Mapping[str, Role]) -> None:
+    for name, rule in roles.items():
+        columns = spec.role(name)
+        if rule.required and not columns:
+            raise _usage("MISSING_ROLE", f"{method.name} needs a column as `{name}` ({rule.about})")
+        if len(columns) > 1 and not rule.many:
+            raise _usage("ONE_COLUMN", f"{method.name} takes one column as `{name}`")
+        for column in columns:
+            _check_column(spec, column, identifier_allowed=rule.holds == "unit")
+            if rule.holds == "factor" and not spec.levels(column):
+                raise _usage("NOT_A_FACTOR", f"`{name}` of {method.name} must be a factor or factor(...) of a variable")
+            if rule.holds in ("number", "event") and spec.levels(column):
+                raise _usage("NOT_A_NUMBER", f"`{name}` of {method.name} must hold numbers, not levels")
+    unknown = sorted(set(spec.roles) - set(roles))
+    if unknown:
+        raise _usage("UNKNOWN_ROLE", f"{method.name} has no role {unknown[0]!r}; it has {', '.join(roles) or 'none'}")
 
 
 def used_variables(spec: Spec) -> frozenset[str]:

@@ -24,6 +24,7 @@ from isthmus_methods.contract import (
     Operator,
     Predicate,
     Ref,
+    Role,
     Spec,
     Transform,
 )
@@ -224,6 +225,19 @@ def _transformed(
                 result = numbers / constants[0]
     result[~np.isfinite(result)] = np.nan
     return result
+
+
+def evaluate_role(column: Column, role: Role, spec: Spec, table: Table) -> Evaluated:
+    """A column as the role that it plays takes it: groups for a unit, 0 and 1 for an event."""
+    if role.holds == "unit":
+        return Evaluated(group_codes(column, spec, table))
+    evaluated = evaluate(column, spec, table)
+    if role.holds == "event" and not evaluated.is_codes:
+        # 1 is an event, any other value is none
+        event = (evaluated.values == 1.0).astype(np.float64)
+        event[evaluated.missing] = np.nan
+        return Evaluated(event)
+    return evaluated
 
 
 def group_codes(column: Column, spec: Spec, table: Table) -> Integers:

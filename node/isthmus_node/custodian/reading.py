@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from isthmus.v1 import spec_pb2, study_pb2
 from isthmus_methods.registry import METHODS
@@ -41,8 +41,13 @@ def spec_words(spec: spec_pb2.Spec) -> Iterator[str]:
     yield f"method {spec.method} {spec.method_version}: {title}"
     rows = f"rows where {_predicate(spec.where)}" if spec.HasField("where") else "all rows"
     yield f"over dataset {spec.dataset}, {rows}"
-    for role in spec.roles:
-        yield f"{role.name}: {', '.join(_column(column) for column in role.columns)}"
+    yield from _roles(spec.roles)
+    if spec.HasField("events"):
+        events = spec.events
+        rows = f"events where {_predicate(events.where)}" if events.HasField("where") else "all events"
+        yield f"joined by person to dataset {events.dataset}, {rows}"
+        yield from (f"  {line}" for line in _roles(events.roles))
+        yield from (f"  reference of {reference.variable}: {reference.level}" for reference in events.references)
     if spec.terms:
         yield "terms: " + ", ".join(" x ".join(_column(column) for column in term.columns) for term in spec.terms)
     for reference in spec.references:
@@ -53,6 +58,11 @@ def spec_words(spec: spec_pb2.Spec) -> Iterator[str]:
         yield f"{option.name}: {', '.join(map(str, value.values)) if hasattr(value, 'values') else value}"
     if method is not None:
         yield "leaves: " + "; ".join(field.about for field in method.leaves.values())
+
+
+def _roles(roles: Iterable[spec_pb2.Role]) -> Iterator[str]:
+    for role in roles:
+        yield f"{role.name}: {', '.join(_column(column) for column in role.columns)}"
 
 
 def study_words(study: study_pb2.Study) -> Iterator[str]:

@@ -107,10 +107,10 @@ class Rows:
             distinct = [number_text(value) for value in distinct]
         return _without_empty(_codes(encoded), distinct)
 
-    def groups(self, name: str) -> tuple[NDArray[np.int32], int]:
-        """A column as groups numbered from 0 in order of appearance, -1 where missing, and how many groups.
+    def groups(self, name: str) -> Groups:
+        """A column as groups numbered from 0 in order of appearance, -1 where missing.
 
-        As `text` without the texts: identifiers are many, and nobody needs their spelling.
+        As `text` without the texts: identifiers are many, and nobody needs their spelling but to join two datasets.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -119,7 +119,7 @@ class Rows:
         if pa.types.is_string(column.type) and pc.any(pc.equal(column, "")).as_py():
             column = pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
         encoded = _encoded(column)
-        return _codes(encoded), len(encoded.dictionary)
+        return Groups(_codes(encoded), len(encoded.dictionary), encoded.dictionary)
 
     def with_constant(self, name: str, value: str) -> Rows:
         """The rows and a column that holds one text everywhere; the empty text is missing."""
@@ -146,6 +146,20 @@ class Rows:
         if name in self:
             return Rows(self._table.set_column(self._table.column_names.index(name), name, column))
         return Rows(self._table.append_column(name, column))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """A column as groups of equal values. Spelling stays as it was read until somebody asks."""
+
+    codes: NDArray[np.int32]  # (n,), -1 where missing
+    number: int
+    _distinct: Any
+
+    def texts(self) -> tuple[str, ...]:
+        """The value of each group as text, a whole number without a decimal point."""
+        values = self._distinct.to_pylist()
+        return tuple(number_text(value) if isinstance(value, float) else str(value) for value in values)
 
 
 def number_text(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ class Table:
     subject: Codes  # (n,), distinct persons numbered from 0
     persons: int
     digest: bytes  # of the snapshot: equal tables under equal dictionaries have equal digests
+    names: Callable[[], Sequence[str]] = tuple  # of the persons, by number: to join two datasets and for nothing else
 
 
 def snapshot_digest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from isthmus.errors import DataError
 from isthmus.v1 import study_pb2
 from isthmus_methods.codec import variable_from_message
 from isthmus_methods.contract import Array, Variable, VariableType
-from isthmus_node.sources.rows import Rows
+from isthmus_node.sources.rows import Groups, Rows
 from isthmus_node.sources.table import MISSING, Codes, Table, snapshot_digest
 
 _NUMBERS = (VariableType.NUMERIC, VariableType.INTEGER)
@@ -26,7 +26,7 @@ class Typed:
     numbers: Array | None = None
     codes: Codes | None = None
     identifier: Codes | None = None
-    groups: int = 0  # distinct values of an identifier
+    groups: Groups | None = None  # of an identifier
     missing: int = 0  # cells without a value
     unreadable: int = 0  # cells of a number that hold no number
     unknown: Mapping[str, int] = field(default_factory=dict)  # level not in the dictionary -> rows
@@ -42,9 +42,10 @@ class Conversion:
     rows: int
     variables: Mapping[str, Typed]
     absent: tuple[str, ...]  # columns that an analysis may use and the source does not have
-    names: tuple[str, ...]  # columns of the source
+    columns: tuple[str, ...]  # of the source
     subject: Codes
     persons: int
+    names: Callable[[], Sequence[str]]  # of the persons
 
 
 def needed_columns(dictionary: study_pb2.Dataset) -> frozenset[str]:
@@ -72,22 +73,25 @@ def convert(rows: Rows, dictionary: study_pb2.Dataset, country: str) -> Conversi
         else:
             absent.append(message.name)
     subject = np.arange(len(rows), dtype=np.int32)
-    persons = len(rows)
+    persons, named = len(rows), _nobody
     if dictionary.subject and dictionary.subject in rows:
         own = converted.get(dictionary.subject)
-        if own is not None and own.identifier is not None:
-            subject, persons = own.identifier, own.groups
-        else:
-            subject, persons = rows.groups(dictionary.subject)
+        groups = own.groups if own is not None and own.groups is not None else rows.groups(dictionary.subject)
+        subject, persons, named = groups.codes, groups.number, groups.texts
     elif dictionary.subject and dictionary.subject not in absent:
         absent.append(dictionary.subject)
-    return Conversion(dictionary, country, len(rows), converted, tuple(absent), rows.names, subject, persons)
+    return Conversion(dictionary, country, len(rows), converted, tuple(absent), rows.names, subject, persons, named)
+
+
+def _nobody() -> tuple[str, ...]:
+    """The names of persons where each row is one."""
+    return ()
 
 
 def _typed(rows: Rows, variable: Variable) -> Typed:
     if "IDENTIFIER" in variable.roles:
-        codes, groups = rows.groups(variable.name)
-        return Typed(variable, identifier=codes, groups=groups, missing=int((codes < 0).sum()))
+        groups = rows.groups(variable.name)
+        return Typed(variable, identifier=groups.codes, groups=groups, missing=int((groups.codes < 0).sum()))
     if variable.type in _NUMBERS:
         column = rows.numbers(variable.name)
         missing = int(np.isnan(column.values).sum()) - column.unreadable
@@ -158,6 +162,7 @@ def table_of(conversion: Conversion, key: bytes = b"") -> Table:
         identifiers=identifiers,
         subject=conversion.subject,
         persons=conversion.persons,
+        names=conversion.names,
         digest=snapshot_digest(canonical, conversion.country, numbers, codes, identifiers, conversion.subject, key),
     )
 

@@ -169,8 +169,20 @@ class Texts(_message.Message):
     values: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class Events(_message.Message):
+    __slots__ = ("dataset", "where", "roles", "references")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    where: Predicate
+    roles: _containers.RepeatedCompositeFieldContainer[Role]
+    references: _containers.RepeatedCompositeFieldContainer[Reference]
+    def __init__(self, dataset: _Optional[str] = ..., where: _Optional[_Union[Predicate, _Mapping]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ...) -> None: ...
+
 class Spec(_message.Message):
-    __slots__ = ("method", "method_version", "dataset", "where", "roles", "terms", "references", "options")
+    __slots__ = ("method", "method_version", "dataset", "where", "roles", "terms", "references", "options", "events")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     METHOD_VERSION_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
@@ -179,6 +191,7 @@ class Spec(_message.Message):
     TERMS_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
     method: str
     method_version: int
     dataset: str
@@ -187,4 +200,5 @@ class Spec(_message.Message):
     terms: _containers.RepeatedCompositeFieldContainer[Term]
     references: _containers.RepeatedCompositeFieldContainer[Reference]
     options: _containers.RepeatedCompositeFieldContainer[Option]
-    def __init__(self, method: _Optional[str] = ..., method_version: _Optional[int] = ..., dataset: _Optional[str] = ..., where: _Optional[_Union[Predicate, _Mapping]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ..., terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., options: _Optional[_Iterable[_Union[Option, _Mapping]]] = ...) -> None: ...
+    events: Events
+    def __init__(self, method: _Optional[str] = ..., method_version: _Optional[int] = ..., dataset: _Optional[str] = ..., where: _Optional[_Union[Predicate, _Mapping]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ..., terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., options: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., events: _Optional[_Union[Events, _Mapping]] = ...) -> None: ...
