@@ -160,5 +160,5 @@ def exact_p(table: Array) -> float | None:
     counts = whole_numbers(table)
     if counts.shape == (2, 2):
         (a, b), (c, d) = counts.tolist()
-        return two_arms.Hypergeometric(a + b, c + d, a + c).two_sided(a)
+        return two_arms.fisher_p_2x2(a, a + b, c, c + d)
     return fisher_p(counts)

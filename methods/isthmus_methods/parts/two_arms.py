@@ -200,6 +200,11 @@ def _root(rising: Callable[[float], float]) -> float:
     )
 
 
+def fisher_p_2x2(x1: int, n1: int, x0: int, n0: int) -> float | None:
+    """Two-sided p of Fisher's exact test; None where an arm has nobody."""
+    return Hypergeometric(n1, n0, x1 + x0).two_sided(x1) if n1 > 0 and n0 > 0 else None
+
+
 def fisher_2x2(x1: int, n1: int, x0: int, n0: int) -> dict[str, Answer]:
     """Fisher's exact test, the conditional maximum likelihood odds ratio, and its exact limits.
 
