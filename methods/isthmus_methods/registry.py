@@ -19,8 +19,8 @@ from isthmus_methods.meta_analysis import MetaAnalysis
 from isthmus_methods.negative_binomial import NegativeBinomial
 from isthmus_methods.ordinal import Ordinal
 from isthmus_methods.regional_consistency import RegionalConsistency
-from isthmus_methods.t_test import PairedTTest, TTest
 from isthmus_methods.safety import Safety
+from isthmus_methods.t_test import PairedTTest, TTest
 from isthmus_methods.table_one import TableOne
 from isthmus_methods.validate import nearest
 

@@ -96,7 +96,8 @@ class Answering:
         if order.events is not None:
             events, both_open = self._load(order.events, task)
             # what comes from two datasets is as open as the less open of them
-            open_data, snapshot = open_data and both_open, hashlib.sha256(table.digest + events.digest).digest()
+            open_data = open_data and both_open
+            snapshot = hashlib.sha256(table.named_digest() + events.named_digest()).digest()
         self._check_snapshot(task, snapshot)
         state = codec.state_from_messages(task.state)
         summary = answer(order.spec, table, state, self._cache, order.method, events)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from reference_cases import Rows, block_of
@@ -27,6 +27,17 @@ TRIAL = {
 }
 
 
+EVENTS = {
+    v.name: v
+    for v in (
+        c.Variable("class", c.VariableType.FACTOR, levels=("SKIN", "HEART", "EYE"), may_be_missing=True),
+        c.Variable("term", c.VariableType.FACTOR, levels=("ITCH", "RASH", "ANGINA", "BLUR")),
+        c.Variable("severity", c.VariableType.FACTOR, levels=("MILD", "SEVERE")),
+        c.Variable("day", c.VariableType.INTEGER, minimum=-5, maximum=200, may_be_missing=True),
+    )
+}
+
+
 def refs(*names: str) -> tuple[c.Column, ...]:
     return tuple(c.Ref(name) for name in names)
 
@@ -42,6 +53,7 @@ class Example:
     roles: Mapping[str, tuple[c.Column, ...]]
     options: Mapping[str, c.Setting] = field(default_factory=dict)
     terms: tuple[c.Term, ...] = ()
+    events: Mapping[str, tuple[c.Column, ...]] = field(default_factory=dict)  # roles of the events of the patients
     over_countries: bool = False  # the answer does not depend on which rows are in which country
     rtol: float = 1e-12
 
@@ -71,6 +83,22 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             over_countries=True,
         ),
         "general": Example({"arm": refs("arm"), "outcome": refs("sex"), "strata": refs("event")}, over_countries=True),
+    },
+    "safety": {
+        "by class and term": Example(
+            {"arm": refs("arm"), "exposure": refs("time")},
+            {"control": "placebo", "subsets": ("severe",)},
+            events={
+                "group_term": refs("class"),
+                "term": refs("term"),
+                "day": refs("day"),
+                "subsets": (c.Indicator(c.Comparison("severity", c.Operator.EQUAL, "SEVERE")),),
+            },
+            over_countries=True,
+        ),
+        "by class": Example(
+            {"arm": refs("arm"), "exposure": refs("marker")}, events={"group_term": refs("class")}, over_countries=True
+        ),
     },
     "kaplan_meier": {
         "by arm": Example(
@@ -279,6 +307,7 @@ def trial_rows(seed: int, number: int) -> Rows:
         "age": age,
         "marker": marker,
         "cause": np.where(event == 0, "censored", np.where(rng.random(number) < 0.6, "relapse", "death")),
+        "person": np.arange(number),
     }
     return Rows({name: [str(x) for x in values] for name, values in columns.items()}, number)
 
@@ -292,7 +321,22 @@ def example_spec(name: str, example: Example) -> c.Spec:
         terms=example.terms,
         options=example.options,
         countries=TRIAL["country"].levels,
+        events=c.Spec(name, "events", EVENTS, roles=example.events) if example.events else None,
     )
+
+
+def trial_events(persons: Sequence[str]) -> Rows:
+    """Made-up events of patients: those of a patient are the same wherever he is."""
+    columns: dict[str, list[str]] = {name: [] for name in ("person", *EVENTS)}
+    for person in persons:
+        rng = np.random.default_rng(int(person))
+        for _ in range(rng.poisson(1.5)):
+            columns["person"].append(person)
+            columns["class"].append(str(rng.choice(["SKIN", "HEART", ""], p=[0.6, 0.35, 0.05])))
+            columns["term"].append(str(rng.choice(["ITCH", "RASH", "ANGINA"])))
+            columns["severity"].append(str(rng.choice(["MILD", "SEVERE"])))
+            columns["day"].append(str(rng.integers(-5, 130)) if rng.random() < 0.9 else "")
+    return Rows(columns, len(columns["person"]))
 
 
 def by_country(
@@ -305,8 +349,26 @@ def by_country(
     for k, country in enumerate(names):
         mine = rows.pick(np.flatnonzero(dealt == k).tolist())
         mine.columns["country"] = [country] * mine.number
-        countries[country] = [block_of(country, mine, spec, method)]
+        events = trial_events(mine.columns["person"]) if spec.events is not None else None
+        countries[country] = [block_of(country, mine, spec, method, events, "person")]
     return countries
+
+
+def events_of_part(block: c.Block, parts: Sequence[np.ndarray], k: int) -> c.EventRows | None:
+    """The events of the persons whom part k is the first to have."""
+    if block.events is None:
+        return None
+    earlier = np.concatenate([np.zeros(0, dtype=np.int64), *(block.subject[part] for part in parts[:k])])
+    mine = np.setdiff1d(block.subject[parts[k]], earlier)
+    kept = np.isin(block.events.subject, mine)
+    return replace(
+        block.events,
+        rows=int(kept.sum()),
+        columns={role: tuple(values[kept] for values in arrays) for role, arrays in block.events.columns.items()},
+        subject=block.events.subject[kept],
+        left_out=block.events.left_out * (k == 0),
+        persons_left_out=block.events.persons_left_out * (k == 0),
+    )
 
 
 def split(block: c.Block, parts: Sequence[np.ndarray]) -> list[c.Block]:
@@ -329,6 +391,7 @@ def split(block: c.Block, parts: Sequence[np.ndarray]) -> list[c.Block]:
             rows_selected=len(part) + (block.rows_selected - block.rows) * (k == 0),
             persons_selected=len(np.unique(block.subject[part]))
             + (block.persons_selected - len(np.unique(block.subject))) * (k == 0),
+            events=events_of_part(block, parts, k),
         )
         for k, part in enumerate(parts)
     ]

@@ -39,6 +39,7 @@ METHODS = {
     "crosstab_rxc": "crosstab",
     "cmh": "cmh",
     "cmh_general": "cmh",
+    "safety": "safety",
     "meta_analysis": "meta_analysis",
     "regional_consistency": "regional_consistency",
     "ordinal": "ordinal",
@@ -220,6 +221,8 @@ class Case:
                     **options,
                 },
             )
+        if step["method"] == "safety":
+            return self.safety_spec(spec, step)
         if step["method"] in TABLE_ROLES:
             roles = {role: names(key) for role, key in TABLE_ROLES[step["method"]].items()}
             own = {key: str(step[key]) for key in ("treated", "control", "event") if key in step}
@@ -250,6 +253,21 @@ class Case:
             return replace(model, roles={**model.roles, **offset_of(step)})
         return replace(spec, roles={"variables": names("variables"), "arm": names("arm")}, options=options)
 
+    def safety_spec(self, spec: c.Spec, step: Mapping[str, Any]) -> c.Spec:
+        """The request over the subjects, and its part about their events."""
+        roles = {role: (c.Ref(step[role]),) for role in ("group_term", "term", "day")}
+        subsets = tuple(c.Indicator(condition(one)) for [one] in step["subsets"].values())
+        return replace(
+            spec,
+            roles={role: (c.Ref(step[role]),) for role in ("arm", "exposure")},
+            options={
+                "control": step["control"],
+                "rate_per": float(step["rate_per"]),
+                "subsets": tuple(step["subsets"]),
+            },
+            events=c.Spec("safety", step["events_table"], self.variables, roles={**roles, "subsets": subsets}),
+        )
+
     def meta_spec(self, spec: c.Spec, own: Mapping[str, Any], options: Mapping[str, c.Setting]) -> c.Spec:
         """What a meta-analysis estimates in each country."""
         if own["method"] == "log_odds_ratio":
@@ -274,7 +292,18 @@ class Case:
 
     def blocks(self, step: Mapping[str, Any], spec: c.Spec, method: c.Method) -> dict[str, list[c.Block]]:
         """One block a country."""
-        return {country: [block_of(country, rows, spec, method)] for country, rows in self.rows(step).items()}
+        events: dict[str, Rows] = {}
+        if spec.events is not None:
+            events = self.rows({"table": step["events_table"], "where": step["events_where"]})
+        return {
+            country: [block_of(country, rows, spec, method, events.get(country), step.get("id") or "USUBJID")]
+            for country, rows in self.rows(step).items()
+        }
+
+
+def condition(predicate: Mapping[str, Any]) -> c.Comparison:
+    """A predicate of a plan that compares with one value."""
+    return c.Comparison(predicate["var"], c.Operator(predicate["op"]), predicate["value"])
 
 
 def offset_of(step: Mapping[str, Any]) -> dict[str, tuple[c.Column, ...]]:
@@ -329,8 +358,30 @@ def design_of(rows: Rows, spec: c.Spec) -> tuple[c.Design, np.ndarray]:
     return c.Design(np.column_stack(columns), tuple(names), codes_of), whole
 
 
-def block_of(country: str, rows: Rows, spec: c.Spec, method: c.Method) -> c.Block:
-    """The rows of a country as the method gets them: complete cases, or all of them with their gaps."""
+def event_rows(events: Rows, spec: c.Spec, persons: Sequence[str], key: str) -> c.EventRows:
+    """The events of these persons, who are numbered in their order."""
+    number = {name: k for k, name in enumerate(dict.fromkeys(persons))}
+    who = np.array([number.get(name, -1) for name in events.columns[key]], dtype=np.int64)
+    own = who >= 0
+    read = {role: [column_of(events, column, spec) for column in asked] for role, asked in spec.roles.items()}
+    strangers = {name for name in events.columns[key] if name not in number}
+    return c.EventRows(
+        int(own.sum()),
+        {role: tuple(values[own] for values, _ in given) for role, given in read.items()},
+        {role: tuple(levels for _, levels in given) for role, given in read.items()},
+        who[own],
+        int((~own).sum()),
+        len(strangers),
+    )
+
+
+def block_of(
+    country: str, rows: Rows, spec: c.Spec, method: c.Method, events: Rows | None = None, key: str = "USUBJID"
+) -> c.Block:
+    """The rows of a country as the method gets them: complete cases, or all of them with their gaps.
+
+    `events` : rows of the second dataset, joined by column `key`.
+    """
     columns: dict[str, list[np.ndarray]] = {}
     levels: dict[str, list[tuple[str, ...]]] = {}
     complete = np.ones(rows.number, dtype=bool)
@@ -363,4 +414,7 @@ def block_of(country: str, rows: Rows, spec: c.Spec, method: c.Method) -> c.Bloc
         design,
         rows_selected=rows.number,
         persons_selected=len(set(subject.tolist())),
+        events=event_rows(events, spec.events, rows.columns[key], key)
+        if events is not None and spec.events is not None
+        else None,
     )

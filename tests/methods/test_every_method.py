@@ -24,6 +24,7 @@ OURS: dict[str, str | tuple[str, ...]] = {
     "crosstab_rxc": "crosstab",
     "cmh": "cmh",
     "cmh_general": "cmh",
+    "safety": "safety",
     "meta_analysis": "meta_analysis",
     "regional_consistency": "regional_consistency",
     "ordinal": "ordinal",

@@ -36,6 +36,9 @@ def answered(case: Case, step: Mapping[str, Any]) -> Mapping[str, Any]:
         return {
             ties: {"stratified_by_country": pooled(case, step, case.spec(step, ties=ties))} for ties in step["ties"]
         }
+    if step["method"] == "safety":
+        answer = pooled(case, step, case.spec(step))
+        return {**answer, **answer["subsets"]}
     return pooled(case, step, case.spec(step))
 
 

@@ -51,7 +51,8 @@ class Cache:
 
         Raises what `check_request` raises.
         """
-        latest, digests = self._latest, (table.digest, events.digest if events is not None else b"")
+        latest = self._latest
+        digests = (table.digest, b"") if events is None else (table.named_digest(), events.named_digest())
         if latest is not None and latest[0] is spec and latest[1] == digests:
             return latest[2]
         made = self._made(spec, table, method, events, digests)

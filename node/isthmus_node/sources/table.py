@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,24 @@ class Table:
     persons: int
     digest: bytes  # of the snapshot: equal tables under equal dictionaries have equal digests
     names: Callable[[], Sequence[str]] = tuple  # of the persons, by number: to join two datasets and for nothing else
+    # Of the snapshot and the names: `digest` has persons by number only, and a join depends on who they are.
+    named_digest: Callable[[], bytes] = bytes
+
+
+def named_digest(digest: bytes, names: Callable[[], Sequence[str]], key: bytes) -> Callable[[], bytes]:
+    """Gives the digest of a snapshot together with the names of its persons, computed when first asked for.
+
+    Keyed as `snapshot_digest` is, and for the same reason.
+    """
+
+    @functools.cache
+    def digest_of_both() -> bytes:
+        both = hmac.new(key, digest, hashlib.sha256)
+        for name in names():
+            both.update(f"{len(name)}\0{name}".encode())
+        return both.digest()
+
+    return digest_of_both
 
 
 def snapshot_digest(

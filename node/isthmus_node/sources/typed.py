@@ -13,7 +13,7 @@ from isthmus.v1 import study_pb2
 from isthmus_methods.codec import variable_from_message
 from isthmus_methods.contract import Array, Variable, VariableType
 from isthmus_node.sources.rows import Groups, Rows
-from isthmus_node.sources.table import MISSING, Codes, Table, snapshot_digest
+from isthmus_node.sources.table import MISSING, Codes, Table, named_digest, snapshot_digest
 
 _NUMBERS = (VariableType.NUMERIC, VariableType.INTEGER)
 
@@ -152,6 +152,7 @@ def table_of(conversion: Conversion, key: bytes = b"") -> Table:
     for column in frozen:
         column.flags.writeable = False
     canonical = dictionary.SerializeToString(deterministic=True)
+    digest = snapshot_digest(canonical, conversion.country, numbers, codes, identifiers, conversion.subject, key)
     return Table(
         dataset=name,
         country=conversion.country,
@@ -162,8 +163,9 @@ def table_of(conversion: Conversion, key: bytes = b"") -> Table:
         identifiers=identifiers,
         subject=conversion.subject,
         persons=conversion.persons,
+        digest=digest,
         names=conversion.names,
-        digest=snapshot_digest(canonical, conversion.country, numbers, codes, identifiers, conversion.subject, key),
+        named_digest=named_digest(digest, conversion.names, key),
     )
 
 
