@@ -14,8 +14,10 @@ from isthmus_methods.gee import Gee
 from isthmus_methods.glm import Glm
 from isthmus_methods.kaplan_meier import KaplanMeier
 from isthmus_methods.linear_model import LinearModel
+from isthmus_methods.lmm import Lmm
 from isthmus_methods.log_rank import LogRank
 from isthmus_methods.meta_analysis import MetaAnalysis
+from isthmus_methods.mmrm import Mmrm
 from isthmus_methods.negative_binomial import NegativeBinomial
 from isthmus_methods.ordinal import Ordinal
 from isthmus_methods.regional_consistency import RegionalConsistency
@@ -46,6 +48,8 @@ METHODS: dict[str, Method] = {
         NegativeBinomial(),
         CumulativeIncidence(),
         FineGray(),
+        Mmrm(),
+        Lmm(),
     )
 }
 

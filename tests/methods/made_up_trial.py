@@ -21,6 +21,8 @@ TRIAL = {
         c.Variable("grade", c.VariableType.FACTOR, levels=("1", "2", "3", "4")),
         c.Variable("site", c.VariableType.INTEGER, minimum=0, maximum=40),
         c.Variable("cause", c.VariableType.FACTOR, levels=("censored", "relapse", "death")),
+        c.Variable("person", c.VariableType.INTEGER, minimum=0, maximum=1000),
+        c.Variable("visit", c.VariableType.FACTOR, levels=("week 4", "week 8", "week 12")),
         c.Variable("marker", c.VariableType.NUMERIC, may_be_missing=True),
         c.Variable("country", c.VariableType.FACTOR, levels=("CN", "JP", "KR", "TW"), roles=frozenset({"COUNTRY"})),
     )
@@ -269,6 +271,34 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         ),
         "death": Example({"time": refs("time"), "cause": refs("cause")}, {"of": "death"}, TERMS, rtol=1e-8),
     },
+    # a search ends within its criterion of the maximum, not on it
+    "mmrm": {
+        "with least-squares means": Example(
+            {"outcome": refs("age"), "subject": refs("person"), "visit": refs("visit"), "arm": refs("arm")},
+            {"control": "placebo"},
+            tuple(c.Term(refs(*names)) for names in (("arm",), ("visit",), ("arm", "visit"))),
+            rtol=1e-7,
+        ),
+        "with countries": Example(
+            {"outcome": refs("age"), "subject": refs("person"), "visit": refs("visit")},
+            {},
+            tuple(c.Term(refs(*names)) for names in (("visit",), ("time",), ("country",), ("visit", "time"))),
+            rtol=1e-7,
+        ),
+    },
+    "lmm": {
+        "of countries": Example({"outcome": refs("age"), "group": refs("country")}, {}, TERMS[:1], rtol=1e-6),
+        "of a factor": Example(
+            {"outcome": refs("age"), "group": refs("grade")},
+            {},
+            (*TERMS[:1], c.Term(refs("time")), c.Term(refs("sex"))),
+            over_countries=True,
+            rtol=1e-6,
+        ),
+        "nested": Example(
+            {"outcome": refs("age"), "group": refs("country"), "subject": refs("person")}, {}, TERMS[:1], rtol=1e-6
+        ),
+    },
     "meta_analysis": {
         "of one coefficient": Example(SURVIVAL, {"coefficient": "arm=high"}, TERMS, rtol=1e-9),
         "of a logistic model": Example(
@@ -300,6 +330,9 @@ def trial_rows(seed: int, number: int) -> Rows:
     columns = {
         "grade": grade,
         "site": site,
+        # three rows a person, one at each visit
+        "person": np.arange(number) // 3,
+        "visit": np.array(["week 4", "week 8", "week 12"])[np.arange(number) % 3],
         "time": time,
         "event": event,
         "arm": arm,

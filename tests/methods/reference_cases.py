@@ -44,6 +44,9 @@ METHODS = {
     "regional_consistency": "regional_consistency",
     "ordinal": "ordinal",
     "gee": "gee",
+    "mmrm": "mmrm",
+    "lmm_random_intercept": "lmm",
+    "lmm_nested": "lmm",
 }
 
 # Our roles of tables -> the arguments of a plan.
@@ -237,6 +240,12 @@ class Case:
         if step["method"] == "regional_consistency":
             own = {name: tuple(v) if isinstance(v, list) else v for name, v in step["options"].items()}
             return self.meta_spec(spec, step["estimate"], {**own, **options})
+        if step["method"] == "mmrm":
+            roles = {role: names(role) for role in ("outcome", "subject", "visit", "arm")}
+            return replace(self.model_spec(spec, step, {"control": step["control"], **options}), roles=roles)
+        if step["method"] in ("lmm_random_intercept", "lmm_nested"):
+            roles = {role: names(role) for role in ("outcome", "group", "subject") if step.get(role)}
+            return replace(self.model_spec(spec, step, options), roles=roles)
         if step["method"] == "ordinal":
             return self.model_spec(spec, step, options)
         if step["method"] in ("t_test", "paired_t_test", "anova"):
@@ -327,7 +336,7 @@ def column_of(rows: Rows, column: c.Column, spec: c.Spec) -> tuple[np.ndarray, t
         return np.log(column_of(rows, column.argument, spec)[0]), ()
     cells, own = rows.columns[c.column_name(column)], spec.levels(column)
     if (
-        spec.role("cluster") == (column,)
+        (column,) in (spec.role("cluster"), spec.role("subject"))
         and not own
         and spec.variables[c.column_name(column)].type is c.VariableType.TEXT
     ):

@@ -36,6 +36,9 @@ OURS: dict[str, str | tuple[str, ...]] = {
     "anova": "anova",
     "glm": "glm",
     "negative_binomial": "negative_binomial",
+    "mmrm": "mmrm",
+    "lmm_random_intercept": "lmm",
+    "lmm_nested": "lmm",
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 
