@@ -65,6 +65,9 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "table_one": {
         "by arm": Example({"variables": refs("age", "marker", "sex"), "arm": refs("arm")}, over_countries=True),
         "by country": Example({"variables": refs("sex", "age")}, {"by_country": True}),
+        "quantiles": Example(
+            {"variables": refs("time", "sex"), "arm": refs("arm")}, {"quantiles": True}, over_countries=True
+        ),
     },
     "crosstab": {
         "two arms": Example(

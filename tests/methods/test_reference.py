@@ -31,7 +31,8 @@ def answered(case: Case, step: Mapping[str, Any]) -> Mapping[str, Any]:
     if step["method"] in ("descriptive", "frequency"):
         arms = [name for name in step["by"] if name != "country"]
         step = {**step, "arm": arms[0] if arms else None}
-        return described(step, [pooled(case, step, case.spec(step, by_country=True))], "country")
+        spec = case.spec(step, by_country=True, quantiles=step["method"] == "descriptive")
+        return described(step, [pooled(case, step, spec)], "country")
     if step["method"] == "cox":
         return {
             ties: {"stratified_by_country": pooled(case, step, case.spec(step, ties=ties))} for ties in step["ties"]

@@ -12,6 +12,7 @@ from reference_cases import Rows, block_of
 from isthmus.errors import MethodError, UsageError
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
+from isthmus_methods.parts.standardised import of_factor
 from isthmus_methods.table_one import TableOne
 
 METHOD = TableOne()
@@ -62,13 +63,17 @@ def test_factors_alone_take_one_round() -> None:
 def test_one_value_has_a_mean_and_no_sd() -> None:
     spec = numeric_spec(c.Variable("x", c.VariableType.NUMERIC, may_be_missing=True))
     done, _ = pool_in_process(METHOD, {"A": [block("A", spec, x=["3.5", ""])]}, spec)
-    assert done.answer["rows"]["x"]["overall"] == {"n": 1, "missing": 1, "mean": 3.5, "sd": None}
+    nothing = dict.fromkeys(("sd", "var", "se_mean"))
+    limits = {"lower": None, "upper": None}
+    expected = {"n": 1, "missing": 1, "mean": 3.5, "sum": 3.5, "t_ci95": limits, **nothing}
+    assert done.answer["rows"]["x"]["overall"] == expected
 
 
 def test_column_all_missing_has_neither_mean_nor_sd() -> None:
     spec = numeric_spec(c.Variable("x", c.VariableType.NUMERIC, may_be_missing=True))
     done, _ = pool_in_process(METHOD, {"A": [block("A", spec, x=["", ""])]}, spec)
-    assert done.answer["rows"]["x"]["overall"] == {"n": 0, "missing": 2, "mean": None, "sd": None}
+    row = done.answer["rows"]["x"]["overall"]
+    assert (row["n"], row["missing"], row["mean"], row["sd"]) == (0, 2, None, None)
 
 
 def test_rows_without_an_arm_are_left_out_and_said() -> None:
@@ -216,3 +221,53 @@ def test_state_that_is_not_of_this_table_is_refused(state: c.State) -> None:
     with pytest.raises(MethodError) as raised:
         summarise(METHOD, by_country(trial_rows(1, 40), SPEC, METHOD)["CN"], SPEC, state)
     assert raised.value.code == "WRONG_STATE"
+
+
+def test_quantiles_need_a_grid_and_say_where_there_is_none() -> None:
+    spec = replace(SPEC, options={"quantiles": True})
+    done, _ = pool_in_process(METHOD, by_country(trial_rows(2, 300), spec, METHOD), spec)
+    assert done.answer["rows"]["marker"]["overall"]["quantile_type7"] is None
+    assert "quantiles of marker: not given, as the dictionary has no grid of its values" in done.caveats
+
+
+def test_quantiles_withheld_in_one_country_leave_the_rest_of_the_row() -> None:
+    spec = replace(SPEC, roles={"variables": refs("time"), "arm": refs("arm")}, options={"quantiles": True})
+    done = two_rounds({(0, "KR"): {("values", "quantiles of time, low"): "SMALL_BIN"}}, spec)
+    row = done.answer["rows"]["time"]
+    assert row["low"]["quantile_type7"] is None
+    assert row["overall"]["min"] is None
+    assert row["high"]["quantile_type7"]["p50"] > 0
+    assert row["low"]["mean"] > 0
+    assert done.caveats == ("quantiles of time, low: KR withheld (SMALL_BIN); no country is left in it",)
+
+
+def test_quantiles_without_rows_are_none_each() -> None:
+    spec = replace(
+        numeric_spec(c.Variable("x", c.VariableType.INTEGER, may_be_missing=True)), options={"quantiles": True}
+    )
+    done, _ = pool_in_process(METHOD, {"A": [block("A", spec, x=["", ""])]}, spec)
+    assert done.answer["rows"]["x"]["overall"]["quantile_type2"] == dict.fromkeys(("p5", "p25", "p50", "p75", "p95"))
+
+
+def test_standardised_differences_are_those_of_their_formulas() -> None:
+    rows = trial_rows(2, 300)
+    done, _ = pool_in_process(METHOD, by_country(rows, SPEC, METHOD), SPEC)
+    age = np.array([float(x) for x in rows.columns["age"]])
+    arm, sex = np.array(rows.columns["arm"]), np.array(rows.columns["sex"])
+    low, base = age[arm == "low"], age[arm == "placebo"]
+    expected = (low.mean() - base.mean()) / np.sqrt((low.var(ddof=1) + base.var(ddof=1)) / 2)
+    assert done.answer["smd"]["age"]["low"] == pytest.approx(expected, rel=1e-12)
+    p, q = (np.mean(sex[(arm == a) & (sex != "")] == "M") for a in ("low", "placebo"))
+    expected = abs(p - q) / np.sqrt((p * (1 - p) + q * (1 - q)) / 2)
+    assert done.answer["smd"]["sex"]["low"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_standardised_difference_of_a_factor_with_three_levels_is_mahalanobis() -> None:
+    one, other = ({"n": 100, "count": {"a": a, "b": b, "c": 100 - a - b, "never": 0}} for a, b in ((50, 30), (40, 20)))
+    p, q = np.array([0.3, 0.2]), np.array([0.2, 0.4])
+    spread = (np.diag(p) - np.outer(p, p) + np.diag(q) - np.outer(q, q)) / 2
+    expected = np.sqrt((p - q) @ np.linalg.inv(spread) @ (p - q))
+    assert of_factor(one, other) == pytest.approx(expected, rel=1e-12)
+    assert of_factor(one, one) == 0.0
+    apart = ({"n": 9, "count": {"a": 9, "b": 0}}, {"n": 9, "count": {"a": 0, "b": 9}})
+    assert of_factor(*apart) is None
