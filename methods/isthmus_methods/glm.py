@@ -60,6 +60,7 @@ from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,
     centred_rows,
+    level_absent,
     model_support,
     support_of_nobody,
 )
@@ -222,7 +223,7 @@ def first_summary(spec: Spec, p: int, outcomes: bool, sums: FirstSums | None, he
     counted = used.persons()
     notes = {
         NO_ROWS: not used.rows[ROWS],
-        LEVEL_ABSENT: bool(used.rows[ROWS]) and 0 in support.level_persons.values(),
+        LEVEL_ABSENT: level_absent(support, spec),
         REPEATED: int(used.rows[ROWS]) > int(counted[ROWS]) and not spec.role("cluster"),
     }
     items = [

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from isthmus_client.results.cox import CoxFit
     from isthmus_client.results.fit import Fit
+    from isthmus_client.results.glm import GlmFit
     from isthmus_client.results.kaplan_meier import KmFit
     from isthmus_client.results.log_rank import LogRankFit
     from isthmus_client.results.meta_analysis import MetaFit
@@ -117,6 +118,33 @@ class CoxPlots:
                     weight = 1 / c.se**2 if c.se else None
                     rows.append(ForestRow(name, c.estimate, c.lower, c.upper, weight and 1.0))
         return forest_figure(rows, headings=("coefficient",), title=title, notes=_notes(fit))
+
+
+class GlmPlots:
+    """Figures of a generalised linear model."""
+
+    def __init__(self, fit: GlmFit) -> None:
+        self._fit = fit
+
+    def coefficients(self, title: str = "") -> Figure:
+        """The odds, rate or mean ratio of every coefficient with its limits, or the difference."""
+        ratio = self._fit.ratio
+        table = self._fit.table()
+        rows = []
+        for term in self._fit.spec.terms:
+            for name, _ in term_columns(self._fit.spec, term):
+                if name in table.index:
+                    values = (float(table.at[name, key]) for key in ("estimate", "ci95_lower", "ci95_upper"))
+                    estimate, lower, upper = (None if x != x else x for x in values)
+                    rows.append(ForestRow(name, estimate, lower, upper, 1.0))
+        return forest_figure(
+            rows,
+            headings=("coefficient",),
+            measure=ratio or "difference",
+            ratio=bool(ratio),
+            title=title,
+            notes=_notes(self._fit),
+        )
 
 
 class MetaPlots:

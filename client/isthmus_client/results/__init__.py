@@ -6,6 +6,7 @@ from isthmus_client.results.competing import CumulativeIncidenceFit, FineGrayFit
 from isthmus_client.results.cox import CoxFit
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.gee import GeeFit
+from isthmus_client.results.glm import GlmFit, NegativeBinomialFit
 from isthmus_client.results.kaplan_meier import KmFit
 from isthmus_client.results.log_rank import LogRankFit
 from isthmus_client.results.meta_analysis import MetaFit
@@ -21,9 +22,11 @@ CLASSES: dict[str, type[Fit]] = {
         CumulativeIncidenceFit,
         FineGrayFit,
         GeeFit,
+        GlmFit,
         KmFit,
         LogRankFit,
         MetaFit,
+        NegativeBinomialFit,
         OrdinalFit,
         RegionalFit,
         TableOneFit,
@@ -37,9 +40,11 @@ __all__ = [
     "FineGrayFit",
     "Fit",
     "GeeFit",
+    "GlmFit",
     "KmFit",
     "LogRankFit",
     "MetaFit",
+    "NegativeBinomialFit",
     "OrdinalFit",
     "Provenance",
     "RegionalFit",
