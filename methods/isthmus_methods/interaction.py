@@ -42,6 +42,7 @@ from isthmus_methods.glm import Glm
 from isthmus_methods.linear_model import LinearModel
 from isthmus_methods.parts import several
 from isthmus_methods.parts.cox_estimate import CoxEstimate
+from isthmus_methods.parts.estimated import CountryEstimate
 from isthmus_methods.parts.glm_estimate import GlmEstimate, LinearEstimate
 from isthmus_methods.parts.inference import chi_square, f_p, number
 from isthmus_methods.parts.newton import solve
@@ -52,7 +53,7 @@ MAIN, FULL = "main_effects_model", "interaction_model"
 STRATIFIED_MAIN, STRATIFIED_FULL = "stratified_main", "stratified_interaction"
 OWN = "by_country"
 MODELS: Mapping[str, Glm | LinearModel | Cox] = {"logistic": Glm(), "linear": LinearModel(), "cox": Cox()}
-OWN_KINDS = {"logistic": GlmEstimate(), "linear": LinearEstimate(), "cox": CoxEstimate()}
+OWN_KINDS: Mapping[str, CountryEstimate] = {"logistic": GlmEstimate(), "linear": LinearEstimate(), "cox": CoxEstimate()}
 
 
 def _leaves() -> dict[str, Field]:
@@ -143,8 +144,7 @@ def _read(spec: Spec) -> Asked:
         (arm,) = (column for column in tested.columns if column != country)
         terms = tuple(term for term in without if country not in term.columns)
         own = replace(spec, roles=roles, terms=terms, options=options)
-        names = tuple(name for name, _ in term_columns(spec, Term((arm,))))
-        parts.append(Part(OWN, OwnFits(OWN_KINDS[model], names, t_tests=model == "linear"), own))
+        parts.append(Part(OWN, OwnFits(OWN_KINDS[model], arm, t_tests=model == "linear"), own))
     return Asked(model, tuple(parts), tested, country is not None)
 
 
@@ -156,8 +156,8 @@ def _is_country(spec: Spec, column: Column) -> bool:
 class Interaction:
     """Likelihood-ratio, F and Wald tests of an interaction, and the effect in each country.
 
-    Source: Cox & Hinkley (1974), Theoretical Statistics, chapter 9. Answers are those of R's `anova` of nested `glm`, `lm`
-    and `coxph` fits to the pooled rows.
+    Source: Cox & Hinkley (1974), Theoretical Statistics, chapter 9. Answers are those of R's `anova` of nested `glm`,
+    `lm` and `coxph` fits to the pooled rows.
     """
 
     name: ClassVar[str] = "interaction"
@@ -216,7 +216,7 @@ def _compared(asked: Asked, done: Mapping[str, Done]) -> Done:
             done[STRATIFIED_MAIN].answer, done[STRATIFIED_FULL].answer
         )
     if OWN in done:
-        answer["by_country"] = done[OWN].answer
+        answer["by_country"] = _of_levels_there(done[OWN].answer, full["coef"])
     answer["aliased"] = full.get("aliased", [])
     for key in ("excluded", "levels"):
         if key in full:
@@ -226,6 +226,19 @@ def _compared(asked: Asked, done: Mapping[str, Done]) -> Done:
         for sentence in done[part.name].caveats:
             said.setdefault(sentence if part.name in (FULL, OWN) else _of_part(part.name, sentence, done))
     return Done(answer, tuple(said))
+
+
+def _of_levels_there(own: Mapping[str, Answer], pooled: Answer) -> dict[str, Answer]:
+    """The countries' fits without coefficients of levels that nobody has in any country."""
+    known = pooled if isinstance(pooled, Mapping) else {}
+    return {
+        country: {
+            key: {name: c for name, c in x.items() if name in known} if key == "coef" and isinstance(x, Mapping) else x
+            for key, x in fit.items()
+        }
+        for country, fit in own.items()
+        if isinstance(fit, Mapping)
+    }
 
 
 def _of_part(name: str, sentence: str, done: Mapping[str, Done]) -> str:
@@ -272,15 +285,12 @@ def _wald(full: Mapping[str, Answer], names: tuple[str, ...]) -> dict[str, Answe
     if not isinstance(coefficients, Mapping) or not isinstance(covariance, Mapping):
         return chi_square(np.nan, 0)
     rows = covariance["rows"]
+    labels = [str(x) for x in rows] if isinstance(rows, list | tuple) else []
     values: Array = np.array(covariance["values"], dtype=np.float64)
-    chosen = [
-        k
-        for k, name in enumerate(rows if isinstance(rows, list | tuple) else ())
-        if name in names and not np.isnan(values[k, k])
-    ]
-    b = np.array([_estimate(coefficients, str(rows[k])) for k in chosen])
+    chosen = [k for k, name in enumerate(labels) if name in names and not np.isnan(values[k, k])]
     if not chosen:
         return chi_square(np.nan, 0)
+    b = np.array([_estimate(coefficients, labels[k]) for k in chosen])
     return chi_square(float(b @ solve(values[np.ix_(chosen, chosen)]).inverse @ b), len(chosen))
 
 

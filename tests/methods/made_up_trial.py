@@ -45,6 +45,7 @@ def refs(*names: str) -> tuple[c.Column, ...]:
 
 
 TERMS = tuple(c.Term(refs(name)) for name in ("arm", "age", "sex"))
+BY_COUNTRY = (c.Term(refs("country")), TERMS[0], c.Term(refs("country", "arm")))
 SURVIVAL = {"time": refs("time"), "event": refs("event")}
 
 
@@ -300,6 +301,22 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         ),
         "nested": Example(
             {"outcome": refs("age"), "group": refs("country"), "subject": refs("person")}, {}, TERMS[:1], rtol=1e-6
+        ),
+    },
+    "interaction": {
+        "logistic, with country": Example(
+            {"outcome": refs("event")}, {"model": "logistic"}, (*TERMS[1:2], *BY_COUNTRY), rtol=1e-6
+        ),
+        "linear, with country": Example(
+            {"outcome": refs("age")}, {"model": "linear"}, (*TERMS[2:], *BY_COUNTRY), rtol=1e-8
+        ),
+        "cox, with country": Example(SURVIVAL, {"model": "cox"}, (*TERMS[1:2], *BY_COUNTRY), rtol=1e-6),
+        "linear, of two factors": Example(
+            {"outcome": refs("age")},
+            {"model": "linear"},
+            (TERMS[0], TERMS[2], c.Term(refs("arm", "sex"))),
+            over_countries=True,
+            rtol=1e-9,
         ),
     },
     "meta_analysis": {

@@ -17,6 +17,7 @@ from isthmus_methods.contract import (
     Array,
     Block,
     CellSupport,
+    Column,
     Contributions,
     Done,
     Field,
@@ -26,21 +27,24 @@ from isthmus_methods.contract import (
     Spec,
     State,
     Summary,
+    Term,
+    column_name,
+    term_columns,
 )
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.estimated import CountryEstimate, Fitted
 from isthmus_methods.parts.inference import coefficient, t_test
-from isthmus_methods.parts.model_support import CENSORED, EVENTS, ROWS, Used, nobody
+from isthmus_methods.parts.model_support import CENSORED, EVENTS, ROWS, Used, level_slices, nobody
 
 OWN_NOT_ESTIMABLE, OWN_INFINITE = "OWN_NOT_ESTIMABLE", "OWN_INFINITE"
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFits:
-    """The model of `kind` in each country, and of its coefficients those of `names`."""
+    """The model of `kind` in each country, and of its coefficients those of `arm`."""
 
     kind: CountryEstimate
-    names: tuple[str, ...]
+    arm: Column
     t_tests: bool  # Student's t with the country's residual degrees of freedom; otherwise normal
 
     leaves: ClassVar[Mapping[str, Field]] = {
@@ -60,6 +64,10 @@ class OwnFits:
         OWN_INFINITE: "{countries}: a coefficient of its own model may be infinite (separation)",
     }
 
+    def names(self, spec: Spec) -> tuple[str, ...]:
+        """The coefficients of the arm."""
+        return tuple(name for name, _ in term_columns(spec, Term((self.arm,))))
+
     def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Partial:
         return self.kind.fold(block, spec, local)
 
@@ -71,14 +79,21 @@ class OwnFits:
         return turn if isinstance(turn, Again) else self._summary(turn, spec, has_events)
 
     def _summary(self, fit: Fitted, spec: Spec, has_events: bool) -> Summary:
-        found = {name: fit.estimate(spec, name) for name in self.names}
+        found = {name: fit.estimate(spec, name) for name in self.names(spec)}
         items, notes = [_counted(fit.used, has_events)], set()
         if any(pair is not None for pair in found.values()):
             # a variance of zero says that the coefficient is not told
             pairs = np.array([pair or (0.0, 0.0) for pair in found.values()])
             numbers = np.concatenate([[float(fit.support.parameters)], pairs[:, 0], pairs[:, 1]])
             items.append(Item("own_fit", numbers, fit.support))
-        if None in found.values():
+        # a level that nobody here has is none of the country's effects
+        here = [
+            number
+            for name, _, at in level_slices(spec)
+            if name == column_name(self.arm)
+            for number in fit.used.rows[at]
+        ]
+        if any(pair is None and (not here or here[k + 1]) for k, pair in enumerate(found.values())):
             notes.add(OWN_NOT_ESTIMABLE)
         if fit.infinite.any():
             notes.add(OWN_INFINITE)
@@ -97,7 +112,7 @@ class OwnFits:
             loglik = logliks.get(country)
             answer[country] = {
                 "n": n,
-                "coef": self._coefficients(fits.get(country), n),
+                "coef": self._coefficients(fits.get(country), n, spec),
                 "loglik": None if loglik is None else float(loglik[0]),
             }
         said = list(caveats.of_notes(contributions, self.notes))
@@ -108,11 +123,12 @@ class OwnFits:
             said.append(caveats.of_withheld("own fits", withheld, tuple(fits)))
         return Done(answer, tuple(said))
 
-    def _coefficients(self, numbers: Array | None, n: int) -> dict[str, Answer]:
-        a = len(self.names)
+    def _coefficients(self, numbers: Array | None, n: int, spec: Spec) -> dict[str, Answer]:
+        names = self.names(spec)
+        a = len(names)
         values = np.zeros(2 * a + 1) if numbers is None else numbers
         shown: dict[str, Answer] = {}
-        for name, estimate, variance in zip(self.names, values[1 : a + 1], values[a + 1 :], strict=True):
+        for name, estimate, variance in zip(names, values[1 : a + 1], values[a + 1 :], strict=True):
             known = variance > 0
             b, se = (float(estimate), float(np.sqrt(variance))) if known else (np.nan, np.nan)
             shown[name] = t_test(b, se, n - float(values[0])) if self.t_tests else coefficient(b, se, False)

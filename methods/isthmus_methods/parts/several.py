@@ -1,7 +1,7 @@
 """Several analyses of the same rows run side by side in the same rounds, as the parts of one method.
 
-Each part is a method with a request of its own. What it lets leave keeps its kind and support, its labels get the part's
-name in front; counts that all parts share leave once. A part that has its answer waits for the others.
+Each part is a method with a request of its own. What it lets leave keeps its kind and support, its labels get the
+part's name in front; counts that all parts share leave once. A part that has its answer waits for the others.
 """
 
 from __future__ import annotations
@@ -166,9 +166,7 @@ def _same(one: Item, other: Item) -> bool:
 # --------------------------------------------------------------------------- at the coordinator
 
 
-def pool(
-    parts: Sequence[Part], contributions: Contributions, state: State, memory: State
-) -> Next | Mapping[str, Done]:
+def pool(parts: Sequence[Part], contributions: Contributions, state: State, memory: State) -> Next | Mapping[str, Done]:
     """Another round, or the answer of every part by its name."""
     next_state: dict[str, Array] = {}
     next_memory: dict[str, Array] = {}
@@ -201,8 +199,8 @@ def _of_part(part: Part, contributions: Contributions) -> Contributions:
         tuple(
             Cleared(
                 summary.country,
-                {key: value for key, value in _unlabelled(summary.values, part, start)},
-                {key: code for key, code in _unlabelled(summary.withheld, part, start)},
+                dict(_unlabelled(summary.values, part, start)),
+                dict(_unlabelled(summary.withheld, part, start)),
                 frozenset(note for note in summary.notes if note in part.method.notes),
             )
             for summary in contributions.summaries
