@@ -5,6 +5,7 @@ from __future__ import annotations
 from isthmus_client.analyses.competing import Competing
 from isthmus_client.analyses.descriptive import Descriptive
 from isthmus_client.analyses.generalised import Generalised
+from isthmus_client.analyses.interaction import Interactions
 from isthmus_client.analyses.meta import Meta
 from isthmus_client.analyses.regression import Regression
 from isthmus_client.analyses.survival import Survival
@@ -17,5 +18,6 @@ class Analyses(
     Regression,
     Generalised,
     Meta,
+    Interactions,
 ):
     """All natural calls. `Study.ask`, which they are made of, takes any method."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isthmus_client.results.cox import CoxFit
     from isthmus_client.results.fit import Fit
     from isthmus_client.results.glm import GlmFit
+    from isthmus_client.results.interaction import InteractionFit
     from isthmus_client.results.kaplan_meier import KmFit
     from isthmus_client.results.log_rank import LogRankFit
     from isthmus_client.results.meta_analysis import MetaFit
@@ -227,6 +228,55 @@ class MetaPlots:
             measure=f"log {fit.measure}" if fit.is_ratio else fit.measure,
             title=title or fit.coefficient,
             notes=[fit.heterogeneity, *_notes(fit)],
+        )
+
+
+class InteractionPlots:
+    """Figures of an effect that may differ between countries."""
+
+    def __init__(self, fit: InteractionFit) -> None:
+        self._fit = fit
+
+    def forest(self, effect: str | None = None, title: str = "") -> Figure:
+        """Each country's own effect, and the one of all without interaction.
+
+        Parameters
+        ----------
+        effect
+            Of `InteractionFit.effects`; None: the first.
+        title
+            One line above.
+
+        Raises
+        ------
+        UsageError
+            ``NO_COUNTRIES`` where the country is not in the interaction, ``UNKNOWN_EFFECT``.
+        """
+        fit = self._fit
+        if not fit.effects:
+            raise UsageError(
+                "NO_COUNTRIES",
+                f"the interaction {fit.tested} has no country in it, and no effect by country",
+                "look at the table of coefficients",
+            )
+        chosen = effect or fit.effects[0]
+        if chosen not in fit.effects:
+            raise UsageError(
+                "UNKNOWN_EFFECT", f"there is no effect {chosen!r}", f"the effects are: {', '.join(fit.effects)}"
+            )
+        rows = [
+            ForestRow(r.label, r.estimate, r.lower, r.upper, 1 / r.se**2 if r.se else None, (_count(r.n),))
+            for r in fit.countries(chosen)
+        ]
+        r = fit.pooled(chosen)
+        rows.append(ForestRow(r.label, r.estimate, r.lower, r.upper, None, (_count(r.n),), True, True, True, True))
+        return forest_figure(
+            rows,
+            headings=("country", "n"),
+            measure=fit.measure,
+            ratio=fit.is_ratio,
+            title=title or chosen,
+            notes=[fit.test_line(), *_notes(fit)],
         )
 
 

@@ -7,6 +7,7 @@ from isthmus_client.results.cox import CoxFit
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.gee import GeeFit
 from isthmus_client.results.glm import GlmFit, NegativeBinomialFit
+from isthmus_client.results.interaction import InteractionFit
 from isthmus_client.results.kaplan_meier import KmFit
 from isthmus_client.results.log_rank import LogRankFit
 from isthmus_client.results.meta_analysis import MetaFit
@@ -23,6 +24,7 @@ CLASSES: dict[str, type[Fit]] = {
         FineGrayFit,
         GeeFit,
         GlmFit,
+        InteractionFit,
         KmFit,
         LogRankFit,
         MetaFit,
@@ -41,6 +43,7 @@ __all__ = [
     "Fit",
     "GeeFit",
     "GlmFit",
+    "InteractionFit",
     "KmFit",
     "LogRankFit",
     "MetaFit",
