@@ -13,9 +13,9 @@ from isthmus_client.analyses import Analyses
 from isthmus_client.analyses.common import DEADLINE_SECONDS, MissingCountry
 from isthmus_client.plan import Plan, Step, follow
 from isthmus_client.proposal import dictionary_of, missing_country_of
-from isthmus_client.requests import Written, by_country, effect_of, estimates_by_country, request
+from isthmus_client.requests import Written, by_country, effect_of, request
 from isthmus_methods.codec import spec_to_message
-from isthmus_methods.contract import Spec
+from isthmus_methods.contract import Scope, Spec
 from isthmus_methods.registry import find
 
 if TYPE_CHECKING:
@@ -155,12 +155,6 @@ class Study(Analyses):
             may be shown.
         """
         chosen = by_country(find(method), by, {**(options or {}), **settings})
-        if estimates_by_country(find(method)) and not self.message.by_country:
-            raise UsageError(
-                "BY_COUNTRY",
-                f"study {self.name} does not say that results by country may be shown",
-                "use the pooled fit, or propose a new version of the study with by_country = true",
-            )
         dictionary = dictionary_of(self.message, dataset)
 
         def asked(options: Mapping[str, object]) -> Spec:
@@ -171,6 +165,12 @@ class Study(Analyses):
         spec = asked(chosen)
         if "coefficient" in find(method).options and not chosen.get("coefficient") and spec.terms:
             spec = asked({**chosen, "coefficient": effect_of(spec)})
+        if not self.message.by_country and find(method).scope(spec) is Scope.BY_COUNTRY:
+            raise UsageError(
+                "BY_COUNTRY",
+                f"study {self.name} does not say that results by country may be shown",
+                "use the pooled fit, or propose a new version of the study with by_country = true",
+            )
         return Plan(self, (self._step(spec, missing_country, deadline, formula or ""),))
 
     def attach(self, run: str, *beside: str, progress: bool = True, wait: bool = True) -> Fit:

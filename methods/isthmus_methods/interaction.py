@@ -177,7 +177,10 @@ class Interaction:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = _notes()
-    rounds: ClassVar[tuple[int, int]] = (1, max(method.rounds[1] for method in MODELS.values()))
+    rounds: ClassVar[tuple[int, int]] = (
+        min(method.rounds[0] for method in MODELS.values()),
+        max(method.rounds[1] for method in MODELS.values()),
+    )
 
     def scope(self, spec: Spec) -> Scope:
         return Scope.BY_COUNTRY if _asked(spec).by_country else Scope.TOTAL

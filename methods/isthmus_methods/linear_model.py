@@ -42,6 +42,7 @@ from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,
     heaviest_row,
+    level_absent,
     model_support,
     rest_on,
     support_of_nobody,
@@ -280,7 +281,7 @@ def _summary(plan: Plan, spec: Spec, at: Coordinates | None, known: First, heavi
     numbers = counted.persons()
     support = model_support(known.model, heaviest.parts[0], spec, plan.model.p)
     raised = {
-        LEVEL_ABSENT: 0 in support.level_persons.values(),
+        LEVEL_ABSENT: level_absent(support, spec),
         persons.REPEATED: not plan.cluster and int(counted.rows[ROWS]) > int(numbers[ROWS]),
         FITTED_BY_ITSELF: plan.robust and known.own,
     }

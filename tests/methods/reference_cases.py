@@ -41,6 +41,7 @@ METHODS = {
     "cmh_general": "cmh",
     "safety": "safety",
     "meta_analysis": "meta_analysis",
+    "interaction": "interaction",
     "regional_consistency": "regional_consistency",
     "ordinal": "ordinal",
     "gee": "gee",
@@ -231,6 +232,10 @@ class Case:
             own = {key: str(step[key]) for key in ("treated", "control", "event") if key in step}
             own |= {"fisher": step["fisher"]} if "fisher" in step else {}
             return replace(spec, roles=roles, options={**own, **options})
+        if step["method"] == "interaction":
+            country, arm = step["country"], step["arm"]
+            whole = {**step, "terms": [*step["covariates"], country, arm, f"{country}:{arm}"]}
+            return self.model_spec(spec, whole, {"model": step["model"], **options})
         if step["method"] == "meta_analysis":
             return self.meta_spec(spec, step["estimate"], options)
         if step["method"] == "gee":

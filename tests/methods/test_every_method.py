@@ -26,6 +26,7 @@ OURS: dict[str, str | tuple[str, ...]] = {
     "cmh_general": "cmh",
     "safety": "safety",
     "meta_analysis": "meta_analysis",
+    "interaction": "interaction",
     "regional_consistency": "regional_consistency",
     "ordinal": "ordinal",
     "gee": "gee",

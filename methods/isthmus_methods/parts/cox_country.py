@@ -27,6 +27,7 @@ from isthmus_methods.parts.country_fit import (
 from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, LEVEL_ABSENT, NO_EVENTS, NO_ROWS, Plan
 from isthmus_methods.parts.model_support import count_items, level_persons, nobody
 from isthmus_methods.parts.proportionality import pieces
+from isthmus_methods.parts.regression_support import level_absent
 from isthmus_methods.parts.risk_steps import Steps, cumulative_hazard
 from isthmus_methods.parts.symmetric import packed
 from isthmus_methods.parts.time_table import ROUNDED
@@ -101,7 +102,7 @@ def _summary(plan: Plan, spec: Spec, state: State, wanted: Wanted, local: Weighe
     sets, persons = known.sets, known.persons
     raised = {
         NO_EVENTS: not len(sets.time),
-        LEVEL_ABSENT: 0 in support.level_persons.values(),
+        LEVEL_ABSENT: level_absent(support, spec),
         EMPTY_INTERVAL: known.used.empty_intervals > 0,
         ROUNDED: known.times is not None and known.times.rounded,
     }
