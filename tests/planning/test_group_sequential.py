@@ -112,6 +112,34 @@ def _simpson(n: int, h: float) -> np.ndarray:
     return w * h / 3.0
 
 
+def test_any_looks_have_bounds_that_spend_alpha_and_a_drift_with_the_power_asked_for() -> None:
+    rng = np.random.default_rng(1)
+    for k in range(12):
+        fractions = np.sort(rng.uniform(0.05, 1.0, int(rng.integers(1, 12))))
+        sides = int(rng.integers(1, 3))
+        plan = planning.design(fractions, alpha=rng.uniform(0.001, 0.2), sides=sides, spending=SPENDINGS[k % 3])
+        crossed = planning.power(plan, 0.0)
+        assert crossed.upper == pytest.approx([look.incremental_alpha for look in plan.looks], rel=1e-9, abs=1e-16)
+        drift = planning.drift_for_power(plan, 0.9)
+        assert planning.power(plan, drift).power == pytest.approx(0.9, abs=1e-9)
+
+
+def test_fifty_looks_and_looks_without_bounds() -> None:
+    plan = planning.design(np.arange(1, 51) / 50, alpha=0.01)
+    assert sum(planning.power(plan, 0.0).upper) == pytest.approx(0.01, abs=1e-14)
+    crossed = planning.crossing([0.3, 0.6, 1.0], [np.inf, np.inf, 1.959963984540054])
+    assert crossed.upper == (0.0, 0.0, pytest.approx(0.025, abs=1e-14))
+
+
+def test_design_that_ends_early_needs_the_information_of_its_end() -> None:
+    early = planning.design([0.25, 0.5], spending=POCOCK)
+    assert early.fractions[-1] == 0.5
+    drift = planning.drift_for_power(early, 0.9)
+    fixed = float(special.ndtri(0.9)) + float(special.ndtri(1 - early.looks[-1].cumulative_alpha_spent_one_sided))
+    assert drift * math.sqrt(0.5) == pytest.approx(fixed, rel=0.1)
+    assert planning.inflation_factor(early, 0.9) == pytest.approx(0.5 * (drift / 3.2415155) ** 2, rel=1e-6)
+
+
 def test_power_and_expected_information_follow_the_drift() -> None:
     plan = planning.design([0.5, 0.75, 1.0])
     drift = planning.drift_for_power(plan, 0.9)

@@ -185,9 +185,9 @@ def power(plan: Design, drift: float) -> Crossing:
 
 
 def drift_for_power(plan: Design, target: float) -> float:
-    """The expected final Z that gives the design a power of `target`.
+    """The Z expected at full information that gives the design a power of `target`.
 
-    The information needed, against a trial with one analysis: (drift / (z_{1-alpha} + z_{1-beta}))^2, alpha one-sided.
+    The last look need not be at information 1: drift sqrt(t) is the Z expected at information fraction t.
 
     Raises
     ------
@@ -200,14 +200,18 @@ def drift_for_power(plan: Design, target: float) -> float:
     def excess(drift: float) -> float:
         return power(plan, drift).power - target
 
-    high = float(plan.upper.max()) + float(special.ndtri(target)) + 1.0
-    return float(optimize.brentq(excess, 0.0, max(high, 1.0), xtol=1e-12, rtol=1e-14))
+    # the last Z alone exceeds its bound with more than that probability
+    high = (float(plan.upper[-1]) + max(float(special.ndtri(target)), 0.0) + 2.0) / math.sqrt(plan.fractions[-1])
+    return float(optimize.brentq(excess, 0.0, high, xtol=1e-12, rtol=1e-14))
 
 
 def inflation_factor(plan: Design, target: float) -> float:
-    """How much more information than a trial with one analysis the design needs for a power of `target`."""
+    """How much more information than a trial with one analysis the design needs for a power of `target`.
+
+    t_K (drift / (z_{1-alpha} + z_{1-beta}))^2 with alpha one-sided and t_K the fraction at the last look.
+    """
     fixed = float(special.ndtri(1.0 - plan.alpha / plan.sides) + special.ndtri(target))
-    return (drift_for_power(plan, target) / fixed) ** 2
+    return float(plan.fractions[-1]) * (drift_for_power(plan, target) / fixed) ** 2
 
 
 def conditional_power(plan: Design, look: int, z: float, *, drift: float | None = None) -> float:
@@ -316,7 +320,8 @@ def _bound(stays: Table, root: float, increment: float) -> float:
 
     def excess(z: float) -> float:
         p = float(stays.integral(0.0, root, z * root, np.inf)[0])
-        return max(float(special.ndtri(p)), -60.0) - target if p > 0.0 else -60.0 - target
+        # far below the bound the integral may round to above 1, far above it to 0
+        return float(np.clip(special.ndtri(min(max(p, 0.0), 1.0)), -60.0, 60.0)) - target
 
     # a first crossing is no more likely than a crossing
     return float(optimize.brentq(excess, -REACH, -target + 1e-6, xtol=1e-13, rtol=1e-14))
