@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -115,21 +115,3 @@ def _columns(paths: Any) -> dict[str, tuple[str, ...]]:
                 for into, cell in zip(cells, row, strict=True):
                     into.append(cell)
     return {name: tuple(values) for name, values in found.items()}
-
-
-def predicates(step: Step) -> list[Mapping[str, Any]]:
-    """Every predicate that a step writes, wherever it stands."""
-    found: list[Mapping[str, Any]] = []
-
-    def walk(value: object) -> None:
-        if isinstance(value, Mapping):
-            if "var" in value and "op" in value:
-                found.append(value)
-            for inner in value.values():
-                walk(inner)
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            for inner in value:
-                walk(inner)
-
-    walk(step)
-    return found

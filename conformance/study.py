@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from conformance.case import Case, Step, Table, predicates
+from conformance.case import Case, Step, Table
 
 # Keys of a step whose values name columns that make groups.
 GROUPING = (
@@ -24,35 +24,57 @@ GROUPING = (
     "gray_group",
     "cause",
 )
-# Keys that name the person.
+# Keys that name the person, and the one that names what belongs together.
 PERSON = ("subject", "id")
+CLUSTER = "cluster"
 
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What a case's steps take a variable for."""
+    """What a case's steps take its variables for."""
 
     factors: frozenset[str]  # makes groups, or has a reference level
-    units: frozenset[str]  # clusters that are no country
+    named: frozenset[str]  # stands anywhere in a step
+    units: frozenset[str]  # says what belongs together and nothing else, so it may be an identifier
     person: str  # "" where each row is a person
-    compared: frozenset[str]  # stands in a predicate
 
 
 def uses_of(case: Case) -> Uses:
-    """What the steps of a case take its variables for."""
+    """What the steps of a case take its variables for.
+
+    The person is the subject or id that a step names, otherwise the cluster, unless that makes groups as well.
+    """
     factors: set[str] = set()
-    units: set[str] = set()
-    compared: set[str] = set()
-    persons: list[str] = []
+    named: set[str] = set()
+    clusters: dict[str, None] = {}
+    persons: dict[str, None] = {}
     for step in case.plan:
         factors |= set(_factors(step)) | set(_factors(step.get("estimate") or {}))
-        cluster = step.get("cluster")
-        if cluster and cluster != case.country:
-            units.add(cluster)
-        persons += [step[key] for key in PERSON if step.get(key)]
-        compared |= {p["var"] for p in predicates(step)}
-    persons += [name for name in sorted(units) if case.variables[name]["type"] != "factor"]
-    return Uses(frozenset(factors), frozenset(units), persons[0] if persons else "", frozenset(compared))
+        persons.update(dict.fromkeys(step[key] for key in PERSON if step.get(key)))
+        clusters.update(dict.fromkeys([step[CLUSTER]] if step.get(CLUSTER) else []))
+        named |= set(_names({key: value for key, value in step.items() if key not in (*PERSON, CLUSTER)}))
+    units = [
+        name for name in clusters if name != case.country and name not in named and not _levels_declared(case, name)
+    ]
+    return Uses(frozenset(factors), frozenset(named), frozenset([*persons, *units]), next(iter([*persons, *units]), ""))
+
+
+def _levels_declared(case: Case, name: str) -> bool:
+    return case.variables.get(name, {}).get("type") == "factor"
+
+
+def _names(value: object) -> Iterator[str]:
+    """Every text of a step, and the parts of those that may be products."""
+    if isinstance(value, str):
+        yield value
+        yield from value.split(":")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _names(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _names(inner)
 
 
 def _factors(step: Step) -> Iterator[str]:
@@ -62,6 +84,8 @@ def _factors(step: Step) -> Iterator[str]:
     yield from step.get("reference") or ()
     if step.get("method") == "frequency":
         yield from step["variables"]
+    if step.get("method") == "ordinal":
+        yield step["outcome"]
 
 
 def study_toml(case: Case, name: str, nodes: Mapping[str, str], form: str = "") -> str:
@@ -79,8 +103,8 @@ def study_toml(case: Case, name: str, nodes: Mapping[str, str], form: str = "") 
         Ending of the datasets' names.
     """
     lines = [
-        f"name = {json.dumps(name)}",
-        f"title = {json.dumps(case.title or case.name)}",
+        f"name = {_text(name)}",
+        f"title = {_text(case.title)}",
         'rationale = "Does the pooled answer over nodes equal the one R gives on the pooled file?"',
         'recipients = ["those who test isthmus"]',
         "by_country = true",
@@ -95,12 +119,12 @@ def study_toml(case: Case, name: str, nodes: Mapping[str, str], form: str = "") 
 def _dataset(case: Case, table: Table, uses: Uses, form: str) -> Iterator[str]:
     person = uses.person if uses.person in table.columns else ""
     yield "\n[[dataset]]"
-    yield f"name = {json.dumps(case.dataset(table.name) + form)}"
-    yield f"subject = {json.dumps(person)}" if person else "one_row_a_subject = true"
+    yield f"name = {_text(case.dataset(table.name) + form)}"
+    yield f"subject = {_text(person)}" if person else "one_row_a_subject = true"
     for name in table.columns:
         variable = list(_variable(case, table, name, uses, person))
         if variable:
-            yield f"\n[dataset.variables.{json.dumps(name, ensure_ascii=False)}]"
+            yield f"\n[dataset.variables.{_text(name)}]"
             yield from variable
 
 
@@ -118,7 +142,7 @@ def _variable(case: Case, table: Table, name: str, uses: Uses, person: str) -> I
         yield 'roles = ["identifier"]'
         return
     if declared.get("unit"):
-        yield f"unit = {json.dumps(declared['unit'])}"
+        yield f"unit = {_text(declared['unit'])}"
     if case.is_number(name):
         step = resolution(cells)
         yield f'type = "{declared["type"] if declared["type"] == "numeric" or step == "1" else "numeric"}"'
@@ -128,7 +152,10 @@ def _variable(case: Case, table: Table, name: str, uses: Uses, person: str) -> I
             yield f"maximum = {max(map(Decimal, cells)):f}"
         if name in uses.factors:
             yield f"levels = {_list(case.levels(name))}"
-    elif declared.get("type") == "factor" or name in uses.factors | uses.compared | uses.units:
+    elif name in uses.units and declared.get("type") != "factor":
+        yield 'type = "text"'
+        yield 'roles = ["identifier"]'
+    elif declared.get("type") == "factor" or name in uses.named:
         yield 'type = "factor"'
         yield f"levels = {_list(case.levels(name))}"
     else:
@@ -137,8 +164,13 @@ def _variable(case: Case, table: Table, name: str, uses: Uses, person: str) -> I
         yield "may_be_missing = true"
 
 
+def _text(text: str) -> str:
+    """A text as TOML writes it."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _list(texts: tuple[str, ...]) -> str:
-    return json.dumps(texts, ensure_ascii=False)
+    return f"[{', '.join(map(_text, texts))}]"
 
 
 def resolution(cells: list[str]) -> str:
