@@ -79,14 +79,15 @@ def compare(actual: Any, expected: Any, tolerances: Sequence[Tolerance] = (), rt
         if path not in mine:
             key.missing = key.failed = True
             continue
-        error, passes = _error(mine[path], theirs, allowed)
+        error, passes = error_of(mine[path], theirs, allowed)
         key.failed = key.failed or not passes
         if error > key.error or not key.worst:
             key.error, key.worst = error, f"{path}: {mine[path]!r}, expected {theirs!r}"
     return Comparison(tuple(found.values()))
 
 
-def _error(mine: Any, theirs: Any, rtol: float) -> tuple[float, bool]:
+def error_of(mine: Any, theirs: Any, rtol: float, atol: float = ATOL) -> tuple[float, bool]:
+    """The relative error of a leaf, absolute beside zero, and whether it passes."""
     a, e = _number(mine), _number(theirs)
     if a is None or e is None:
         same = mine == theirs and isinstance(mine, bool) == isinstance(theirs, bool)
@@ -96,7 +97,7 @@ def _error(mine: Any, theirs: Any, rtol: float) -> tuple[float, bool]:
     if not (math.isfinite(a) and math.isfinite(e)):
         return math.inf, False
     off = abs(a - e)
-    return (off / abs(e) if e else off), off <= max(ATOL, rtol * abs(e))
+    return (off / abs(e) if e else off), off <= max(atol, rtol * abs(e))
 
 
 def _number(value: Any) -> float | None:
