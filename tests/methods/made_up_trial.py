@@ -22,6 +22,7 @@ TRIAL = {
         c.Variable("site", c.VariableType.INTEGER, minimum=0, maximum=40),
         c.Variable("cause", c.VariableType.FACTOR, levels=("censored", "relapse", "death")),
         c.Variable("person", c.VariableType.INTEGER, minimum=0, maximum=1000),
+        c.Variable("patient", c.VariableType.INTEGER, minimum=0, maximum=1000),
         c.Variable("visit", c.VariableType.FACTOR, levels=("week 4", "week 8", "week 12")),
         c.Variable("marker", c.VariableType.NUMERIC, may_be_missing=True),
         c.Variable("country", c.VariableType.FACTOR, levels=("CN", "JP", "KR", "TW"), roles=frozenset({"COUNTRY"})),
@@ -278,13 +279,13 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     # a search ends within its criterion of the maximum, not on it
     "mmrm": {
         "with least-squares means": Example(
-            {"outcome": refs("age"), "subject": refs("person"), "visit": refs("visit"), "arm": refs("arm")},
+            {"outcome": refs("age"), "subject": refs("patient"), "visit": refs("visit"), "arm": refs("arm")},
             {"control": "placebo"},
             tuple(c.Term(refs(*names)) for names in (("arm",), ("visit",), ("arm", "visit"))),
             rtol=1e-7,
         ),
         "with countries": Example(
-            {"outcome": refs("age"), "subject": refs("person"), "visit": refs("visit")},
+            {"outcome": refs("age"), "subject": refs("patient"), "visit": refs("visit")},
             {},
             tuple(c.Term(refs(*names)) for names in (("visit",), ("time",), ("country",), ("visit", "time"))),
             rtol=1e-7,
@@ -300,7 +301,7 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
             rtol=1e-6,
         ),
         "nested": Example(
-            {"outcome": refs("age"), "group": refs("country"), "subject": refs("person")}, {}, TERMS[:1], rtol=1e-6
+            {"outcome": refs("age"), "group": refs("country"), "subject": refs("patient")}, {}, TERMS[:1], rtol=1e-6
         ),
     },
     "interaction": {
@@ -350,8 +351,8 @@ def trial_rows(seed: int, number: int) -> Rows:
     columns = {
         "grade": grade,
         "site": site,
-        # three rows a person, one at each visit
-        "person": np.arange(number) // 3,
+        # three rows a patient, one at each visit
+        "patient": np.arange(number) // 3,
         "visit": np.array(["week 4", "week 8", "week 12"])[np.arange(number) % 3],
         "time": time,
         "event": event,
