@@ -21,8 +21,9 @@ def _describe(step: Step, context: Context) -> Sequence[Plan]:
     arms: list[str | None] = [columns.factor(name) for name in step["by"] if name != country]
     common = context.common(step, references=False)
     by_country = country in step["by"]
+    ask = context.study.table_one if step["method"] == "frequency" else context.study.describe
     return [
-        context.study.table_one(variables, arm=arm, by="country" if by_country and k == 0 else None, **common)
+        ask(variables, arm=arm, by="country" if by_country and k == 0 else None, **common)
         for k, arm in enumerate(arms or [None])
     ]
 

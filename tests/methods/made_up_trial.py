@@ -25,6 +25,7 @@ TRIAL = {
         c.Variable("patient", c.VariableType.INTEGER, minimum=0, maximum=1000),
         c.Variable("visit", c.VariableType.FACTOR, levels=("week 4", "week 8", "week 12")),
         c.Variable("marker", c.VariableType.NUMERIC, may_be_missing=True),
+        c.Variable("change", c.VariableType.INTEGER),
         c.Variable("country", c.VariableType.FACTOR, levels=("CN", "JP", "KR", "TW"), roles=frozenset({"COUNTRY"})),
     )
 }
@@ -184,6 +185,9 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     },
     "t_test": {
         "by sex": Example({"outcome": refs("time"), "arm": refs("sex")}, over_countries=True, rtol=1e-9),
+        "ranks of numbers below zero": Example(
+            {"outcome": refs("change"), "arm": refs("sex")}, over_countries=True, rtol=1e-9
+        ),
         "two arms of three": Example(
             {"outcome": refs("marker"), "arm": refs("arm")},
             {"treated": "high", "control": "placebo", "ranks": False},
@@ -360,6 +364,7 @@ def trial_rows(seed: int, number: int) -> Rows:
         "sex": sex,
         "age": age,
         "marker": marker,
+        "change": np.round(rng.normal(-3, 20, number)).astype(int),
         "cause": np.where(event == 0, "censored", np.where(rng.random(number) < 0.6, "relapse", "death")),
         "person": np.arange(number),
     }

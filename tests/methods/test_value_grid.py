@@ -25,7 +25,8 @@ def test_value_grid_gives_every_decimal_back(step: str) -> None:
     at = grid(float(step))
     found, off = at.places(values)
     assert not off
-    assert np.array_equal(found, places)
+    assert found.min() >= 0
+    assert np.array_equal(found + at.start, places)
     assert np.array_equal(at.values(found), values)
 
 
@@ -46,7 +47,7 @@ def test_value_grid_starts_at_the_minimum_where_whole_numbers_from_zero_would_no
 
 
 def test_value_grid_says_that_values_lie_off_it() -> None:
-    found, off = grid(0.5).places(np.array([1.0, 1.6]))
+    found, off = grid(0.5, 0.0).places(np.array([1.0, 1.6]))
     assert off
     assert found.tolist() == [2, 3]
     # what a difference of two decimals leaves behind its last digit is none
@@ -57,6 +58,15 @@ def test_value_grid_refuses_a_value_without_an_exact_place() -> None:
     with pytest.raises(DataError) as refused:
         grid(1.0).places(np.array([1e17]))
     assert refused.value.code == "VALUE_OUT_OF_RANGE"
+    with pytest.raises(DataError):
+        grid(1.0, -5.0).places(np.array([-7.0]))
+
+
+def test_places_of_negative_values_are_not_negative() -> None:
+    at = grid(0.1, -2.5, 3.0)
+    found, off = at.places(np.array([-2.5, 0.0, 0.3]))
+    assert (found.tolist(), off) == ([0, 25, 28], False)
+    assert at.values(found).tolist() == [-2.5, 0.0, 0.3]
 
 
 def test_variable_without_grid_has_none() -> None:
@@ -65,7 +75,7 @@ def test_variable_without_grid_has_none() -> None:
 
 
 def test_cells_count_a_person_once() -> None:
-    at = grid(1.0)
+    at = grid(1.0, 0.0)
     whole = Cells.of(at, np.array([1.0, 1.0, 3.0, 1.0]), np.array([0, 0, 0, 1]))
     parts = Cells.of(at, np.array([1.0, 3.0]), np.array([0, 0])) + Cells.of(at, np.array([1.0, 1.0]), np.array([0, 1]))
     for cells in (whole, parts):

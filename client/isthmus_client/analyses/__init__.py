@@ -6,6 +6,7 @@ from isthmus_client.analyses.competing import Competing
 from isthmus_client.analyses.descriptive import Descriptive
 from isthmus_client.analyses.generalised import Generalised
 from isthmus_client.analyses.interaction import Interactions
+from isthmus_client.analyses.linear import Linear
 from isthmus_client.analyses.meta import Meta
 from isthmus_client.analyses.regression import Regression
 from isthmus_client.analyses.survival import Survival
@@ -13,6 +14,7 @@ from isthmus_client.analyses.survival import Survival
 
 class Analyses(
     Descriptive,
+    Linear,
     Survival,
     Competing,
     Regression,

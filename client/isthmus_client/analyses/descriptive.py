@@ -41,3 +41,32 @@ class Descriptive(Asks):
         if arm is not None:
             roles["arm"] = arm
         return self.ask("table_one", roles=roles, by=by, **common)
+
+    def describe(
+        self,
+        variables: Sequence[str],
+        *,
+        arm: str | None = None,
+        by: Literal["country"] | None = None,
+        **common: Unpack[Common],
+    ) -> Plan:
+        """Table 1 with everything it has: quantiles, least and greatest value, standard error, t limits too.
+
+        Quantiles come from how many rows have each value of the dictionary's grid, where a country's gate lets that
+        leave; where it does not, they are missing and the rest is there.
+
+        Parameters
+        ----------
+        variables
+            Names, in the order of the table.
+        arm
+            The factor that makes subgroups; ask once for each where there are several.
+        by
+            ``"country"``: the description of each country too.
+        **common
+            As in `Common`.
+        """
+        roles: dict[str, str | Sequence[str]] = {"variables": list(variables)}
+        if arm is not None:
+            roles["arm"] = arm
+        return self.ask("table_one", roles=roles, by=by, options={"quantiles": True}, **common)

@@ -58,10 +58,13 @@ class ValueGrid:
             return None
         # the decimal that was written, not the double next to it
         written = Fraction(repr(float(step)))
-        low, high = (0.0 if bound is None else bound for bound in (variable.minimum, variable.maximum))
-        reach = max(abs(Fraction(low)), abs(Fraction(high))) / written
-        start = round(Fraction(low) / written) if reach >= EXACT else 0
-        if Fraction(high) / written - start >= EXACT:
+        low, high = (
+            None if bound is None else math.floor(Fraction(bound) / written)
+            for bound in (variable.minimum, variable.maximum)
+        )
+        # places leave as whole numbers from 0 on, so they start no higher than the least value
+        start = -EXACT // 2 if low is None else 0 if low >= 0 and (high or 0) < EXACT else low
+        if high is not None and high - start >= EXACT:
             return None
         return cls(variable.name, start, written.numerator, written.denominator)
 
@@ -81,16 +84,16 @@ class ValueGrid:
     def places(self, values: Array) -> tuple[Integers, bool]:
         """The nearest place of each value, and whether any value lies off the grid.
 
-        Raises `DataError` where one is further from the grid's start than whole numbers are exact.
+        Raises `DataError` where one lies before the grid's start, or further from it than whole numbers are exact.
         """
         position = values * self.denominator / self.numerator - self.start
-        if len(position) and not float(np.abs(position).max()) < EXACT:
+        if not ((position > -0.75) & (position < EXACT)).all():
             raise DataError(
                 "VALUE_OUT_OF_RANGE",
                 f"{self.name!r} has values outside the range that the study's dictionary gives",
                 "correct the values, or propose a wider range in the study's dictionary",
             )
-        places: Integers = np.rint(position).astype(np.int64)
+        places: Integers = np.maximum(np.rint(position).astype(np.int64), 0)
         away = np.abs(self.values(places) - values)
         off = away > np.maximum(ON_GRID * self.step, 4 * np.spacing(np.abs(values)))
         return places, bool(off.any())
