@@ -19,7 +19,7 @@ from isthmus_methods.registry import find
 from isthmus_node.egress.gate import Cleared, judge
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 
-CASE = REFERENCE / "t20_mixed_pbcseq"
+CASE = REFERENCE / "t30_mixed_pbcseq"
 # Fields that a country may keep, by method.
 MAY_KEEP = {"mmrm": "products", "lmm": "clusters"}
 Blocks = Mapping[str, Sequence[c.Block]]

@@ -8,6 +8,7 @@ from isthmus_client.analyses.generalised import Generalised
 from isthmus_client.analyses.interaction import Interactions
 from isthmus_client.analyses.linear import Linear
 from isthmus_client.analyses.meta import Meta
+from isthmus_client.analyses.mixed import Mixed
 from isthmus_client.analyses.regression import Regression
 from isthmus_client.analyses.survival import Survival
 
@@ -21,5 +22,6 @@ class Analyses(
     Generalised,
     Meta,
     Interactions,
+    Mixed,
 ):
     """All natural calls. `Study.ask`, which they are made of, takes any method."""

@@ -9,8 +9,10 @@ from isthmus_client.results.gee import GeeFit
 from isthmus_client.results.glm import GlmFit, NegativeBinomialFit
 from isthmus_client.results.interaction import InteractionFit
 from isthmus_client.results.kaplan_meier import KmFit
+from isthmus_client.results.lmm import LmmFit
 from isthmus_client.results.log_rank import LogRankFit
 from isthmus_client.results.meta_analysis import MetaFit
+from isthmus_client.results.mmrm import MmrmFit
 from isthmus_client.results.ordinal import OrdinalFit
 from isthmus_client.results.provenance import Provenance
 from isthmus_client.results.regional_consistency import RegionalFit
@@ -26,9 +28,11 @@ CLASSES: dict[str, type[Fit]] = {
         GlmFit,
         InteractionFit,
         KmFit,
+        LmmFit,
         LogRankFit,
         MetaFit,
         NegativeBinomialFit,
+        MmrmFit,
         OrdinalFit,
         RegionalFit,
         TableOneFit,
@@ -45,9 +49,11 @@ __all__ = [
     "GlmFit",
     "InteractionFit",
     "KmFit",
+    "LmmFit",
     "LogRankFit",
     "MetaFit",
     "NegativeBinomialFit",
+    "MmrmFit",
     "OrdinalFit",
     "Provenance",
     "RegionalFit",

@@ -182,7 +182,7 @@ expected <- list(
 write_json(expected, "expected.json", auto_unbox=TRUE, digits=NA, pretty=FALSE, null="null")
 
 reference <- list(TRTP="Placebo", AVISIT="Month 6", SEX="F", country="NO")
-case <- list(id="t20_mixed_pbcseq", title="Mayo PBC, repeated laboratory values: MMRM, random intercepts of country and of subjects",
+case <- list(id="t30_mixed_pbcseq", title="Mayo PBC, repeated laboratory values: MMRM, random intercepts of country and of subjects",
   description="Change of albumin at four visits; visits and countries are made up; expected.json is made by analysis.R.",
   source="survival::pbcseq (Murtaugh et al. 1994)", licence="LGPL-2+ R package data",
   countries=lapply(levels_country, function(k) list(country=k, table="main", file=paste0("data/", k, ".csv"), rows=sum(d$country == k))),
