@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.case import Step
 from conformance.step import Context, Way, as_it_is, nothing
+from isthmus_client.analyses.common import Common
 from isthmus_client.plan import Plan
 from isthmus_client.results import KmFit
 from isthmus_client.results.fit import Fit
+from isthmus_client.results.tree import tree
 
-# Names of the blocks of a Cox step that are the stratified model.
+# Name of the block of a Cox step that is the stratified model.
 STRATIFIED = "stratified_by_country"
 
 
@@ -41,21 +43,69 @@ def _tests(step: Step, context: Context) -> Sequence[Plan]:
 
 
 def _cox(step: Step, context: Context) -> Sequence[Plan]:
-    terms = [term for term in step["terms"] if term != context.case.country]
-    formula = context.formula(step, context.surv(step), terms)
-    options = {
+    """For each way to count ties the models of the step's blocks, in their order."""
+    country = context.case.country
+    terms = [term for term in step["terms"] if term != country]
+    extras = {
         "concordance": bool(step["concordance"]),
         "baseline": bool(step["baseline"]),
         "baseline_times": step["baseline_times"] or None,
         "zph": "both" if step["zph"] else None,
     }
-    common = context.common(step)
-    common["references"] = {n: v for n, v in context.references(step).items() if n != context.case.country}
-    return [context.study.cox(formula, ties=ties, options=options, **common) for ties in step["ties"]]
+    cluster = step["cluster"]
+    clusters = f"cluster({context.columns(step).column(cluster)})" if cluster else ""
+    by_country = context.common(step)
+    by_country["references"] = _without(context.references(step), country)
+    plans = []
+    for ties in step["ties"]:
+        pooled = context.formula(step, context.surv(step), step["terms"], more=clusters)
+        options = {**extras, "robust_country": True, "robust_each_row": not cluster}
+        plans.append(_shared_hazard(context, pooled, ties, options, context.common(step)))
+        if step["stratified"]:
+            formula = context.formula(step, context.surv(step), terms)
+            plans.append(context.study.cox(formula, ties=ties, options=extras, **by_country))
+        if step["fixed_effects"]:
+            with_country = context.formula(step, context.surv(step), [*terms, country])
+            own = {"concordance": extras["concordance"]}
+            plans.append(_shared_hazard(context, with_country, ties, own, context.common(step)))
+    return plans
+
+
+def _shared_hazard(context: Context, formula: str, ties: str, options: Mapping[str, object], common: Common) -> Plan:
+    return context.study.cox(formula, ties=ties, stratify_by_country=False, options=options, **common)
+
+
+def _without(references: Mapping[str, str], name: str) -> dict[str, str]:
+    return {variable: level for variable, level in references.items() if variable != name}
 
 
 def _cox_answer(step: Step, fits: Sequence[Fit], context: Context) -> Mapping[str, Any]:
-    return {ties: {STRATIFIED: fit.answer} for ties, fit in zip(step["ties"], fits, strict=True)}
+    each = iter(fits)
+    return {ties: _blocks(step, each) for ties in step["ties"]}
+
+
+def _blocks(step: Step, fits: Iterator[Fit]) -> dict[str, Any]:
+    whole = next(fits).answer
+    blocks: dict[str, Any] = {"unstratified": whole}
+    for key, name in (("stratified", STRATIFIED), ("fixed_effects", "country_fixed_effects")):
+        if step[key]:
+            blocks[name] = next(fits).answer
+    own, name = ("robust", "robust_cluster_id") if step["cluster"] else ("robust_each_row", "robust_each_row")
+    blocks[name] = _robust(step, tree(whole, own))
+    blocks["robust_cluster_country"] = _robust(step, tree(whole, "robust_cluster_country"))
+    return blocks
+
+
+def _robust(step: Step, block: Mapping[str, Any]) -> dict[str, Any]:
+    """A robust block; with one coefficient R names the Wald test after it and gives the score test as matrices."""
+    shaped = dict(block)
+    if len(block["coef"]) == 1:
+        (name,) = block["coef"]
+        factor = next((term for term in step["terms"] if name.startswith(f"{term}=")), None)
+        named = name if factor is None else factor + name.removeprefix(f"{factor}=")
+        shaped["robust_wald"] = {key: {named: value} for key, value in block["robust_wald"].items()}
+        shaped["robust_score_test"] = {key: {"values": [[value]]} for key, value in block["robust_score_test"].items()}
+    return shaped
 
 
 STEPS: Mapping[str, Way] = {

@@ -10,7 +10,7 @@ statistic) has no kind here and cannot be written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
@@ -471,6 +471,15 @@ def event_roles(method: Method) -> Mapping[str, Role]:
     """Parts that columns of a second dataset, of events, play in the method; empty where it reads none."""
     roles: Mapping[str, Role] = getattr(method, "event_roles", {})
     return roles
+
+
+def leaving(method: Method, options: Mapping[str, object]) -> Mapping[str, Field]:
+    """The fields that a request with these settings may let out: all declared, or those the method names."""
+    says: Callable[[Mapping[str, object]], Collection[str]] | None = getattr(method, "leaving", None)
+    if says is None:
+        return method.leaves
+    names = says(options)
+    return {name: field for name, field in method.leaves.items() if name in names}
 
 
 def option(spec: Spec, method: Method, name: str) -> Setting:

@@ -8,7 +8,7 @@ runs at the coordinator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from isthmus_methods.contract import (
@@ -31,6 +31,14 @@ from isthmus_methods.contract import (
 from isthmus_methods.parts import cox_answer, cox_country, cox_plan, pooled_answer, pooled_passes
 from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, FAR_OFF, LEVEL_ABSENT, NO_EVENTS, NO_ROWS, plan_of
 from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS
+
+# Fields of a fit in which each country has a baseline hazard of its own, and of one in which all share one.
+BY_COUNTRY = frozenset(
+    ("loglik", "score", "information", "hazard", "shape_events", "shape_information", "shape_information_squared")
+) | {"pairs", "pair_squares"}
+ONE_HAZARD = frozenset(
+    ("whole", "at_risk", "dying", "event_weight", "events", "cross_product", "shape_cross_product", "ranks")
+)
 
 
 class Cox:
@@ -117,6 +125,9 @@ class Cox:
 
     def stratified_by_country(self, options: Mapping[str, object]) -> bool:
         return options.get("stratify_by_country", True) is not False
+
+    def leaving(self, options: Mapping[str, object]) -> Collection[str]:
+        return self.leaves.keys() - (ONE_HAZARD if self.stratified_by_country(options) else BY_COUNTRY)
 
     def scope(self, spec: Spec) -> Scope:
         plan = plan_of(spec)

@@ -87,6 +87,20 @@ def test_exploratory_analysis_carries_its_request_purpose_and_policy(fake: FakeC
     assert request.study_digest == study.digest
 
 
+def test_cox_with_one_baseline_hazard_takes_the_country_as_a_term_and_weights(
+    fake: FakeCoordinator, study: Study
+) -> None:
+    fake.answer = answer_as_asked
+    study.cox(HORMON + " + country", stratify_by_country=False, weights="age").start()
+    (request,) = fake.requests(analyst_pb2.SubmitRequest)
+    spec = spec_from_message(request.exploratory.spec, study.message)
+    assert spec.options == {"stratify_by_country": False}
+    assert set(spec.roles) == {"time", "event", "weights"}
+    with pytest.raises(UsageError) as caught:
+        study.cox(HORMON + " + country")
+    assert caught.value.code == "COUNTRY_TERM"
+
+
 def test_cox_by_country_asks_for_the_arm_s_meta_analysis_beside_it(fake: FakeCoordinator, study: Study) -> None:
     fake.answer = answer_as_asked
     fit = study.cox("Surv(rfstime, status) ~ age + hormon", by="country").run(progress=False)

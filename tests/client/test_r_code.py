@@ -62,6 +62,19 @@ def test_delayed_entry_and_clusters_are_written(dictionary: Dictionary) -> None:
     assert r_formula(spec, stratify=True) == ("Surv(ASTDY, AVAL, DTH) ~ AGE + strata(LINE, COUNTRY) + cluster(USUBJID)")
 
 
+def test_one_baseline_hazard_weights_and_countries_as_clusters_are_written(dictionary: Dictionary) -> None:
+    spec = request(
+        "cox",
+        dictionary,
+        formula="Surv(AVAL, CNSR == 0) ~ AGE + COUNTRY",
+        roles={"weights": "CRP"},
+        options={"stratify_by_country": False, "robust_country": True, "robust_each_row": True},
+    )
+    fit = 'coxph(Surv(AVAL, CNSR == 0) ~ AGE + COUNTRY, data = pooled, ties = "efron", weights = CRP'
+    lines = [line for line in r_call(spec).splitlines() if "coxph" in line]
+    assert lines == [f"summary({fit}, robust = TRUE))", f"summary({fit}, cluster = COUNTRY))"]
+
+
 def test_names_and_texts_cannot_leave_their_quotes() -> None:
     assert written_name("a b`c") == "`a b\\`c`"
     assert written_name("if") == "`if`"

@@ -80,6 +80,17 @@ def test_each_method_has_its_own_class() -> None:
     assert list(kinds.values()) == [TableOneFit, KmFit, LogRankFit, CoxFit, MetaFit]
 
 
+def test_cox_with_one_baseline_hazard_says_so_and_shows_the_countries() -> None:
+    cox = fit(asked("cox", "Surv(rfstime, status) ~ hormon + country", stratify_by_country=False))
+    assert isinstance(cox, CoxFit)
+    assert not cox.stratified
+    assert "one baseline hazard for all countries" in cox.call()
+    assert "model with one baseline hazard for all countries, with Efron's" in cox.paragraph()
+    assert cox.has_coefficient("country=DE")
+    assert "stratified by country" not in cox.text()
+    assert "stratified by country" in fit(planned("primary")).text()
+
+
 def test_cox_table_holds_every_digit_of_the_answer() -> None:
     cox = fit(planned("primary"))
     assert isinstance(cox, CoxFit)

@@ -51,12 +51,14 @@ class Survival(Asks):
         *,
         ties: str | None = None,
         robust: bool | None = None,
+        stratify_by_country: bool | None = None,
+        weights: str | None = None,
         by: Literal["country"] | None = None,
         coefficient: str | None = None,
         options: Mapping[str, object] | None = None,
         **common: Unpack[Common],
     ) -> Plan:
-        """Cox's model, stratified by country.
+        """Cox's model, stratified by country unless told otherwise.
 
         Parameters
         ----------
@@ -66,6 +68,11 @@ class Survival(Asks):
             ``"efron"`` (as R) or ``"breslow"``.
         robust
             Sandwich standard errors; always with ``cluster()``.
+        stratify_by_country
+            False: one baseline hazard for all countries, and the country may be a term. Sums over the persons at risk
+            at each event time leave then, which sites seldom allow on a grid of days.
+        weights
+            Case weights, a column: ``"w"`` or ``"log(w)"``.
         by
             ``"country"``: each country's own estimates and their meta-analysis beside the pooled fit.
         coefficient
@@ -75,8 +82,14 @@ class Survival(Asks):
         **common
             As in `Common`.
         """
-        settings: dict[str, object] = {"ties": ties, "robust": robust, **(options or {})}
-        plan = self.ask("cox", formula, by=None if by == "country" else by, options=settings, **common)
+        settings: dict[str, object] = {
+            "ties": ties,
+            "robust": robust,
+            "stratify_by_country": stratify_by_country,
+            **(options or {}),
+        }
+        roles = {"weights": weights} if weights else None
+        plan = self.ask("cox", formula, roles=roles, by=None if by == "country" else by, options=settings, **common)
         if by is None:
             return plan
         beside = self.ask(

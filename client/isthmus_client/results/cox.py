@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from isthmus_client.r_code import r_formula
+from isthmus_client.r_code import r_column, r_formula
 from isthmus_client.results.coefficients import significance_lines
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.r_format import (
@@ -123,7 +123,14 @@ class CoxFit(Fit):
     def call(self) -> str:
         """The call in words of R."""
         ties = str(self.spec.options.get("ties", "efron"))
-        return f'coxph({self.formula or r_formula(self.spec)}, stratified by country, ties = "{ties}")'
+        strata = "stratified by country" if self.stratified else "one baseline hazard for all countries"
+        weights = "".join(f", weights = {r_column(c)}" for c in self.spec.role("weights"))
+        return f'coxph({self.formula or r_formula(self.spec)}, {strata}, ties = "{ties}"{weights})'
+
+    @property
+    def stratified(self) -> bool:
+        """Whether each country has a baseline hazard of its own."""
+        return self.spec.options.get("stratify_by_country", True) is not False
 
     def table(self) -> pd.DataFrame:
         """One row a coefficient: estimate (log hazard ratio), se, z, p, hazard ratio and its 95 % limits."""
@@ -148,11 +155,14 @@ class CoxFit(Fit):
 
     def paragraph(self) -> str:
         ties = str(self.spec.options.get("ties", "efron")).capitalize()
-        strata = ", ".join(["country", *(column_name(c) for c in self.spec.role("strata"))])
+        strata = [*(["country"] if self.stratified else []), *(column_name(c) for c in self.spec.role("strata"))]
+        stratified = f" stratified by {', '.join(strata)}" if strata else ""
+        shared = "" if self.stratified else " with one baseline hazard for all countries"
+        weighted = ", weighted" if self.spec.role("weights") else ""
         text = (
-            f"Hazard ratios are from Cox's proportional hazards model stratified by {strata}, with {ties}'s handling of"
-            " ties, over the rows complete in all variables of the model; 95 % confidence intervals and P values are"
-            " Wald's."
+            f"Hazard ratios are from Cox's proportional hazards model{stratified}{shared}{weighted}, with {ties}'s"
+            " handling of ties, over the rows complete in all variables of the model; 95 % confidence intervals and P"
+            " values are Wald's."
         )
         robust = self.robust
         return text + (

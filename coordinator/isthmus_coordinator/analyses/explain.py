@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from isthmus.v1 import analyst_pb2
-from isthmus_methods.contract import Method, Scope, Spec, coefficient_names
+from isthmus_methods.contract import Method, Scope, Spec, coefficient_names, leaving
 
 _TOKENS = re.compile(r"\s*(\d+|p\b|[-+*/()])")
 
@@ -34,7 +34,7 @@ def explanation(spec: Spec, method: Method, *, in_plan: bool, outstanding: list[
                 about=field.about,
                 size=size_words(field.size, parameters),
             )
-            for name, field in method.leaves.items()
+            for name, field in leaving(method, spec.options).items()
         ],
         in_plan=in_plan,
         outstanding=outstanding,

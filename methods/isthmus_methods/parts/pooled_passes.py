@@ -45,7 +45,16 @@ from isthmus_methods.parts.country_fit import (
 from isthmus_methods.parts.cox_country import beta_of, meat_items
 from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, FAR_OFF, LEVEL_ABSENT, NO_EVENTS, NO_ROWS, Plan
 from isthmus_methods.parts.cross_product import padded_sum
-from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, count_items, level_persons, nobody, used
+from isthmus_methods.parts.model_support import (
+    EVENTS,
+    ROWS,
+    Used,
+    count_items,
+    level_persons,
+    level_slices,
+    nobody,
+    used,
+)
 from isthmus_methods.parts.partial_likelihood import Place, RiskSets
 from isthmus_methods.parts.pooled_risk_sets import (
     FARTHEST,
@@ -189,15 +198,22 @@ class There:
             predictor=self.predictor,
         )
 
-    def notes(self, spec: Spec) -> frozenset[str]:
-        persons = self.used.persons()
-        raised = {
-            NO_EVENTS: not persons[EVENTS],
-            LEVEL_ABSENT: 0 in level_persons(persons, spec).values(),
-            EMPTY_INTERVAL: self.used.empty_intervals > 0,
-            ROUNDED: self.rounded,
-        }
-        return frozenset(code for code, on in raised.items() if on)
+
+def notes_of(counts: Used, spec: Spec, rounded: bool = False) -> frozenset[str]:
+    """What is to be said of a country's rows."""
+    persons = counts.persons()
+    raised = {
+        NO_EVENTS: not persons[EVENTS],
+        # of countries a country has one only
+        LEVEL_ABSENT: any(0 in persons[where] for name, _, where in level_slices(spec) if not _is_country(spec, name)),
+        EMPTY_INTERVAL: counts.empty_intervals > 0,
+        ROUNDED: rounded,
+    }
+    return frozenset(code for code, on in raised.items() if on)
+
+
+def _is_country(spec: Spec, name: str) -> bool:
+    return name in spec.variables and "COUNTRY" in spec.variables[name].roles
 
 
 def _there(block: Block, spec: Spec, rows: SortedRows, place: Place, rounded: bool) -> There:
@@ -227,7 +243,7 @@ def _counts(total: Counted, spec: Spec, plan: Plan) -> Summary:
         items.append(Item("time_table", total.times.rows[s, :, :-1], support, plan.stratum_label(int(code))))
     value = np.concatenate([[float(used_.rows[ROWS])], total.covariates])
     items.append(_all_at_once("whole", value, int(persons[ROWS]), total.there.support(spec, plan.p)))
-    return Summary(tuple(items), total.there.notes(spec))
+    return Summary(tuple(items), notes_of(used_, spec, total.there.rounded))
 
 
 def _all_at_once(field: str, value: Array, persons: int, model: ModelSupport) -> Item:
@@ -272,7 +288,7 @@ def _shares(total: Sums, spec: Spec, plan: Plan, asked: Asked, listed: Listed) -
     squares = float(total.weights @ total.weights)
     effective = float(total.weights.sum()) ** 2 / squares if squares > 0 else 0.0
     model = total.there.support(spec, plan.p, effective)
-    notes = total.there.notes(spec)
+    notes = notes_of(total.there.used, spec, total.there.rounded)
     if total.table is None:
         zeros = np.zeros((listed.size, 2 + plan.p))
         at_risk, dying, observed = zeros[:, :-1], zeros, np.zeros(1 + plan.p)
@@ -324,7 +340,7 @@ def _products(asked: Asked, sets: RiskSets, wanted: Wanted, local: Weighed, heav
     if wanted.pairs:
         cells, bins = predictor_cells(second.predictors)
         items.append(Item("ranks", cells, bins))
-    return Summary(tuple(items))
+    return Summary(tuple(items), notes_of(local.known.used, spec))
 
 
 def squared(shape: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from isthmus.v1 import spec_pb2, study_pb2
+from isthmus_methods.contract import leaving
 from isthmus_methods.registry import METHODS
 
 _OPERATORS = {
@@ -52,12 +53,13 @@ def spec_words(spec: spec_pb2.Spec) -> Iterator[str]:
         yield "terms: " + ", ".join(" x ".join(_column(column) for column in term.columns) for term in spec.terms)
     for reference in spec.references:
         yield f"reference of {reference.variable}: {reference.level}"
+    options: dict[str, object] = {}
     for option in spec.options:
         which = option.WhichOneof("value")
-        value = getattr(option, which) if which else ""
+        value = options[option.name] = getattr(option, which) if which else ""
         yield f"{option.name}: {', '.join(map(str, value.values)) if hasattr(value, 'values') else value}"
     if method is not None:
-        yield "leaves: " + "; ".join(field.about for field in method.leaves.values())
+        yield "leaves: " + "; ".join(field.about for field in leaving(method, options).values())
 
 
 def _roles(roles: Iterable[spec_pb2.Role]) -> Iterator[str]:

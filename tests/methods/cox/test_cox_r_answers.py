@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cox_r_rows import VARIABLES, as_ours
 
 from isthmus_methods import contract as c
 from isthmus_methods.cox import Cox
@@ -17,54 +18,9 @@ HERE = Path(__file__).parents[1] / "r_answers"
 ANSWERS = json.loads((HERE / "cox_answers.json").read_text(encoding="utf-8"))
 
 
-def number(name: str, **more: Any) -> c.Variable:
-    return c.Variable(name, c.VariableType.NUMERIC, may_be_missing=True, **more)
-
-
-def factor(name: str, *levels: str) -> c.Variable:
-    return c.Variable(name, c.VariableType.FACTOR, levels=levels)
-
-
-VARIABLES = {
-    "country": factor("country", "AA", "BB", "CC", "DD", "EE", "FF"),
-    "arm": factor("arm", "control", "low", "high"),
-    "sex": factor("sex", "f", "m"),
-    "stage": factor("stage", "I", "II", "III", "IV"),
-    "site": c.Variable("site", c.VariableType.TEXT),
-    "id": c.Variable("id", c.VariableType.INTEGER),
-    "time": number("time", minimum=0.0, maximum=200.0, grid=1.0),
-    **{name: number(name) for name in ("age", "marker", "start", "event", "dose", "sum", "region", "exposed")},
-}
-
-
 @pytest.fixture(scope="module")
 def tables(table_of_rows: Callable[..., Any]) -> Callable[[str, str], Any]:
     return lambda name, subject="": table_of_rows(HERE / f"cox_{name}.csv", VARIABLES, subject)
-
-
-def as_ours(theirs: dict[str, Any]) -> dict[str, Any]:
-    """R's answer in the shape of ours."""
-    coefficients = {key: {"estimate": theirs["estimate"][key], "se": theirs["se"][key]} for key in theirs["estimate"]}
-    ours: dict[str, Any] = {
-        "n": theirs["n"],
-        "n_event": theirs["n_event"],
-        "coef": coefficients,
-        "loglik_null": theirs["loglik_null"],
-        "loglik": theirs["loglik"],
-        "score_test": {"statistic": theirs["score_test"], "df": theirs["df"]},
-        "lr_test": {"df": theirs["df"]},
-    }
-    for key in ("concordance", "cox_zph"):
-        if key in theirs:
-            ours[key] = theirs[key]
-    if "robust" in theirs:
-        robust = theirs["robust"]
-        ours["robust"] = {
-            "coef": {key: {"se": se} for key, se in robust["se"].items()},
-            "robust_wald": {"statistic": robust["robust_wald"]},
-            "robust_score_test": {"statistic": robust["robust_score_test"]},
-        }
-    return ours
 
 
 def fit(spec: c.Spec, table: Any) -> c.Done:
