@@ -99,5 +99,6 @@ def _plan(study: Study, step: WrittenStep) -> Plan:
         roles=step.all_roles(),
         by=step.by or None,
         options=step.options,
+        events=step.events.asked() if step.events is not None else None,
         **common,
     )

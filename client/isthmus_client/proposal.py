@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from isthmus.errors import ConfigError, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_client.formula import Dictionary
+from isthmus_client.requests import Events, by_country, request
 from isthmus_client.requests import Written as WrittenColumns
-from isthmus_client.requests import by_country, request
 from isthmus_methods.codec import spec_to_message
 from isthmus_methods.registry import find
 
@@ -43,6 +43,19 @@ def _registered(name: str) -> str:
 MethodName = Annotated[str, AfterValidator(_registered)]
 
 
+class WrittenEvents(Written):
+    """The second dataset of a request, of events of the same persons: which, and its columns by the role they play."""
+
+    dataset: Name
+    where: str = ""
+    roles: dict[str, str | list[str]] = {}
+    references: dict[str, str] = {}
+
+    def asked(self) -> Events:
+        """As the builder of requests takes it."""
+        return Events(self.dataset, self.roles, self.where or None, self.references)
+
+
 class WrittenAsked(Written):
     """What a method is asked: a formula, or columns by the role they play.
 
@@ -58,6 +71,7 @@ class WrittenAsked(Written):
     where: str = ""
     references: dict[str, str] = {}
     options: dict[str, Setting] = {}
+    events: WrittenEvents | None = None
     missing_country: MissingWord = "wait"
     deadline_seconds: Annotated[int, Field(gt=0, le=7 * 24 * 3600)] = 600
 
@@ -166,6 +180,7 @@ def _keys_beside(shape: type[BaseModel], location: Sequence[int | str]) -> list[
         "dataset": WrittenDataset,
         "plan": WrittenAnalysis,
         "variables": WrittenVariable,
+        "events": WrittenEvents,
     }
     for part in location[:-1]:
         shape = inner.get(str(part), shape)
@@ -315,6 +330,7 @@ def dictionary_of(study: study_pb2.Study, dataset: str | None = None) -> Diction
 
 
 def _analysis(written: WrittenAnalysis, study: study_pb2.Study) -> study_pb2.Analysis:
+    events = written.events.asked() if written.events is not None else None
     spec = request(
         written.method,
         dictionary_of(study, written.dataset),
@@ -323,6 +339,7 @@ def _analysis(written: WrittenAnalysis, study: study_pb2.Study) -> study_pb2.Ana
         where=written.where or None,
         references=written.references,
         options=by_country(find(written.method), written.by, written.options),
+        events=(dictionary_of(study, events.dataset), events) if events is not None else None,
     )
     return study_pb2.Analysis(
         name=written.name,

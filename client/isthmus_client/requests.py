@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from isthmus.errors import UsageError
 from isthmus_client.formula import Dictionary, Model, Right, parse_filter, parse_model
@@ -17,6 +18,7 @@ from isthmus_methods.contract import (
     Setting,
     Spec,
     column_name,
+    event_roles,
     stratified_by_country,
     term_columns,
 )
@@ -32,6 +34,26 @@ TERMLESS = frozenset({"outcome", "row"})
 Written = str | Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The second dataset of a request, of events of the same persons, as a statistician writes it.
+
+    dataset
+        Its name in the study.
+    roles
+        Its columns by the role they play, each as a formula writes it.
+    where
+        Which events; None: all.
+    references
+        Reference level of a factor where it is not the first of the dictionary.
+    """
+
+    dataset: str
+    roles: Mapping[str, Written] = field(default_factory=dict)
+    where: str | None = None
+    references: Mapping[str, str] | None = None
+
+
 def request(
     name: str,
     dictionary: Dictionary,
@@ -41,6 +63,7 @@ def request(
     where: str | None = None,
     references: Mapping[str, str] | None = None,
     options: Mapping[str, object] | None = None,
+    events: tuple[Dictionary, Events] | None = None,
 ) -> Spec:
     """The request of any method.
 
@@ -62,6 +85,8 @@ def request(
         Reference level of a factor where it is not the first of the dictionary.
     options
         Settings the method declares; None leaves one at its default.
+    events
+        The second dataset of methods that read one, and its dictionary.
 
     Raises
     ------
@@ -78,18 +103,11 @@ def request(
         found = _roles_of(model, method)
         columns.references.update(model.references)
     else:
-        for variable, level in (references or {}).items():
-            place = Place(variable, 0, len(variable))
-            known = dictionary.usable(variable, place)
-            columns.references[variable] = dictionary.level(known, level, place)
-    for role, written in (roles or {}).items():
-        if role in found:
-            raise UsageError("ROLE_TWICE", f"the formula already says what is {role!r}", "say it once")
-        texts = [written] if isinstance(written, str) else written
-        rule = method.roles.get(role, Role(""))  # a role that the method has not is refused by name below
-        given = tuple(_column(text, rule, columns) for text in texts)
-        if given:
-            found[role] = given
+        _refer(columns, references)
+    twice = next((role for role in roles or {} if role in found), None)
+    if twice is not None:
+        raise UsageError("ROLE_TWICE", f"the formula already says what is {twice!r}", "say it once")
+    found |= _written_roles(roles, method.roles, columns)
     terms = model.terms if model is not None else ()
     if method.uses_terms and not terms and not TERMLESS & found.keys():
         raise UsageError(
@@ -108,9 +126,48 @@ def request(
         terms=terms,
         references=dict(columns.references),
         options={key: _setting(method, key, value) for key, value in (options or {}).items() if value is not None},
+        events=_events_spec(method, *events) if events is not None else None,
     )
     check_spec(spec, method)
     return spec
+
+
+def _events_spec(method: Method, dictionary: Dictionary, events: Events) -> Spec:
+    """The part of a request that is about its second dataset."""
+    columns = Columns(dictionary)
+    _refer(columns, events.references)
+    return Spec(
+        method=method.name,
+        version=method.version,
+        dataset=dictionary.dataset,
+        variables=dictionary.variables,
+        subject=dictionary.subject,
+        where=parse_filter(events.where, dictionary) if events.where else None,
+        roles=_written_roles(events.roles, event_roles(method), columns),
+        references=dict(columns.references),
+    )
+
+
+def _refer(columns: Columns, references: Mapping[str, str] | None) -> None:
+    """Take down reference levels, each of which the dictionary must have."""
+    for variable, level in (references or {}).items():
+        place = Place(variable, 0, len(variable))
+        known = columns.dictionary.usable(variable, place)
+        columns.references[variable] = columns.dictionary.level(known, level, place)
+
+
+def _written_roles(
+    roles: Mapping[str, Written] | None, rules: Mapping[str, Role], columns: Columns
+) -> dict[str, tuple[Column, ...]]:
+    """The columns by role; a role without any is left out."""
+    found: dict[str, tuple[Column, ...]] = {}
+    for role, written in (roles or {}).items():
+        texts = [written] if isinstance(written, str) else written
+        rule = rules.get(role, Role(""))  # a role that the method has not is refused by name later
+        given = tuple(_column(text, rule, columns) for text in texts)
+        if given:
+            found[role] = given
+    return found
 
 
 def by_country(method: Method, by: str | None, options: Mapping[str, object] | None) -> dict[str, object]:

@@ -13,7 +13,7 @@ from isthmus_client.analyses import Analyses
 from isthmus_client.analyses.common import DEADLINE_SECONDS, MissingCountry
 from isthmus_client.plan import Plan, Step, follow
 from isthmus_client.proposal import dictionary_of, missing_country_of
-from isthmus_client.requests import Written, by_country, effect_of, request
+from isthmus_client.requests import Events, Written, by_country, effect_of, request
 from isthmus_methods.codec import spec_to_message
 from isthmus_methods.contract import Scope, Spec
 from isthmus_methods.registry import find
@@ -119,6 +119,7 @@ class Study(Analyses):
         where: str | None = None,
         references: Mapping[str, str] | None = None,
         dataset: str | None = None,
+        events: Events | None = None,
         missing_country: MissingCountry = "wait",
         deadline: int = DEADLINE_SECONDS,
         **settings: object,
@@ -143,6 +144,8 @@ class Study(Analyses):
             Reference level of a factor where it is not the dictionary's first.
         dataset
             Its name, where the study has several.
+        events
+            The second dataset of a method that reads one: events of the same persons.
         missing_country
             What to do about a country that does not answer within `deadline` (seconds a round).
         **settings
@@ -156,10 +159,18 @@ class Study(Analyses):
         """
         chosen = by_country(find(method), by, {**(options or {}), **settings})
         dictionary = dictionary_of(self.message, dataset)
+        second = (dictionary_of(self.message, events.dataset), events) if events is not None else None
 
         def asked(options: Mapping[str, object]) -> Spec:
             return request(
-                method, dictionary, formula=formula, roles=roles, where=where, references=references, options=options
+                method,
+                dictionary,
+                formula=formula,
+                roles=roles,
+                where=where,
+                references=references,
+                options=options,
+                events=second,
             )
 
         spec = asked(chosen)

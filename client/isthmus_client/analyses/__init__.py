@@ -11,11 +11,13 @@ from isthmus_client.analyses.meta import Meta
 from isthmus_client.analyses.mixed import Mixed
 from isthmus_client.analyses.regression import Regression
 from isthmus_client.analyses.survival import Survival
+from isthmus_client.analyses.tables import Tables
 
 
 class Analyses(
     Descriptive,
     Linear,
+    Tables,
     Survival,
     Competing,
     Regression,

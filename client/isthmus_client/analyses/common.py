@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from isthmus_client.plan import Plan
-    from isthmus_client.requests import Written
+    from isthmus_client.requests import Events, Written
 
 MissingCountry = Literal["wait", "fail", "go on without"]
 DEADLINE_SECONDS = 600
@@ -48,5 +48,6 @@ class Asks(ABC):
         roles: Mapping[str, Written] | None = None,
         by: str | None = None,
         options: Mapping[str, object] | None = None,
+        events: Events | None = None,
         **common: Unpack[Common],
     ) -> Plan: ...

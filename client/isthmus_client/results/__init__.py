@@ -16,11 +16,16 @@ from isthmus_client.results.mmrm import MmrmFit
 from isthmus_client.results.ordinal import OrdinalFit
 from isthmus_client.results.provenance import Provenance
 from isthmus_client.results.regional_consistency import RegionalFit
+from isthmus_client.results.safety import SafetyFit
 from isthmus_client.results.table_one import TableOneFit
+from isthmus_client.results.tables import CmhFit, CrosstabFit
 
 CLASSES: dict[str, type[Fit]] = {
     kind.method: kind
     for kind in (
+        CmhFit,
+        CrosstabFit,
+        SafetyFit,
         CoxFit,
         CumulativeIncidenceFit,
         FineGrayFit,
@@ -41,7 +46,9 @@ CLASSES: dict[str, type[Fit]] = {
 
 __all__ = [
     "CLASSES",
+    "CmhFit",
     "CoxFit",
+    "CrosstabFit",
     "CumulativeIncidenceFit",
     "FineGrayFit",
     "Fit",
@@ -57,5 +64,6 @@ __all__ = [
     "OrdinalFit",
     "Provenance",
     "RegionalFit",
+    "SafetyFit",
     "TableOneFit",
 ]
