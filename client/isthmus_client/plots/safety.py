@@ -62,7 +62,7 @@ class SafetyPlots:
             for k, shown in enumerate((fit.control, chosen)):
                 percent = number(blocks[name], "by_arm", shown, "percent")
                 if percent is not None:
-                    dots.plot(percent, y, MARKERS[k], color=COLOURS[k], markersize=5, zorder=3)
+                    dots.plot(percent, y, MARKERS[k], color=COLOURS[k], markersize=5, zorder=3, clip_on=False)
             _range(ranges, blocks[name], chosen, y)
         for axes in (dots, ranges):
             _plain(axes, len(names))

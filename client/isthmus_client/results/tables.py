@@ -54,9 +54,9 @@ class CountedFit(Fit):
             for key, name in TESTS.items()
             if key in self.answer
         }
-        exact = number(self.answer, "fisher_p") if "fisher_p" in self.answer else None
-        if "fisher_p" in self.answer or "fisher" in self.answer:
-            rows["Fisher's exact"] = [None, None, exact or number(self.answer, "fisher", "p_two_sided")]
+        for path in (("fisher_p",), ("fisher", "p_two_sided")):
+            if path[0] in self.answer:
+                rows["Fisher's exact"] = [None, None, number(self.answer, *path)]
         return pd.DataFrame.from_dict(rows, orient="index", columns=["statistic", "df", "p"], dtype=float)
 
     def effects(self) -> pd.DataFrame:
