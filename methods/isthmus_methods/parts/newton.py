@@ -15,8 +15,9 @@ from isthmus_methods.contract import Array, Booleans
 
 # A pivot below this, on a unit diagonal, makes the column a combination of those before it (coxph: eps^0.75).
 PIVOT = float(np.finfo(np.float64).eps ** 0.75)
-# Newton distance sqrt(u' I^-1 u), in standard errors, at which the fit is done, relative to that at the start.
-CLOSE = 1e-10
+# Newton distance sqrt(u' I^-1 u), in standard errors, at which the fit is done: a coefficient a hundredth of its
+# standard error from zero has eight digits then. Where the start was very far, as share of the distance there.
+CLOSE, FAR = 1e-10, 1e-13
 # The distance at which rounding, not the model, stops the progress.
 ROUGH = 1e-6
 # coxph's settings: relative change of the log-likelihood, and the step that is large for a converged one.
@@ -146,7 +147,7 @@ def decide(
         return Decision(move, (beta + before.beta) / 2, moved, distance, False, none)
     first = distance if before is None else before.first_distance
     here = Accepted(beta, loglik, distance, first, loglik if before is None else before.null_loglik)
-    close = CLOSE * max(1.0, first)
+    close = max(CLOSE, FAR * first)
     if distance <= close:
         return Decision(Move.CONVERGED, beta, here, distance, True, none)
     expected = distance**2
