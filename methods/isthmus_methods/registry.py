@@ -13,6 +13,7 @@ from isthmus_methods.fine_gray import FineGray
 from isthmus_methods.gee import Gee
 from isthmus_methods.glm import Glm
 from isthmus_methods.interaction import Interaction
+from isthmus_methods.iptw import Iptw
 from isthmus_methods.kaplan_meier import KaplanMeier
 from isthmus_methods.linear_model import LinearModel
 from isthmus_methods.lmm import Lmm
@@ -47,6 +48,7 @@ METHODS: dict[str, Method] = {
         LinearModel(),
         Glm(),
         NegativeBinomial(),
+        Iptw(),
         CumulativeIncidence(),
         FineGray(),
         Mmrm(),

@@ -249,6 +249,20 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         "gaussian": Example({"outcome": refs("marker")}, {"family": "gaussian", "drop1": True}, TERMS, rtol=1e-8),
         "without terms": Example({"outcome": refs("event")}, {}, over_countries=True, rtol=1e-8),
     },
+    "iptw": {
+        "everybody": Example(
+            {**SURVIVAL, "treatment": refs("arm")},
+            {"treated": "high", "times": (10.0, 30.0), "tau": 60.0},
+            TERMS[1:],
+            rtol=1e-7,
+        ),
+        "the treated, trimmed": Example(
+            {**SURVIVAL, "treatment": refs("arm")},
+            {"treated": "high", "estimand": "att", "trim": (0.2, 0.8), "truncate": 3.0},
+            TERMS[1:],
+            rtol=1e-7,
+        ),
+    },
     "negative_binomial": {
         "of counts": Example({"outcome": refs("site")}, {"drop1": True}, TERMS, over_countries=True, rtol=1e-7),
     },
@@ -366,7 +380,6 @@ def trial_rows(seed: int, number: int) -> Rows:
         "marker": marker,
         "change": np.round(rng.normal(-3, 20, number)).astype(int),
         "cause": np.where(event == 0, "censored", np.where(rng.random(number) < 0.6, "relapse", "death")),
-        "person": np.arange(number),
     }
     return Rows({name: [str(x) for x in values] for name, values in columns.items()}, number)
 

@@ -30,6 +30,7 @@ METHODS = {
     "anova": "anova",
     "glm": "glm",
     "negative_binomial": "negative_binomial",
+    "iptw": "iptw",
     "kaplan_meier": "kaplan_meier",
     "logrank": "log_rank",
     "descriptive": "table_one",
@@ -260,6 +261,11 @@ class Case:
         if step["method"] == "linear_model":
             own = {key: step[key] for key in ("arm", "control") if step.get(key)}
             return self.model_spec(spec, step, {"robust": True, **own, **options})
+        if step["method"] == "iptw":
+            own = {"treated": str(step["treated"]), "tau": float(step["tau"] or 0), "stratify_by_country": False}
+            own["times"] = tuple(float(t) for t in step["times"])
+            spec = self.model_spec(spec, {**step, "terms": step["propensity_terms"]}, {**own, **options})
+            return replace(spec, roles={**spec.roles, "treatment": names("treatment")})
         if step["method"] in ("glm", "negative_binomial"):
             own = {key: step[key] for key in ("family", "link") if step["method"] == "glm"}
             own |= {"robust": True} if step["method"] == "glm" else {}

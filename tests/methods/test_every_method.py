@@ -37,6 +37,7 @@ OURS: dict[str, str | tuple[str, ...]] = {
     "anova": "anova",
     "glm": "glm",
     "negative_binomial": "negative_binomial",
+    "iptw": "iptw",
     "mmrm": "mmrm",
     "lmm_random_intercept": "lmm",
     "lmm_nested": "lmm",

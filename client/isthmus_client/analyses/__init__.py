@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isthmus_client.analyses.causal import Causal
 from isthmus_client.analyses.competing import Competing
 from isthmus_client.analyses.descriptive import Descriptive
 from isthmus_client.analyses.generalised import Generalised
@@ -22,6 +23,7 @@ class Analyses(
     Competing,
     Regression,
     Generalised,
+    Causal,
     Meta,
     Interactions,
     Mixed,

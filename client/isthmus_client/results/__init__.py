@@ -8,6 +8,7 @@ from isthmus_client.results.fit import Fit
 from isthmus_client.results.gee import GeeFit
 from isthmus_client.results.glm import GlmFit, NegativeBinomialFit
 from isthmus_client.results.interaction import InteractionFit
+from isthmus_client.results.iptw import IptwFit
 from isthmus_client.results.kaplan_meier import KmFit
 from isthmus_client.results.lmm import LmmFit
 from isthmus_client.results.log_rank import LogRankFit
@@ -32,6 +33,7 @@ CLASSES: dict[str, type[Fit]] = {
         GeeFit,
         GlmFit,
         InteractionFit,
+        IptwFit,
         KmFit,
         LmmFit,
         LogRankFit,
@@ -55,6 +57,7 @@ __all__ = [
     "GeeFit",
     "GlmFit",
     "InteractionFit",
+    "IptwFit",
     "KmFit",
     "LmmFit",
     "LogRankFit",

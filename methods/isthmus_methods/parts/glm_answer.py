@@ -47,9 +47,17 @@ def pool(
     contributions: Contributions, spec: Spec, plan: Plan, state: State, memory: State, notes: Mapping[str, str]
 ) -> Next | Done:
     """One round: the next coefficients of each model, or the answer."""
+    fits, kept, turn = turned(contributions, spec, plan, state, memory)
+    return answer_of(plan, spec, fits, kept, notes) if turn is None else turn
+
+
+def turned(
+    contributions: Contributions, spec: Spec, plan: Plan, state: State, memory: State
+) -> tuple[list[ModelFit], dict[str, Array], Next | None]:
+    """The fits, what is known beside them, and what to ask next; None where all is known."""
     if not state:
         kept = begun(contributions, spec, plan.terms)
-        return Next({"centre": kept["centre"]}, kept, "distance", 1.0)
+        return [], kept, Next({"centre": kept["centre"]}, kept, "distance", 1.0)
     check_same_countries(contributions, spec, memory["countries"])
     kept = {k: v for k, v in memory.items() if not k.startswith(FITS)}
     if "which" not in state and "end" not in state:
@@ -58,7 +66,7 @@ def pool(
         fits = advanced(contributions, plan, memory, plan.iterations)
     if "end" in state:
         kept |= ended(contributions, spec, plan, state)
-    return _next(fits, plan, kept) or _answer(plan, spec, fits, kept, notes)
+    return fits, kept, _next(fits, plan, kept)
 
 
 # --------------------------------------------------------------------------- rounds
@@ -98,7 +106,7 @@ def needed(contributions: Contributions, field: str, label: str = "") -> Array:
 
 def started(contributions: Contributions, plan: Plan, kept: dict[str, Array]) -> list[ModelFit]:
     """Each model where least squares on R's starting values puts it."""
-    p, there = plan.terms.p, _there(kept)
+    p, there = plan.terms.p, columns_there(kept)
     score = needed(contributions, "score", "start")
     information = unpacked(needed(contributions, "information", "start"), p)
     fits = []
@@ -166,7 +174,7 @@ def _withheld(contributions: Contributions) -> dict[str, Array]:
     return said
 
 
-def _there(kept: State) -> Booleans:
+def columns_there(kept: State) -> Booleans:
     there: Booleans = kept["present"] > 0
     return there
 
@@ -209,9 +217,10 @@ def _same(one: Array | None, other: Array) -> bool:
 # --------------------------------------------------------------------------- the answer
 
 
-def _answer(plan: Plan, spec: Spec, fits: list[ModelFit], kept: dict[str, Array], notes: Mapping[str, str]) -> Done:
+def answer_of(plan: Plan, spec: Spec, fits: Sequence[ModelFit], kept: State, notes: Mapping[str, str]) -> Done:
+    """The answer of a fit that is over."""
     family, fit, named = plan.family, fits[0], by_name(fits)
-    there, n = _there(kept), float(kept["rows"][0])
+    there, n = columns_there(kept), float(kept["rows"][0])
     rank = fit.df
     df = round(n) - rank
     deviance, pearson = -2.0 * fit.loglik, float(kept["pearson"][0])
@@ -299,7 +308,7 @@ class Shown:
         return coefficients(self.names, self.estimates(), self.covariance(matrix_), hazard_ratio=False)
 
 
-def _drop1(plan: Plan, fits: list[ModelFit], deviance: float, df: int) -> dict[str, Answer]:
+def _drop1(plan: Plan, fits: Sequence[ModelFit], deviance: float, df: int) -> dict[str, Answer]:
     """Each term that no other contains: likelihood-ratio test, or F test where the dispersion is estimated."""
     named = by_name(fits)
     tests: dict[str, Answer] = {}

@@ -60,6 +60,7 @@ class ModelFit:
                 kept=kept,
                 accepted=decision.accepted,
                 distance=decision.distance,
+                information=information,
                 rounds=number,
                 last=decision.last,
             )

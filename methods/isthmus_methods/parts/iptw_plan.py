@@ -1,0 +1,130 @@
+"""What a request to inverse probability weighting asks for, and the requests of the analyses that it is made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from isthmus.errors import UsageError
+from isthmus_methods.contract import (
+    Column,
+    Comparison,
+    Function,
+    Indicator,
+    Operator,
+    Ref,
+    Setting,
+    Spec,
+    Term,
+    Transform,
+    column_name,
+)
+from isthmus_methods.parts import glm_plan
+from isthmus_methods.parts.time_table import Grid, grid_of
+
+ARMS = ("control", "treated")
+TIES = ("efron", "breslow")
+PROPENSITY, BALANCE, CURVES, UNWEIGHTED = "propensity", "balance", "curves", "unweighted"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    treated: str
+    weightings: tuple[str, ...]  # "ate", "stabilised" or "att"
+    trim: tuple[float, float]
+    truncate: float
+    times: tuple[float, ...]
+    tau: float
+    grid: Grid
+    propensity: Spec
+    glm: glm_plan.Plan
+    cox: tuple[tuple[str, str, str, Spec], ...]  # name, weighting, ties, request
+    stratified: bool  # each country its own baseline hazard
+
+    @property
+    def last(self) -> str:
+        """The weighting that balance and curves are shown with."""
+        return self.weightings[-1]
+
+
+_KEPT: dict[int, tuple[Spec, Plan]] = {}
+_MOST_KEPT = 16
+
+
+def plan_of(spec: Spec) -> Plan:
+    """The plan of a request. Raises `UsageError` where it cannot be carried out."""
+    kept = _KEPT.get(id(spec))
+    # the request is kept with its plan, so that its number is nobody else's
+    if kept is not None and kept[0] is spec:
+        return kept[1]
+    plan = _plan(spec)
+    if len(_KEPT) >= _MOST_KEPT:
+        _KEPT.clear()
+    _KEPT[id(spec)] = (spec, plan)
+    return plan
+
+
+def _plan(spec: Spec) -> Plan:
+    treatment, options = spec.role("treatment")[0], spec.options
+    levels = spec.levels(treatment)
+    treated = str(options.get("treated", "")) or (levels[-1] if len(levels) == 2 else "")
+    if not isinstance(treatment, Ref) or treated not in levels or len(levels) < 2:
+        raise UsageError(
+            "UNKNOWN_LEVEL",
+            f"{column_name(treatment)} has no level {treated!r} to be the treated; it has: {', '.join(levels)}",
+            "name one of these as `treated`",
+        )
+    if not spec.terms:
+        raise UsageError("NO_TERMS", "a propensity model needs at least one term", "add a term to the formula")
+    is_treated = Indicator(Comparison(treatment.variable, Operator.EQUAL, treated))
+    estimand = str(options.get("estimand", "ate"))
+    weightings = ("ate", "stabilised") if estimand == "ate" else ("att",)
+    own = replace(spec, options={})
+    propensity = replace(own, method="glm", roles={"outcome": (is_treated,)})
+    arm: Column = Transform(Function.FACTOR, is_treated)
+    stratified = options.get("stratify_by_country", True) is not False
+    cox = []
+    for weighting in (UNWEIGHTED, *weightings):
+        for ties in TIES:
+            roles = {"time": spec.role("time"), "event": spec.role("event")}
+            if weighting != UNWEIGHTED:
+                roles["weights"] = (is_treated,)
+            settings: dict[str, Setting] = {
+                "ties": ties,
+                "robust_each_row": True,
+                "robust_country": True,
+                "stratify_by_country": stratified,
+            }
+            request = replace(own, method="cox", roles=roles, terms=(Term((arm,)),), options=settings)
+            cox.append((f"cox {weighting} {ties}", weighting, ties, request))
+    return Plan(
+        treated=treated,
+        weightings=weightings,
+        trim=_trim(options.get("trim", ())),
+        truncate=_truncate(options.get("truncate", 0.0)),
+        times=tuple(float(t) for t in _listed(options.get("times", ()))),
+        tau=float(str(options.get("tau", 0.0) or 0.0)),
+        grid=grid_of(spec, spec.role("time")[0]),
+        propensity=propensity,
+        glm=glm_plan.plan_of(propensity),
+        cox=tuple(cox),
+        stratified=stratified,
+    )
+
+
+def _listed(value: object) -> tuple[float, ...]:
+    return tuple(float(str(x)) for x in value) if isinstance(value, tuple) else ()
+
+
+def _trim(value: object) -> tuple[float, float]:
+    bounds = _listed(value) or (0.0, 1.0)
+    if len(bounds) != 2 or not 0.0 <= bounds[0] < bounds[1] <= 1.0:
+        raise UsageError("WRONG_OPTION", "trim takes two probabilities, the smaller first", "write trim = (0.05, 0.95)")
+    return bounds[0], bounds[1]
+
+
+def _truncate(value: object) -> float:
+    largest = float(str(value))
+    if not largest >= 0.0 or math.isinf(largest):
+        raise UsageError("WRONG_OPTION", "truncate is the largest weight, above 0", "leave it at its default: none")
+    return largest
