@@ -7,6 +7,7 @@ country answers the search's questions instead, each a sum over all its persons,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -59,6 +60,10 @@ class Plan:
     visits: tuple[str, ...]
     arm: str
     control: str
+
+    def present(self, state: State) -> tuple[str, ...]:
+        """Visits that have records."""
+        return tuple(visit for visit, there in zip(self.visits, state["visits"], strict=True) if there > 0)
 
     def columns(self, plain: Array) -> Booleans:
         """Columns whose levels have rows, from the cross-products of all."""
@@ -167,7 +172,7 @@ class Mmrm:
         size = plan.basis.terms.p + 1
         search = Search.recall(memory)
         total = answered(search.question(), patterns, size) + exchange.answer(contributions, state, plan.basis, size)
-        return _go_on(advance(search, total, plan.columns), patterns, plan, state, memory)
+        return _go_on(advance(search, total, plan.columns, plan.present(state)), patterns, plan, state, memory)
 
 
 # --------------------------------------------------------------------------- the request
@@ -264,13 +269,15 @@ def _go_on(search: Search | Found, patterns: list[Pattern], plan: Plan, state: S
         if state["asked"].any():
             kept = {key: value for key, value in state.items() if key in ("visits", "centre", "middle", "asked")}
             rest = {key: value for key, value in memory.items() if not key.startswith("search/")}
-            return Next({**kept, **question}, {**rest, **search.remember()}, "distance", search.distance)
-        search = advance(search, answered(question, patterns, size), plan.columns)
+            near = math.isfinite(search.distance)
+            measure = ("distance", search.distance) if near else ("", 0.0)
+            return Next({**kept, **question}, {**rest, **search.remember()}, *measure)
+        search = advance(search, answered(question, patterns, size), plan.columns, plan.present(state))
     return _done(search, plan, state, memory)
 
 
 def _done(found: Found, plan: Plan, state: State, memory: State) -> Done:
-    visits = tuple(v for v, there in zip(plan.visits, state["visits"], strict=True) if there > 0)
+    visits = plan.present(state)
     asked = Asked(plan.arm, plan.control, plan.visit, visits)
     counted = dict(zip(plan.visits, memory["records"].tolist(), strict=True)) if memory["records"].size else {}
     excluded, countries = exchange.recall_counts(memory)

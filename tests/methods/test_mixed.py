@@ -274,7 +274,7 @@ def test_visits_that_nobody_has_both_of_are_an_error(case: Case) -> None:
             if not (mine.columns["AVISIT"][i] == "Month 6" and mine.columns["USUBJID"][i] in late)
         ]
         rows[country] = mine.pick(keep)
-    with pytest.raises(MethodError) as error:
+    with pytest.raises(MethodError, match="both Month 6 and Month 36") as error:
         pooled(rows, mmrm_spec(case))
     assert error.value.code == "COVARIANCE_NOT_IDENTIFIED"
 

@@ -123,7 +123,8 @@ def basis_of(spec: Spec, visit: str = "", visits: tuple[str, ...] = ()) -> Basis
     """The basis of a request's terms; `visit` is the name of the factor that says which record it is."""
     terms = model_terms(spec, intercept=True)
     numbers = numbers_in(terms)
-    country = next((name for name, _ in terms.factors if "COUNTRY" in spec.variables[name].roles), "")
+    of_country = {name for name, variable in spec.variables.items() if "COUNTRY" in variable.roles}
+    country = next((name for name, _ in terms.factors if name in of_country), "")
     columns = {(frozenset(pairs), n) for pairs, n in zip(terms.levels, numbers, strict=True)}
     centred = tuple(
         name

@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -58,20 +59,7 @@ def covariance(theta: Array, m: int) -> Array:
     return sigma
 
 
-def elements(sigma: Array) -> Array:
-    """theta of a Sigma (m, m)."""
-    upper: Array = sigma[np.triu_indices(len(sigma))]
-    return upper
-
-
-def positive(sigma: Array) -> bool:
-    """Whether Sigma is positive definite, and not by rounding alone."""
-    sd = np.sqrt(np.maximum(np.diag(sigma), 0.0))
-    if not np.all(sd > 0) or not np.all(np.isfinite(sigma)):
-        return False
-    return bool(np.linalg.eigvalsh(sigma / np.outer(sd, sd))[0] > 1e-10)
-
-
+@lru_cache(maxsize=1024)
 def _slopes_of(visits: tuple[int, ...], m: int) -> Array:
     """dV/dtheta as columns, (s s, q): zero for elements that V does not have."""
     s = len(visits)
@@ -121,13 +109,17 @@ def scores(patterns: Sequence[Pattern], sigma: Array, beta: Array, spread: Array
     m = len(sigma)
     q = m * (m + 1) // 2
     residual = np.append(-beta, 1.0)
+    beside = np.zeros((len(residual), len(residual)))
+    beside[:-1, :-1] = spread
+    # residuals' products, and their fitted part's variance, at every pair of visits in one product of matrices
+    both = np.column_stack([np.outer(residual, residual).ravel(), beside.ravel()])
     score, observed, expected = np.zeros(q), np.zeros((q, q)), np.zeros((q, q))
     for pattern in patterns:
         a = _inverse(pattern, sigma)[0]
         slopes = _slopes_of(pattern.visits, m)
-        squares = np.einsum("i,vwij,j->vw", residual, pattern.products, residual, optimize=True)
-        fitted = np.einsum("ij,vwji->vw", spread, pattern.products[:, :, :-1, :-1], optimize=True)
-        squares, fitted = (squares + squares.T) / 2, (fitted + fitted.T) / 2
+        s = len(pattern.visits)
+        found = (pattern.products.reshape(s * s, -1) @ both).T.reshape(2, s, s)
+        squares, fitted = (found + found.transpose(0, 2, 1)) / 2
         outer, inner = a @ squares @ a, a @ fitted @ a
         score += 0.5 * slopes.T @ (outer + inner - pattern.persons * a).ravel()
         observed += slopes.T @ _both(a, outer) @ slopes

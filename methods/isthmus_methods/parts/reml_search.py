@@ -19,7 +19,7 @@ from isthmus.errors import MethodError
 from isthmus_methods.contract import Array, Booleans, State
 from isthmus_methods.parts import reml
 from isthmus_methods.parts.newton import Solved, solve
-from isthmus_methods.parts.reml import Pattern, covariance, elements
+from isthmus_methods.parts.reml import Pattern, covariance
 
 # Newton distance sqrt(s' I^-1 s), in standard errors of theta, at which the search is over.
 CLOSE = 1e-10
@@ -28,6 +28,10 @@ ROUGH = 1e-6
 # The distance from which on the information is the observed one.
 NEAR = 1.0
 HALVINGS, STEPS = 40, 100
+# How far a step goes, relative to Sigma, before it is bent; and the most that it goes.
+FAR, FARTHEST = 0.5, 3.0
+# What a log-likelihood may fall by where the search is close.
+CLOSE_SLACK = 1e-6
 LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -169,20 +173,25 @@ class Found:
     distance: float
 
 
-def advance(search: Search, answer: Array, allowed: Callable[[Array], Booleans]) -> Search | Found:
+def advance(
+    search: Search, answer: Array, allowed: Callable[[Array], Booleans], visits: Sequence[str]
+) -> Search | Found:
     """On with the search once its question is answered.
 
     Parameters
     ----------
     answer : the sums over all countries.
     allowed : which columns (p,) may be estimated, from the cross-products (P, P) of the first answer.
+    visits : their names, for messages.
+
+    Raises `MethodError` ``NOTHING_LEFT``, ``COVARIANCE_NOT_IDENTIFIED``, ``NOT_CONVERGED``.
     """
     match search.ask:
         case Ask.WHOLE:
             total, logdet = answer[:-1], float(answer[-1, 0])
             return _first(search, total, allowed(total)) if not search.plain.size else _looked(search, total, logdet)
         case Ask.SCORES:
-            return _scored(replace(search, scores=answer))
+            return _scored(replace(search, scores=answer), visits)
         case Ask.SLOPES:
             found = replace(search, slopes=answer, correction=_correction(search.best(), answer))
             return _weighed(found) if found.last else _step(found)
@@ -221,22 +230,23 @@ def _first(search: Search, plain: Array, allowed: Booleans) -> Search:
 def _looked(search: Search, total: Array, logdet: float) -> Search:
     """Whether the step went up."""
     here, best = Point.of(search.sigma, total, logdet, search.kept).loglik, search.best().loglik
-    if not here >= best - 1e-9 - 1e-12 * abs(best):
+    # close to the maximum the step is right whatever rounding makes of the log-likelihood
+    slack = CLOSE_SLACK if search.distance < 1e-2 else 1e-9
+    if not here >= best - slack - 1e-12 * abs(best):
         if search.halvings >= HALVINGS:
             raise _not_converged()
         return replace(search, sigma=(search.sigma + search.sigma_best) / 2, halvings=search.halvings + 1)
     return replace(search, ask=Ask.SCORES, sigma_best=search.sigma, total=total, logdet=logdet, halvings=0)
 
 
-def _scored(search: Search) -> Search:
+def _scored(search: Search, visits: Sequence[str]) -> Search:
     q = len(search.scores)
     observed = search.scores[:, 1 : 1 + q]
     for (i, j), value in zip(reml.pairs(search.m), np.diag(observed), strict=True):
         if value <= 0:
             raise MethodError(
                 "COVARIANCE_NOT_IDENTIFIED",
-                f"nobody has records at both visit {i + 1} and visit {j + 1}, in the order of the visits that have "
-                "records, so their covariance cannot be estimated",
+                f"nobody has records at both {visits[i]} and {visits[j]}, so their covariance cannot be estimated",
                 "leave one of these visits out of the analysis",
             )
     if not search.correction.size:
@@ -267,17 +277,27 @@ def _information(search: Search) -> Array:
 def _step(search: Search) -> Search:
     if search.steps >= STEPS:
         raise _not_converged()
-    theta = elements(search.sigma_best)
-    step = _solve(_information(search), search.scores[:, 0])
-    sigma = covariance(theta + step, search.m)
-    halvings = 0
-    while not reml.positive(sigma):
-        halvings += 1
-        if halvings > HALVINGS:
-            raise _not_converged()
-        step = step / 2
-        sigma = covariance(theta + step, search.m)
-    return replace(search, ask=Ask.WHOLE, sigma=sigma, steps=search.steps + 1)
+    step = covariance(_solve(_information(search), search.scores[:, 0]), search.m)
+    return replace(search, ask=Ask.WHOLE, sigma=_moved(search.sigma_best, step), steps=search.steps + 1)
+
+
+def _moved(sigma: Array, step: Array) -> Array:
+    """Sigma + step; where that is far, as in the first steps, along a curve that stays positive definite.
+
+    With Sigma = L L' and S = L^-1 step L'^-1 it is L exp(S) L' instead of L (1 + S) L': the same to first order.
+    """
+    root = np.linalg.cholesky(sigma)
+    half = np.linalg.solve(root, step)
+    values, vectors = np.linalg.eigh(_symmetric(np.linalg.solve(root, half.T)))
+    if values[0] > -FAR and values[-1] < 1.0 / FAR:
+        return sigma + step
+    turned = root @ vectors
+    return _symmetric(turned * np.exp(np.clip(values, -FARTHEST, FARTHEST)) @ turned.T)
+
+
+def _symmetric(matrix: Array) -> Array:
+    result: Array = (matrix + matrix.T) / 2
+    return result
 
 
 def _weighed(search: Search) -> Search:
