@@ -144,6 +144,10 @@ def _compared(found: Moments) -> dict[str, Answer]:
             "df1": int(n) - 1,
             "df2": int(m) - 1,
             "p": number(min(1.0, 2.0 * float(min(tails)))) if possible else None,
+            "ci95": {
+                end: number(ratio / float(special.fdtri(n - 1.0, m - 1.0, p))) if possible else None
+                for end, p in (("lower", 0.975), ("upper", 0.025))
+            },
         },
     }
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from isthmus.errors import UsageError
 from isthmus_client.plots.forest import ForestRow, forest_figure
 from isthmus_client.plots.km import km_figure
+from isthmus_client.plots.means import Mean, means_figure
 from isthmus_client.results.r_format import p_values
-from isthmus_methods.contract import term_columns
+from isthmus_methods.contract import column_name, term_columns
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from isthmus_client.results.cox import CoxFit
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from isthmus_client.results.glm import GlmFit
     from isthmus_client.results.interaction import InteractionFit
     from isthmus_client.results.kaplan_meier import KmFit
+    from isthmus_client.results.linear_model import LmFit
     from isthmus_client.results.log_rank import LogRankFit
     from isthmus_client.results.meta_analysis import MetaFit
 
@@ -146,6 +149,42 @@ class GlmPlots:
             title=title,
             notes=_notes(self._fit),
         )
+
+
+class LmPlots:
+    """Figures of a linear model."""
+
+    def __init__(self, fit: LmFit) -> None:
+        self._fit = fit
+
+    def ls_means(self, weights: str = "equal", title: str = "") -> Figure:
+        """The least-squares mean of each arm with its limits; `weights` ``equal`` or ``proportional``."""
+        rows = [Mean(r.label, r.estimate, r.lower, r.upper) for r in self._rows(self._fit.ls_means(weights))]
+        measure = f"least-squares mean of {self._outcome}"
+        return means_figure(rows, heading=self._fit.arm, measure=measure, title=title, notes=_notes(self._fit))
+
+    def differences(self, weights: str = "equal", title: str = "") -> Figure:
+        """Each arm's least-squares mean less the control's, with its limits."""
+        return forest_figure(
+            self._rows(self._fit.differences(weights)),
+            headings=(self._fit.arm,),
+            measure=f"difference of {self._outcome} to {self._fit.control}",
+            ratio=False,
+            title=title,
+            notes=_notes(self._fit),
+        )
+
+    @property
+    def _outcome(self) -> str:
+        return column_name(self._fit.spec.role("outcome")[0])
+
+    def _rows(self, table: pd.DataFrame) -> list[ForestRow]:
+        rows = []
+        for arm in table.index:
+            values = (float(table.at[arm, key]) for key in ("estimate", "ci95_lower", "ci95_upper"))
+            estimate, lower, upper = (None if x != x else x for x in values)
+            rows.append(ForestRow(str(arm), estimate, lower, upper, 1.0))
+        return rows
 
 
 class MetaPlots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isthmus_client.results.anova import AnovaFit
 from isthmus_client.results.competing import CumulativeIncidenceFit, FineGrayFit
 from isthmus_client.results.cox import CoxFit
 from isthmus_client.results.fit import Fit
@@ -11,6 +12,7 @@ from isthmus_client.results.interaction import InteractionFit
 from isthmus_client.results.iptw import IptwFit
 from isthmus_client.results.kaplan_meier import KmFit
 from isthmus_client.results.lmm import LmmFit
+from isthmus_client.results.linear_model import LmFit
 from isthmus_client.results.log_rank import LogRankFit
 from isthmus_client.results.meta_analysis import MetaFit
 from isthmus_client.results.mmrm import MmrmFit
@@ -18,6 +20,7 @@ from isthmus_client.results.ordinal import OrdinalFit
 from isthmus_client.results.provenance import Provenance
 from isthmus_client.results.regional_consistency import RegionalFit
 from isthmus_client.results.safety import SafetyFit
+from isthmus_client.results.t_test import PairedTTestFit, TTestFit
 from isthmus_client.results.table_one import TableOneFit
 from isthmus_client.results.tables import CmhFit, CrosstabFit
 
@@ -27,6 +30,7 @@ CLASSES: dict[str, type[Fit]] = {
         CmhFit,
         CrosstabFit,
         SafetyFit,
+        AnovaFit,
         CoxFit,
         CumulativeIncidenceFit,
         FineGrayFit,
@@ -36,12 +40,15 @@ CLASSES: dict[str, type[Fit]] = {
         IptwFit,
         KmFit,
         LmmFit,
+        LmFit,
         LogRankFit,
         MetaFit,
         NegativeBinomialFit,
         MmrmFit,
         OrdinalFit,
         RegionalFit,
+        PairedTTestFit,
+        TTestFit,
         TableOneFit,
     )
 }
@@ -49,6 +56,7 @@ CLASSES: dict[str, type[Fit]] = {
 __all__ = [
     "CLASSES",
     "CmhFit",
+    "AnovaFit",
     "CoxFit",
     "CrosstabFit",
     "CumulativeIncidenceFit",
@@ -60,13 +68,16 @@ __all__ = [
     "IptwFit",
     "KmFit",
     "LmmFit",
+    "LmFit",
     "LogRankFit",
     "MetaFit",
     "MmrmFit",
     "NegativeBinomialFit",
     "OrdinalFit",
+    "PairedTTestFit",
     "Provenance",
     "RegionalFit",
     "SafetyFit",
+    "TTestFit",
     "TableOneFit",
 ]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from isthmus_client.r_code import r_formula
-from isthmus_client.results.coefficients import coefficient_lines, coefficient_table
+from isthmus_client.results.coefficients import (
+    aliased_text,
+    coefficient_lines,
+    coefficient_table,
+    left_out_text,
+    robust_lines,
+    robust_table,
+    robust_tables,
+)
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.r_format import aligned, format_numbers, hazard_ratio, one, p_values, rounded
 from isthmus_client.results.tree import Tree, count, has, number, tree
@@ -74,8 +82,7 @@ class GlmFit(Fit):
 
     def robust(self, kind: str = "HC3") -> pd.DataFrame:
         """Coefficients with robust standard errors: ``HC0``, ``HC1``, ``HC3``, or ``CR0``, ``CR1`` by cluster."""
-        block = "robust_cluster" if kind.startswith("CR") else "robust"
-        return coefficient_table(tree(self.answer, block, kind))
+        return robust_table(self.answer, kind)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         found = {"Coefficients": self.table()}
@@ -83,11 +90,7 @@ class GlmFit(Fit):
             found[f"{self.ratio.capitalize()}s".replace("Ratio of meanss", "Ratios of means")] = self.ratios()
         if self._tests():
             found["Single term deletions"] = self.tests()
-        for block, kinds in (("robust", ("HC0", "HC1", "HC3")), ("robust_cluster", ("CR0", "CR1"))):
-            for kind in kinds:
-                if has(self.answer, block, kind) and tree(self.answer, block, kind):
-                    found[f"Robust standard errors, {kind}"] = self.robust(kind)
-        return found
+        return {**found, **robust_tables(self.answer)}
 
     def paragraph(self) -> str:
         names = {"binomial": "logistic regression", "negative_binomial": "negative binomial regression"}
@@ -100,11 +103,11 @@ class GlmFit(Fit):
         marks = self.footnotes
         coefficients = tree(self.answer, "coef")
         general = marks.mark(self.general_caveats(list(coefficients)))
-        lines = ["Call:", self.call(), "", "Coefficients:" + self._aliased()]
+        lines = ["Call:", self.call(), "", "Coefficients:" + aliased_text(self.answer)]
         lines += coefficient_lines(coefficients, lambda name: name + marks.mark(self.caveats_of(name)))
         lines += ["", *self._fit_lines(general)]
         lines += self._test_lines()
-        lines += self._robust_lines()
+        lines += robust_lines(self.answer)
         notes = marks.lines()
         return "\n".join([*lines, *(["", *notes] if notes else [])])
 
@@ -113,17 +116,12 @@ class GlmFit(Fit):
     def _tests(self) -> Tree:
         return tree(self.answer, "lrt_drop1") if has(self.answer, "lrt_drop1") else {}
 
-    def _aliased(self) -> str:
-        aliased = self.answer.get("aliased")
-        number_of = len(aliased) if isinstance(aliased, list | tuple) else 0
-        return f" ({number_of} not defined because of singularities)" if number_of else ""
-
     def _fit_lines(self, general: str) -> list[str]:
         word = {"gamma": "Gamma"}.get(self.family, self.family)
         dispersion = one(number(self.answer, "dispersion"), 6)
         lines = [f"(Dispersion parameter for {word} family taken to be {dispersion})", ""]
         lines += self._deviances()
-        left_out = self._left_out()
+        left_out = left_out_text(self.answer)
         aic = number(self.answer, "aic")
         lines += [f"  ({left_out})"] if left_out else []
         lines += [f"AIC: {one(aic, 5)}{general}", "", f"Number of rounds: {count(self.answer, 'iterations')}"]
@@ -141,11 +139,6 @@ class GlmFit(Fit):
             for (label, _, _), value, df in zip(rows, values, degrees, strict=True)
         ]
 
-    def _left_out(self) -> str:
-        excluded = tree(self.answer, "excluded") if has(self.answer, "excluded") else {}
-        deleted = sum(count(excluded, country) or 0 for country in excluded)
-        return f"{deleted} observation{'s' * (deleted != 1)} deleted due to missingness" if deleted else ""
-
     def _test_lines(self) -> list[str]:
         tests = self._tests()
         if not tests:
@@ -158,18 +151,6 @@ class GlmFit(Fit):
             p_values([number(tests, name, "p") for name in tests], 4),
         ]
         return ["", "Single term deletions:", *aligned(list(tests), headings, columns)]
-
-    def _robust_lines(self) -> list[str]:
-        lines: list[str] = []
-        if has(self.answer, "robust") and tree(self.answer, "robust").get("HC3"):
-            lines += ["", "Robust standard errors (HC3):", *coefficient_lines(tree(self.answer, "robust", "HC3"))]
-        cluster = tree(self.answer, "robust_cluster") if self.answer.get("robust_cluster") else {}
-        for kind in ("CR1", "CR0"):
-            if cluster.get(kind):
-                by = f"{cluster.get('cluster')}, {cluster.get('clusters')} clusters"
-                lines += ["", f"Cluster-robust standard errors ({kind}, by {by}):"]
-                return [*lines, *coefficient_lines(tree(cluster, kind))]
-        return lines
 
 
 class NegativeBinomialFit(GlmFit):
@@ -189,7 +170,7 @@ class NegativeBinomialFit(GlmFit):
         twice = number(self.answer, "loglik")
         family = f"Negative Binomial({one(rounded(theta, 4), 5)})"
         lines = [f"(Dispersion parameter for {family} family taken to be 1)", "", *self._deviances()]
-        left_out = self._left_out()
+        left_out = left_out_text(self.answer)
         lines += [f"  ({left_out})"] if left_out else []
         lines += [f"AIC: {one(number(self.answer, 'aic'), 5)}{general}", ""]
         lines += [f"Number of rounds: {count(self.answer, 'iterations')}", ""]

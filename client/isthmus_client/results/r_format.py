@@ -65,6 +65,13 @@ def rounded(value: Number, decimals: int) -> Number:
     return None if value is None or not math.isfinite(value) else round(value, decimals)
 
 
+def zapped(values: Sequence[Number], digits: int) -> list[Number]:
+    """R's ``zapsmall()``: rounded so that the largest has `digits` digits, no decimal of the others beyond its last."""
+    largest = max((abs(v) for v in values if v is not None and math.isfinite(v)), default=0.0)
+    decimals = max(0, digits - math.ceil(math.log10(largest))) if largest > 0 else digits
+    return [rounded(v, decimals) for v in values]
+
+
 def p_values(values: Sequence[Number], digits: int, epsilon: float = MACHINE_EPSILON) -> list[str]:
     """P values as R's ``format.pval()`` writes them: fixed from 0.001 on, scientific below, ``<2e-16`` at the end."""
     known = [v for v in values if v is not None and not math.isnan(v)]

@@ -81,9 +81,36 @@ class TableOneFit(Fit):
                 places = _places([number(c, "sd") for c in cells])
                 shown = tuple(_mean(c, places) for c in cells)
                 found.append(Line(name, f"{label}{f' ({unit})' if unit else ''}, mean (sd)", shown, notes=said))
+                if self.quantiles:
+                    found.append(Line(name, "median (q1, q3)", tuple(_median(c) for c in cells), level=True))
+                    found.append(Line(name, "least, greatest", tuple(_extremes(c) for c in cells), level=True))
             if any(number(c, "missing") for c in cells):
                 found.append(Line(name, "missing", tuple(_missing(c) for c in cells), level=True))
         return found
+
+    @property
+    def quantiles(self) -> bool:
+        """Whether quantiles and extremes were asked for."""
+        return bool(self.spec.options.get("quantiles"))
+
+    def differences(self) -> pd.DataFrame:
+        """Standardised difference of each arm from the first: one row a variable; empty without arms to compare."""
+        import pandas as pd
+
+        smd = tree(self.answer, "smd") if has(self.answer, "smd") else {}
+        columns = {arm: [number(smd, name, arm) for name in smd] for arm in self.arms[1:]} if smd else {}
+        return pd.DataFrame(columns, index=pd.Index(list(smd), name="variable"), dtype=float)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        found = {"Table 1": self.table()}
+        return {**found, f"Standardised differences to {self.arms[0]}": self.differences()} if self._smd() else found
+
+    def _smd(self) -> list[tuple[str, str]]:
+        """Arms that have a standardised difference, and the headings of these."""
+        if not has(self.answer, "smd"):
+            return []
+        others = self.arms[1:]
+        return [(arm, "SMD" if len(others) == 1 else f"SMD {self.arm_name}={arm}") for arm in others]
 
     def _levels(self, name: str) -> tuple[str, ...]:
         column = next((c for c in self.spec.role("variables") if column_name(c) == name), None)
@@ -122,7 +149,12 @@ class TableOneFit(Fit):
         levels = self._levels(name)
         if levels:
             return [("n", ""), ("missing", "")] + [(s, level) for level in levels for s in ("count", "percent")]
-        return [("n", ""), ("missing", ""), ("mean", ""), ("sd", "")]
+        plain = [(s, "") for s in ("n", "missing", "mean", "sd", "var", "se_mean", "sum")]
+        plain += [("t_ci95", end) for end in ("lower", "upper")]
+        if not self.quantiles:
+            return plain
+        order = [(kind, p) for kind in ("quantile_type7", "quantile_type2") for p in ("p5", "p25", "p50", "p75", "p95")]
+        return [*plain, ("min", ""), ("max", ""), *order]
 
     def paragraph(self) -> str:
         return (
@@ -138,7 +170,17 @@ class TableOneFit(Fit):
             rows.append(("    " if line.level else "") + line.label + marks.mark(line.notes))
             cells.append(line.cells)
         columns = [[row[k] for row in cells] for k in range(len(self.columns))]
-        lines = aligned(rows, [h + general for h in self.headings()], columns)
+        headings = [h + general for h in self.headings()]
+        for arm, heading in self._smd():
+            first: dict[str, None] = {}
+            shown = []
+            for line in self.lines():
+                new = line.variable not in first
+                first.setdefault(line.variable)
+                shown.append(_smd_text(number(self.answer, "smd", line.variable, arm)) if new else "")
+            headings.append(heading)
+            columns.append(shown)
+        lines = aligned(rows, headings, columns)
         return "\n".join([*lines, *([""] if marks.lines() else []), *marks.lines()])
 
     def _repr_html_(self) -> str:
@@ -171,6 +213,22 @@ def _mean(cell: Answer, places: int) -> str:
     if mean is None:
         return "–"
     return f"{mean:.{places}f} ({sd:.{places}f})" if sd is not None else f"{mean:.{places}f} (–)"
+
+
+def _median(cell: Answer) -> str:
+    values = [number(cell, "quantile_type7", p) for p in ("p50", "p25", "p75")]
+    if any(v is None for v in values):
+        return "–"
+    return "{} ({}, {})".format(*(f"{v:.6g}" for v in values))
+
+
+def _extremes(cell: Answer) -> str:
+    values = [number(cell, end) for end in ("min", "max")]
+    return "–" if any(v is None for v in values) else ", ".join(f"{v:.6g}" for v in values)
+
+
+def _smd_text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _share(cell: Answer, level: str) -> str:

@@ -13,7 +13,7 @@ two <- function(rows, y, arm, treated, control) {
   f <- var.test(x, z)
   w <- suppressWarnings(lapply(c(TRUE, FALSE), function(k) wilcox.test(x, z, exact = FALSE, correct = k)))
   list(treated = of(x), control = of(z), welch = tt(FALSE), pooled = tt(TRUE),
-       f_variance_ratio = list(F = f$statistic[[1]], df1 = f$parameter[[1]], df2 = f$parameter[[2]], p = f$p.value),
+       f_variance_ratio = list(F = f$statistic[[1]], df1 = f$parameter[[1]], df2 = f$parameter[[2]], p = f$p.value, ci95 = limits(f)),
        wilcoxon_normal_approx = list(W = w[[1]]$statistic[[1]], p_continuity = w[[1]]$p.value, p_no_continuity = w[[2]]$p.value))
 }
 several <- function(rows, y, group) {
