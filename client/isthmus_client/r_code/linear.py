@@ -7,21 +7,21 @@ from dataclasses import replace
 
 from isthmus_client.r_code.grammar import Call, r_column, r_formula
 from isthmus_methods.contract import Spec, column_name
-from isthmus_methods.parts.model_terms import factors
 from isthmus_methods.request import written_text
 
 
 def _linear_model(spec: Spec, rows: str) -> list[str]:
     cluster = spec.role("cluster")
     plain = replace(spec, roles={role: columns for role, columns in spec.roles.items() if role != "cluster"})
-    columns = {column_name(c): r_column(c) for term in spec.terms for c in term.columns}
+    columns = {column_name(c): c for term in spec.terms for c in term.columns}
+    factors = [c for c in columns.values() if spec.levels(c)]
     lines = [
         f"fit <- lm({r_formula(plain)}, data = {rows})",
         "summary(fit)",
         "car::Anova(fit, type = 2)",
     ]
-    if factors(spec):
-        coded = ", ".join(f"`{columns[name]}` = contr.sum" for name, _ in factors(spec))
+    if factors:
+        coded = ", ".join(f"`{r_column(c)}` = contr.sum" for c in factors)
         lines.append(f"car::Anova(update(fit, contrasts = list({coded})), type = 3)")
     else:
         lines.append("car::Anova(fit, type = 3)")
@@ -33,10 +33,10 @@ def _linear_model(spec: Spec, rows: str) -> list[str]:
         )
     arm = str(spec.options.get("arm") or "")
     if arm:
-        control = str(spec.options.get("control") or dict(factors(spec))[arm][0])
+        control = str(spec.options.get("control") or spec.levels(columns[arm])[0])
         lines += [
             "library(emmeans)",
-            f'means <- emmeans(fit, ~ {columns[arm]}, weights = "equal", cov.keep = character(0))',
+            f'means <- emmeans(fit, ~ {r_column(columns[arm])}, weights = "equal", cov.keep = character(0))',
             f'contrast(means, "trt.vs.ctrl", ref = {written_text(control)}, adjust = "none")',
         ]
     return lines

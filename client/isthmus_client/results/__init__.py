@@ -11,8 +11,8 @@ from isthmus_client.results.glm import GlmFit, NegativeBinomialFit
 from isthmus_client.results.interaction import InteractionFit
 from isthmus_client.results.iptw import IptwFit
 from isthmus_client.results.kaplan_meier import KmFit
-from isthmus_client.results.lmm import LmmFit
 from isthmus_client.results.linear_model import LmFit
+from isthmus_client.results.lmm import LmmFit
 from isthmus_client.results.log_rank import LogRankFit
 from isthmus_client.results.meta_analysis import MetaFit
 from isthmus_client.results.mmrm import MmrmFit
@@ -55,8 +55,8 @@ CLASSES: dict[str, type[Fit]] = {
 
 __all__ = [
     "CLASSES",
-    "CmhFit",
     "AnovaFit",
+    "CmhFit",
     "CoxFit",
     "CrosstabFit",
     "CumulativeIncidenceFit",
@@ -67,8 +67,8 @@ __all__ = [
     "InteractionFit",
     "IptwFit",
     "KmFit",
-    "LmmFit",
     "LmFit",
+    "LmmFit",
     "LogRankFit",
     "MetaFit",
     "MmrmFit",

@@ -17,6 +17,7 @@ from isthmus_client.results.coefficients import (
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.r_format import LEGEND, aligned, format_numbers, one, p_values, stars, zapped
 from isthmus_client.results.tree import count, has, number, tree
+from isthmus_methods.contract import column_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,9 +90,8 @@ class LmFit(Fit):
         given = str(self.spec.options.get("control") or "")
         if given or not self.arm:
             return given
-        from isthmus_methods.parts.model_terms import factors
-
-        return dict(factors(self.spec))[self.arm][0]
+        columns = (c for term in self.spec.terms for c in term.columns if column_name(c) == self.arm)
+        return next((self.spec.levels(c)[0] for c in columns if self.spec.levels(c)), "")
 
     def figures(self) -> Sequence[tuple[Figure, str]]:
         if not self.arm or not has(self.answer, WEIGHTS["equal"]):
