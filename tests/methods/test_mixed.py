@@ -125,8 +125,13 @@ def test_patterns_leave_together_or_not_at_all(case: Case) -> None:
 # --------------------------------------------------------------------------- against the likelihood itself
 
 
-def dense(rows: Mapping[str, Rows], sigma: np.ndarray, visits: Sequence[str]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Coefficients, their covariance and the restricted log-likelihood of CHG ~ AVISIT + BASE, person by person."""
+def dense(
+    rows: Mapping[str, Rows], sigma: np.ndarray, visits: Sequence[str], products: bool = False
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Coefficients, their covariance and the restricted log-likelihood of CHG ~ AVISIT + BASE, person by person.
+
+    `products`: and of AVISIT:BASE.
+    """
     cells = [
         (country + mine.columns["USUBJID"][i], visits.index(mine.columns["AVISIT"][i]), mine.columns["BASE"][i],
          mine.columns["CHG"][i])
@@ -135,6 +140,8 @@ def dense(rows: Mapping[str, Rows], sigma: np.ndarray, visits: Sequence[str]) ->
     ]  # fmt: skip
     at = np.array([v for _, v, _, _ in cells])
     x = np.column_stack([np.ones(len(at)), *(at == v for v in range(1, len(visits))), [float(b) for *_, b, _ in cells]])
+    if products:
+        x = np.column_stack([x, x[:, 1:-1] * x[:, -1:]])
     y = np.array([float(value) for *_, value in cells])
     who = np.unique([name for name, *_ in cells], return_inverse=True)[1]
     v = np.where(who[:, None] == who, sigma[np.ix_(at, at)], 0.0)
@@ -355,3 +362,62 @@ def test_comparison_can_fail(case: Case, load_case: Callable[[str], Case]) -> No
     answer = pooled(case.rows(case.plan[0]), mmrm_spec(case)).answer
     other = {**answer, "loglik_reml": answer["loglik_reml"] * (1 + 2e-8)}
     assert len(same(other, answer)) == 1
+
+
+def test_subjects_that_differ_no_more_than_their_records_have_no_variance(case: Case) -> None:
+    rows = case.rows(case.plan[2])
+    rng = np.random.default_rng(3)
+    for mine in rows.values():
+        # a subject's records lie on either side by turns, further apart than those of different subjects
+        last: dict[str, float] = {}
+        for i, who in enumerate(mine.columns["USUBJID"]):
+            last[who] = -last[who] if who in last else float(rng.normal())
+            mine.columns["CHG"][i] = repr(last[who] + 0.1 * float(rng.normal()))
+    spec = case.spec({**case.plan[2], "terms": ["TRTP"]})
+    countries = blocks_of(rows, spec)
+    straight, _, _ = through_gate(countries, spec, ())
+    asked, _, _ = through_gate(countries, spec, ("NO", "IS"))
+    assert straight.answer["REML"]["tau2_subject"] == 0
+    assert any("between subjects" in caveat for caveat in straight.caveats)
+    assert same(asked.answer, straight.answer) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_visits_may_differ_much_in_spread(case: Case, seed: int) -> None:
+    rows = case.rows(case.plan[0])
+    scale = dict(zip(case.variables["AVISIT"].levels, (2.0**-5, 1.0, 2.0**4, 2.0**7), strict=True))
+    rng = np.random.default_rng(seed)
+    for mine in rows.values():
+        spread = [scale[v] for v in mine.columns["AVISIT"]]
+        noise = [float(2.0 ** -rng.integers(0, 3)) for _ in spread]
+        mine.columns["CHG"] = [
+            repr(float(x) * s * z) for x, s, z in zip(mine.columns["CHG"], spread, noise, strict=True)
+        ]
+    answer = pooled(rows, mmrm_spec(case, "AVISIT", "BASE", "AVISIT:BASE")).answer
+    beta, _, loglik = dense(rows, np.array(answer["sigma_matrix"]["values"]), list(scale), products=True)
+    assert [one["estimate"] for one in answer["fixed"].values()] == pytest.approx(beta.tolist(), rel=1e-6)
+    assert answer["loglik_reml"] == pytest.approx(loglik, rel=1e-9)
+
+
+def test_factors_made_of_numbers_are_factors_like_others(case: Case) -> None:
+    rows = case.rows(case.plan[0])
+    visits = case.variables["AVISIT"].levels
+    for mine in rows.values():
+        mine.columns["AVISITN"] = [str(6 * (visits.index(v) + 1)) for v in mine.columns["AVISIT"]]
+    number = c.Variable("AVISITN", c.VariableType.INTEGER, levels=("6", "12", "18", "24"))
+    as_factor = c.Transform(c.Function.FACTOR, c.Ref("AVISITN"))
+    spec = mmrm_spec(case)
+    swapped = replace(
+        spec,
+        variables={**spec.variables, "AVISITN": number},
+        roles={**spec.roles, "visit": (as_factor,)},
+        terms=tuple(
+            c.Term(tuple(as_factor if column == c.Ref("AVISIT") else column for column in term.columns))
+            for term in spec.terms
+        ),
+    )
+    answer, straight = pooled(rows, swapped).answer, pooled(rows, spec).answer
+    assert answer["loglik_reml"] == pytest.approx(straight["loglik_reml"], rel=1e-12)
+    assert answer["fixed"]["TRTP=D-penicillamine:AVISITN=24"]["se"] == pytest.approx(
+        straight["fixed"]["TRTP=D-penicillamine:AVISIT=Month 36"]["se"], rel=1e-9
+    )
