@@ -373,6 +373,8 @@ class Done:
     answer: Mapping[str, Answer]
     # Sentences: how the answer is not the pooled one. Empty: it is exact.
     caveats: tuple[str, ...] = ()
+    # Fields that others made up for: where a gate withheld them, the answer is the same, and that is no caveat.
+    made_up_for: frozenset[str] = frozenset()
 
 
 class Scope(Enum):

@@ -37,7 +37,6 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import mixed_exchange as exchange
-from isthmus_methods.parts.caveats import of_notes
 from isthmus_methods.parts.lmm_answer import lmm_answer
 from isthmus_methods.parts.mixed_columns import Basis, basis_of
 from isthmus_methods.parts.mixed_coordinates import columns_present, level_rows
@@ -210,7 +209,6 @@ def _begin(contributions: Contributions) -> Next | Done:
         raise MethodError("NO_ROWS", "no country has a complete row", "widen the filter, or take fewer variables")
     memory = {
         "subjects": sums[:1],
-        **exchange.remember_texts("caveat", of_notes(contributions, Lmm.notes)),
         **exchange.remember_counts(contributions),
     }
     return Next({"centre": sums[2:-1] / sums[1], "middle": sums[-1:] / sums[1]}, memory)
@@ -314,7 +312,7 @@ def _done(groups: list[Group], found: Fit, rho: float, kept: Booleans, plan: Pla
         int(memory["subjects"][0]),
     )
     answer["excluded"] = exchange.recall_counts(memory)[0]
-    return Done(answer, (*exchange.recall_texts("caveat", memory), *caveats))
+    return Done(answer, caveats, frozenset({"clusters"}))
 
 
 def _remembered(known: list[Sizes]) -> dict[str, Array]:

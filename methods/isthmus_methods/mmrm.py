@@ -40,7 +40,6 @@ from isthmus_methods.contract import (
     option,
 )
 from isthmus_methods.parts import mixed_exchange as exchange
-from isthmus_methods.parts.caveats import of_notes
 from isthmus_methods.parts.mixed_columns import Basis, basis_of
 from isthmus_methods.parts.mixed_coordinates import columns_present, level_rows
 from isthmus_methods.parts.mixed_rows import Records, grouped, least_support, records_of, whole_support
@@ -245,7 +244,6 @@ def _begin(contributions: Contributions, plan: Plan) -> Next | Done:
     memory = {
         "subjects": sums[:1],
         "records": records if records is not None and not hidden else np.zeros(0),
-        **exchange.remember_texts("caveat", of_notes(contributions, Mmrm.notes)),
         **exchange.remember_counts(contributions),
     }
     state = {"visits": there, "centre": sums[2:-1] / sums[1], "middle": sums[-1:] / sums[1]}
@@ -289,4 +287,8 @@ def _done(found: Found, plan: Plan, state: State, memory: State) -> Done:
     }
     if plan.basis.country:
         answer["countries"] = countries
-    return Done(answer, exchange.recall_texts("caveat", memory))
+    made_up_for = frozenset({"products", "records"})
+    if counted or plan.basis.visit:
+        return Done(answer, made_up_for=made_up_for)
+    said = "records_per_visit: a country withheld its counts, and they do not follow from the terms of the model"
+    return Done(answer, (said,), made_up_for)

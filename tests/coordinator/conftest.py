@@ -66,6 +66,7 @@ class Climb:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[c.Missingness] = c.Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {"FLAT": "{countries} did not slope."}
+    made_up_for: ClassVar[frozenset[str]] = frozenset()
     rounds: ClassVar[tuple[int, int]] = (1, 40)
 
     def scope(self, spec: c.Spec) -> c.Scope:
@@ -90,7 +91,8 @@ class Climb:
         beta = np.asarray(state.get("beta", np.zeros_like(total))) + float(c.option(spec, self, "step")) * total / 3.0
         path = np.append(np.asarray(memory.get("path", np.zeros(0))), beta.sum())
         if len(path) >= int(c.option(spec, self, "rounds")):
-            return c.Done({"beta": float(beta[0]), "path": list(path), "countries": list(contributions.countries)})
+            answer = {"beta": float(beta[0]), "path": list(path), "countries": list(contributions.countries)}
+            return c.Done(answer, made_up_for=self.made_up_for)
         return c.Next({"beta": beta}, {"path": path}, "slope", float(np.abs(total).max()))
 
 

@@ -216,6 +216,19 @@ def test_withheld_fields_and_notes_stand_in_the_result(region: Region) -> None:
     assert list(result.contributions[0].withheld) == ["cells[arm]: SMALL_CELL"]
 
 
+def test_field_that_others_made_up_for_is_told_and_is_no_caveat(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Climb, "made_up_for", frozenset({"cells"}))
+    (node,) = region.nodes("nl")
+    node.withhold = True
+    node.attach()
+    result = region.result(region.submit(region.approved([node]), "fail"))
+    assert list(result.caveats) == []
+    assert result.exact
+    assert list(result.contributions[0].withheld) == ["cells[arm]: SMALL_CELL"]
+
+
 def test_note_alone_leaves_the_result_exact(region: Region) -> None:
     (node,) = region.nodes("nl")
     node.notes = ("FLAT",)

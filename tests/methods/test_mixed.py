@@ -106,6 +106,8 @@ def test_default_policy_keeps_small_patterns_and_the_answer_comes(case: Case) ->
     done, rounds, kept = through_gate(countries, spec)
     assert kept > 0
     assert rounds > 2
+    assert done.caveats == ()
+    assert {"products", "records"} <= done.made_up_for
     assert same(done.answer, pool_in_process(find("mmrm"), countries, spec)[0].answer) == []
 
 

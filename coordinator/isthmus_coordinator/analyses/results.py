@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from isthmus.v1 import analyst_pb2
 from isthmus.version import __version__
 from isthmus_coordinator.analyses.run import Failure, Run
@@ -64,8 +66,10 @@ def caveats_of(run: Run, done: Done | None) -> list[str]:
         )
     for node in run.participants:
         given = run.given.get(node)
-        if given is not None and given.withheld:
-            caveats.append(f"{request.country(node)} withheld: {'; '.join(given.withheld)}.")
+        # ``field[label]: RULE`` or ``field: RULE``
+        missed = [w for w in given.withheld if re.split(r"[\[:]", w)[0] not in done.made_up_for] if given else []
+        if missed:
+            caveats.append(f"{request.country(node)} withheld: {'; '.join(missed)}.")
     return caveats
 
 

@@ -223,15 +223,6 @@ def beside_outcome(columns: Array) -> Array:
 # --------------------------------------------------------------------------- what the coordinator remembers
 
 
-def remember_texts(name: str, texts: Sequence[str]) -> dict[str, Array]:
-    return {f"{name}/{k}/{text}": np.zeros(0) for k, text in enumerate(texts)}
-
-
-def recall_texts(name: str, memory: State) -> tuple[str, ...]:
-    mine = [key.split("/", 2) for key in memory if key.startswith(f"{name}/")]
-    return tuple(text for _, _, text in sorted(mine, key=lambda parts: int(parts[1])))
-
-
 def remember_counts(contributions: Contributions) -> dict[str, Array]:
     """Subjects, records and rows left out of each country, the last NaN where its gate withheld it."""
     excluded = contributions.by_country("excluded")
