@@ -76,14 +76,18 @@ class Looked:
 
     models: tuple[ModelSums, ...]
     end: EndSums | None
+    shared: int | None  # the model that rests on the same as the end
+    weights: Mapping[int, tuple[Array | None, ...]]  # by block: the rows' weights in each model, and at the end
 
     def __add__(self, other: Looked, /) -> Looked:
         end = self.end if self.end is None or other.end is None else self.end + other.end
-        return Looked(tuple(a + b for a, b in zip(self.models, other.models, strict=True)), end)
+        models = tuple(a + b for a, b in zip(self.models, other.models, strict=True))
+        return Looked(models, end, self.shared, {**self.weights, **other.weights})
 
     def rests(self) -> tuple[RestsOn, ...]:
         """What each model, and the end, rests on."""
-        return (*(m.rests for m in self.models), *(() if self.end is None else (self.end.rests,)))
+        end = () if self.end is None or self.shared is not None else (self.end.rests,)
+        return (*(m.rests for m in self.models), *end)
 
 
 class Glm:
@@ -101,7 +105,7 @@ class Glm:
         "rows": Field(Kind.COUNT, "rows used (other families)", "rows", "1", required=False),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
-        "columns": Field(Kind.CROSS_PRODUCT, "rows, and sums of the model's columns", size="p"),
+        "columns": Field(Kind.CROSS_PRODUCT, "rows, and sums of outcome and model's columns", size="p + 1"),
         "saturated": Field(Kind.SCORE, "log-likelihood where each mean is the outcome", size="1"),
         "deviance": Field(Kind.SCORE, "deviance of each model", size="1"),
         "score": Field(Kind.SCORE, "gradient of its log-likelihood", size="p"),
@@ -149,7 +153,7 @@ class Glm:
         asked = Asked.of(state, plan.models, plan.terms.p)
         if local is None:
             return look(block, spec, plan, asked)
-        return heaviest(block, weights_again(block, spec, plan, asked, local))
+        return heaviest(block, list(zip(local.rests(), local.weights[id(block)], strict=True)))
 
     def release(self, partial: Any, spec: Spec, state: State, local: Any) -> Summary | Again:
         plan = plan_of(spec)
@@ -175,38 +179,25 @@ class Glm:
 
 def look(block: Block, spec: Spec, plan: Plan, asked: Asked) -> Looked:
     """The first pass over one block."""
-    rows, y = centred_rows(block), block.numbers("outcome")
+    rows, y, family = centred_rows(block), block.numbers("outcome"), plan.family
     if asked.start:
-        values = starting(plan.family, y, offset_of(block, spec))
-        return Looked((model_sums(block, spec, rows, values, asked.centre, False),), None)
-    looked = []
-    for _, columns, beta in asked.models:
-        values = rowwise(plan.family, y, predictor(block, spec, rows, columns, beta, asked.centre))
+        values = starting(family, y, offset_of(block, spec))
+        sums = model_sums(block, spec, rows, values, asked.centre, False)
+        return Looked((sums,), None, None, {id(block): (values.weights,)})
+    looked, weights, shared = [], [], None
+    for k, (label, columns, beta) in enumerate(asked.models):
+        values = rowwise(family, y, predictor(block, spec, rows, columns, beta, asked.centre))
         looked.append(model_sums(block, spec, rows, values, asked.centre, is_empty(columns)))
+        weights.append(values.weights)
+        if label == WHOLE and family.canonical and asked.end is not None and np.array_equal(beta, asked.end):
+            shared = k
     end = None
     if asked.end is not None:
-        end = end_sums(block, spec, rows, plan.family, asked, plan.robust)
-    return Looked(tuple(looked), end)
-
-
-def weights_again(
-    block: Block, spec: Spec, plan: Plan, asked: Asked, known: Looked
-) -> list[tuple[RestsOn, Array | None]]:
-    """For the second pass: what each model rests on, and the rows' weights in it (n,)."""
-    rows, y, family = centred_rows(block), block.numbers("outcome"), plan.family
-    weights: list[Array | None] = []
-    if asked.start:
-        weights.append(family.weights(family.start(y)))
-    for _, columns, beta in asked.models:
-        if is_empty(columns):
-            weights.append(None)
-            continue
-        eta = predictor(block, spec, rows, columns, beta, asked.centre)
-        weights.append(rowwise(family, y, eta).weights)
-    if asked.end is not None:
-        whole = plan.models[WHOLE]
-        weights.append(family.weights(predictor(block, spec, rows, whole, asked.end, asked.centre)))
-    return list(zip(known.rests(), weights, strict=True))
+        known = None if shared is None else looked[shared].rests
+        end = end_sums(block, spec, rows, family, asked, plan.robust, known)
+        if shared is None:
+            weights.append(family.weights(predictor(block, spec, rows, plan.models[WHOLE], asked.end, asked.centre)))
+    return Looked(tuple(looked), end, shared, {id(block): tuple(weights)})
 
 
 # --------------------------------------------------------------------------- what leaves
@@ -215,7 +206,7 @@ def weights_again(
 def first_summary(spec: Spec, p: int, outcomes: bool, sums: FirstSums | None, heavy: Heaviest | None) -> Summary:
     """Counts, sums of the model's p columns; zeros of a country without rows. `outcomes`: it is 0 or 1."""
     if sums is None or heavy is None:
-        used, support, columns, saturated = nobody(spec), support_of_nobody(spec, p), np.zeros(p), 0.0
+        used, support, columns, saturated = nobody(spec), support_of_nobody(spec, p), np.zeros(p + 1), 0.0
     else:
         used = sums.rests.used
         support = model_support(sums.rests, heavy.of_models[0], spec, p)
@@ -268,7 +259,7 @@ def _end_items(
     expected, pearson, meat = np.zeros((p, p)), 0.0, np.zeros((2, p, p))
     if looked is not None and heavy is not None and looked.end is not None:
         end = looked.end
-        support = model_support(end.rests, heavy.of_models[-1], spec, p)
+        support = model_support(end.rests, heavy.of_models[-1 if looked.shared is None else looked.shared], spec, p)
         expected, pearson = about(end.rests.cross, asked.centre), end.pearson
         meat = meat if end.meat is None else end.meat
         if end.saturated:

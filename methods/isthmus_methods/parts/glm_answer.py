@@ -61,7 +61,7 @@ def turned(
     check_same_countries(contributions, spec, memory["countries"])
     kept = {k: v for k, v in memory.items() if not k.startswith(FITS)}
     if "which" not in state and "end" not in state:
-        fits = started(contributions, plan, kept)
+        fits = started(contributions, plan, kept, bool(spec.role("offset")))
     else:
         fits = advanced(contributions, plan, memory, plan.iterations)
     if "end" in state:
@@ -80,7 +80,8 @@ def begun(contributions: Contributions, spec: Spec, terms: ModelTerms) -> dict[s
     outcomes = whole(contributions, "outcomes")
     kept = {
         "rows": columns[:1],
-        "centre": columns[1:] / columns[0],
+        "outcome": columns[1:2] / columns[0],
+        "centre": columns[2:] / columns[0],
         "saturated": saturated,
         "present": terms.columns_present(level_rows(contributions, terms)).astype(np.float64),
         "countries": taking_part(contributions, spec),
@@ -104,15 +105,20 @@ def needed(contributions: Contributions, field: str, label: str = "") -> Array:
     return total
 
 
-def started(contributions: Contributions, plan: Plan, kept: dict[str, Array]) -> list[ModelFit]:
+def started(contributions: Contributions, plan: Plan, kept: dict[str, Array], offset: bool) -> list[ModelFit]:
     """Each model where least squares on R's starting values puts it."""
     p, there = plan.terms.p, columns_there(kept)
     score = needed(contributions, "score", "start")
     information = unpacked(needed(contributions, "information", "start"), p)
-    fits = []
+    fits, mean = [], float(kept["outcome"][0])
+    varied = plan.family.link == "identity" or (mean > 0 and not (plan.family.link == "logit" and mean >= 1))
     for label, columns in plan.models.items():
         solved = solve(information, columns & there)
-        fits.append(ModelFit(label, columns & there, solved.inverse @ score, kept=solved.kept))
+        beta = solved.inverse @ score
+        if label == EMPTY and varied and not offset:
+            # the intercept alone has the mean of the outcome
+            beta = np.where(columns, plan.family.predictor_of(mean), 0.0)
+        fits.append(ModelFit(label, columns & there, beta, kept=solved.kept))
     kept["flat"] = by_name(fits)[EMPTY].beta
     return fits
 

@@ -56,11 +56,25 @@ class Family:
     likelihood: Callable[[float, float, float], float] | None
     dispersion: bool  # estimated, Pearson's; otherwise 1
     parameters: int
+    # score, curvature and the rows' deviance of y and eta at once, where that is cheaper than one after another
+    at_once: Callable[[Array, Array], tuple[Array, Array, Array]] | None = None
+
+    def all_of(self, y: Array, eta: Array) -> tuple[Array, Array, Array]:
+        """Score, curvature and deviance of each row, (n,) each."""
+        if self.at_once is not None:
+            return self.at_once(y, eta)
+        return self.score(y, eta), self.curvature(y, eta), self.deviance(y, eta)
 
     @property
     def canonical(self) -> bool:
         """Whether the link is the family's own, so that observed and expected information are the same."""
         return self.name not in ("gamma", "negative binomial")
+
+    def predictor_of(self, mean: float) -> float:
+        """The linear predictor of a mean."""
+        if self.link == "identity":
+            return mean
+        return math.log(mean) if self.link == "log" else math.log(mean) - math.log1p(-mean)
 
     def loglik(self, deviance: float, saturated: float, rows: float) -> float | None:
         """Maximised log-likelihood from sums over `rows`; None for a quasi-likelihood."""
@@ -93,6 +107,16 @@ def _logistic_deviance(y: Array, eta: Array) -> Array:
     return deviance
 
 
+def _logistic_at_once(y: Array, eta: Array) -> tuple[Array, Array, Array]:
+    # both tails, so that a fitted 1 does not cancel
+    mean, rest = special.expit(eta), special.expit(-eta)
+    event = y == 1.0
+    score: Array = np.where(event, rest, -mean)
+    weights: Array = mean * rest
+    deviance: Array = -2.0 * np.log(np.where(event, mean, rest))
+    return score, weights, deviance
+
+
 def _binary(y: Array) -> bool:
     return bool(np.all((y == 0) | (y == 1)))
 
@@ -113,6 +137,7 @@ BINOMIAL = Family(
     likelihood=_half_deviance,
     dispersion=False,
     parameters=0,
+    at_once=_logistic_at_once,
 )
 
 

@@ -53,7 +53,7 @@ class FirstSums:
     """Who is there, and the sums that no coefficient is needed for. Adds."""
 
     rests: RestsOn
-    columns: Array  # (p - 1,) sums of the model's columns
+    columns: Array  # (p,) sum of the outcome, then of the model's columns
     saturated: float
     allowed: bool
 
@@ -72,6 +72,7 @@ def first_sums(block: Block, spec: Spec, family: Family) -> FirstSums:
     allowed = family.allows(y)
     event = y == 1.0 if family.name == "binomial" else None
     columns = block.design.matrix.sum(axis=0) if block.design is not None else np.zeros(0)
+    columns = np.concatenate([[y.sum()], columns])
     saturated = float(family.saturated(y).sum()) if allowed else 0.0
     return FirstSums(rest_on(block, spec, event=event), columns, saturated, allowed)
 
@@ -171,8 +172,8 @@ class Rowwise:
 def rowwise(family: Family, y: Array, eta: Array) -> Rowwise:
     """At one predictor (n,); where it is beyond what numbers hold, nothing but a deviance that says so."""
     with np.errstate(all="ignore"):
-        score, weights = family.score(y, eta), family.curvature(y, eta)
-        deviance = float(family.deviance(y, eta).sum())
+        score, weights, each = family.all_of(y, eta)
+        deviance = float(each.sum())
         if not np.isfinite(deviance + float(score @ score) + float(weights @ weights)):
             return Rowwise(np.zeros_like(eta), np.ones_like(eta), np.zeros_like(eta), BEYOND)
     return Rowwise(score, weights, eta, deviance)
@@ -239,13 +240,25 @@ class EndSums:
         )
 
 
-def end_sums(block: Block, spec: Spec, rows: CentredRows, family: Family, asked: Asked, robust: bool) -> EndSums:
-    """The expected information, Pearson's chi-square, and the middles of the robust variances, of one block."""
+def end_sums(
+    block: Block,
+    spec: Spec,
+    rows: CentredRows,
+    family: Family,
+    asked: Asked,
+    robust: bool,
+    known: RestsOn | None = None,
+) -> EndSums:
+    """The expected information, Pearson's chi-square, and the middles of the robust variances, of one block.
+
+    `known` : what the whole model rests on at the same coefficients, where observed and expected information agree.
+    """
     y = block.numbers("outcome")
     end = asked.end if asked.end is not None else np.zeros(1)
     eta = predictor(block, spec, rows, np.ones(rows.x.shape[1], dtype=np.bool_), end, asked.centre)
     weights = family.weights(eta)
-    rests, pearson = rest_on(block, spec, weights, eta), float(family.pearson(y, eta).sum())
+    rests = rest_on(block, spec, weights, eta) if known is None else known
+    pearson = float(family.pearson(y, eta).sum())
     meat, saturated, by_cluster = None, 0, None
     move = recentring(rows.centre, asked.centre)
     score = family.score(y, eta)
