@@ -53,6 +53,7 @@ def _cox(step: Step, context: Context) -> Sequence[Plan]:
         "zph": "both" if step["zph"] else None,
     }
     cluster = step["cluster"]
+    # in every model, since rows without a cluster are in none
     clusters = f"cluster({context.columns(step).column(cluster)})" if cluster else ""
     by_country = context.common(step)
     by_country["references"] = _without(context.references(step), country)
@@ -62,10 +63,10 @@ def _cox(step: Step, context: Context) -> Sequence[Plan]:
         options = {**extras, "robust_country": True, "robust_each_row": not cluster}
         plans.append(_shared_hazard(context, pooled, ties, options, context.common(step)))
         if step["stratified"]:
-            formula = context.formula(step, context.surv(step), terms)
+            formula = context.formula(step, context.surv(step), terms, more=clusters)
             plans.append(context.study.cox(formula, ties=ties, options=extras, **by_country))
         if step["fixed_effects"]:
-            with_country = context.formula(step, context.surv(step), [*terms, country])
+            with_country = context.formula(step, context.surv(step), [*terms, country], more=clusters)
             own = {"concordance": extras["concordance"]}
             plans.append(_shared_hazard(context, with_country, ties, own, context.common(step)))
     return plans

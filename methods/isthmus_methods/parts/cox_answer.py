@@ -273,8 +273,11 @@ def _robust(
     kept = solved.kept
     estimates, covariance = shown(beta, variance, kept, present)
     df = int(kept.sum())
-    clusters = {EACH_ROW: float(memory["outcomes"].sum()), EACH_COUNTRY: float(memory["with_rows"][0])}.get(label)
-    most = None if clusters is None else round(clusters)
+    most = None
+    if label == EACH_ROW:
+        most = round(float(memory["outcomes"].sum()))
+    elif label == EACH_COUNTRY or plan.cluster_is_country:
+        most = round(float(memory["with_rows"][0]))
     wald = quadratic(np.where(kept, beta, 0.0), variance, None if most is None else most - 1)
     answer: dict[str, Answer] = {
         "cluster": {"": plan.cluster, EACH_ROW: "each row"}.get(label, "each country"),

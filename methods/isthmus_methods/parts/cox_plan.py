@@ -53,6 +53,7 @@ class Plan:
     efron: bool
     robust: tuple[str, ...]  # labels of the robust variances
     cluster: str
+    cluster_is_country: bool
     weighted: bool
     baseline: bool
     concordance: bool
@@ -149,6 +150,9 @@ def _plan(spec: Spec, options: Mapping[str, OptionRule]) -> Plan:
         efron=setting("ties") == "efron",
         robust=tuple(label for label, on in wanted.items() if on),
         cluster=column_name(cluster[0]) if cluster else spec.subject,
+        cluster_is_country=any(
+            isinstance(column, Ref) and "COUNTRY" in spec.variables[column.variable].roles for column in cluster
+        ),
         weighted=weighted,
         baseline=baseline,
         concordance=bool(setting("concordance")),

@@ -55,7 +55,7 @@ from isthmus_methods.parts.model_support import (
     nobody,
     used,
 )
-from isthmus_methods.parts.partial_likelihood import Place, RiskSets
+from isthmus_methods.parts.partial_likelihood import Place
 from isthmus_methods.parts.pooled_risk_sets import (
     FARTHEST,
     Listed,
@@ -77,7 +77,7 @@ class Asked:
 
     listed: Listed | None  # None: the first round
     place: Place
-    sets: RiskSets | None  # of all countries, where they are sent back
+    sums: tuple[Array, Array] | None  # of all countries at the listed times, where they are sent back
     null: bool  # beta is zero for the first time
     last: bool
     shapes: tuple[tuple[str, Array], ...]  # transformed time at the listed times, (J,)
@@ -89,16 +89,16 @@ def _asked(plan: Plan, state: State) -> Asked:
     beta, centre, listed = beta_of(plan, state), state.get("centre"), Listed.of(state)
     if centre is None or centre.shape != (plan.p,) or not np.all(np.isfinite(centre)):
         raise wrong_state()
-    place, sets = Place(beta, centre), None
+    place, sums = Place(beta, centre), None
     at_risk, dying = state.get("at_risk"), state.get("dying")
     if at_risk is not None and dying is not None:
         if at_risk.shape != (listed.size, 1 + plan.p) or dying.shape != (listed.size, 2 + plan.p):
             raise wrong_state()
-        sets = pooled_sets(place, listed, at_risk, dying, None, plan.efron)
+        sums = at_risk, dying
     shapes = tuple((name, state[f"shape {name}"]) for name in plan.shapes if f"shape {name}" in state)
     if any(shape.shape != (listed.size,) for _, shape in shapes):
         raise wrong_state()
-    return Asked(listed, place, sets, "null" in state, "last" in state, shapes)
+    return Asked(listed, place, sums, "null" in state, "last" in state, shapes)
 
 
 def _wanted(plan: Plan, asked: Asked, spec: Spec) -> Wanted:
@@ -126,7 +126,7 @@ def fold(block: Block, spec: Spec, plan: Plan, state: State, local: Any) -> Part
     if asked.listed is None:
         counts = time_counts(rows, _steps(plan))
         return Counted(there, rows.centre * rows.size, counts)
-    if asked.sets is not None:
+    if asked.sums is not None:
         return there
     return _sums(rows, asked.place, there)
 
@@ -148,13 +148,14 @@ def release(partial: Any, spec: Spec, plan: Plan, state: State, local: Any) -> S
         return _counts(partial, spec, plan)
     if isinstance(partial, Sums) and asked.listed is not None:
         return _shares(partial, spec, plan, asked, asked.listed)
-    if asked.sets is None:
-        raise wrong_state()
-    if isinstance(partial, There):
-        return Again(Gathered(asked.sets, partial.used, partial.used.persons(), partial.predictor, None))
+    if isinstance(partial, There) and asked.listed is not None and asked.sums is not None:
+        sets = pooled_sets(asked.place, asked.listed, *asked.sums, None, plan.efron)
+        return Again(Gathered(sets, partial.used, partial.used.persons(), partial.predictor, None))
     if isinstance(partial, Second):
         return Again(weighed(local, partial))
-    return _products(asked, asked.sets, wanted, local, partial, spec)
+    if not isinstance(partial, Heaviest):
+        raise wrong_state()
+    return _products(asked, wanted, local, partial, spec)
 
 
 # --------------------------------------------------------------------------- who is there
@@ -324,9 +325,9 @@ def _share_items(
 # --------------------------------------------------------------------------- sums with the pooled hazard
 
 
-def _products(asked: Asked, sets: RiskSets, wanted: Wanted, local: Weighed, heaviest: Heaviest, spec: Spec) -> Summary:
+def _products(asked: Asked, wanted: Wanted, local: Weighed, heaviest: Heaviest, spec: Spec) -> Summary:
     support = support_of(local, heaviest, spec)
-    second = local.second
+    second, sets = local.second, local.known.sets
     items = [Item("cross_product", packed(second.cross.about(sets.centre)), support)]
     if second.residuals is not None:
         items += meat_items(second.residuals, wanted.residuals, support)
@@ -356,7 +357,7 @@ def _summary_of_nobody(plan: Plan, spec: Spec, asked: Asked, wanted: Wanted) -> 
     if asked.listed is None:
         items = [item for item in count_items(total, persons, spec) if item.field != "excluded"]
         items.append(_all_at_once("whole", np.zeros(1 + plan.p), 0, model))
-    elif asked.sets is None:
+    elif asked.sums is None:
         none: Integers = np.zeros(asked.listed.size, dtype=np.int64)
         time = TimeSupport(0, none, none)
         zeros = np.zeros((asked.listed.size, 2 + plan.p))

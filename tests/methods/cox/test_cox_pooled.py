@@ -277,6 +277,17 @@ def test_more_coefficients_than_countries_give_the_tests_of_the_rank() -> None:
     assert block["robust_wald"]["statistic"] == pytest.approx(coefficient["z"] ** 2, rel=1e-9)  # type: ignore[index,call-overload]
 
 
+def test_the_country_as_cluster_is_each_country_as_a_cluster(tables: Any) -> None:
+    table = tables("ties")
+    options = {**POOLED, "robust_country": True}
+    answer = fit(table.spec(["arm", "age", "marker", "sex"], cluster="country", options=options), table).answer
+    own, other = answer["robust"], answer["robust_cluster_country"]
+    assert isinstance(own, Mapping)
+    assert isinstance(other, Mapping)
+    assert {k: v for k, v in own.items() if k != "cluster"} == {k: v for k, v in other.items() if k != "cluster"}
+    assert own["robust_score_test"]["statistic"] == 4.0  # type: ignore[index,call-overload]
+
+
 def test_fit_goes_on_to_the_bit_after_a_restart() -> None:
     spec = request(zph="both", concordance=True, robust=True)
     blocks = {"AA": [made(spec, 1, 200)], "BB": [made(spec, 2, 90, "BB")]}
