@@ -18,8 +18,8 @@ from isthmus_methods.contract import (
     Again,
     Array,
     Block,
+    Booleans,
     Contributions,
-    Design,
     Done,
     Field,
     Item,
@@ -36,8 +36,10 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts import clusters, linear_answer, persons
 from isthmus_methods.parts.clusters import ClusterScores, cluster_items, cluster_scores
+from isthmus_methods.parts.group_values import zero_of
 from isthmus_methods.parts.linear_plan import MOST_ROUNDS, OPTIONS, Plan, plan_of
 from isthmus_methods.parts.model_support import ROWS, count_items, nobody
+from isthmus_methods.parts.moments import Sums
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,
@@ -60,8 +62,9 @@ OWN = 1e-10
 class First:
     """The first pass over some rows. Adds."""
 
-    model: RestsOn  # the model's columns and the outcome
-    cross: Array  # (1 + r, 1 + r)
+    model: RestsOn  # the model's columns
+    outcome: Sums  # of the outcome; or of each column times the residual, and of the squared residual, (1 + r,)
+    cross: Array  # (r, r)
     residual: RestsOn | None = None  # the model's columns, weighted by squared residuals
     jackknifed: RestsOn | None = None  # by squared residuals as each would be without its row
     meats: Array | None = None  # (2, r, r)
@@ -71,6 +74,7 @@ class First:
     def __add__(self, other: First, /) -> First:
         return First(
             self.model + other.model,
+            self.outcome + other.outcome,
             self.cross + other.cross,
             _sum(self.residual, other.residual),
             _sum(self.jackknifed, other.jackknifed),
@@ -96,7 +100,7 @@ class Heaviest:
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """Where rows are looked at from: ``[1, x - centre, y - centre] map``, (n, 1 + r), the outcome's in the last."""
+    """Where rows are looked at from: ``[1, x - centre, y - centre] map``, (n, r + 1), the outcome's in the last."""
 
     centre: Array  # (q + 1,)
     map: Array  # (q + 2, 1 + r)
@@ -125,28 +129,16 @@ class Coordinates:
 
     def rows(self, block: Block) -> Array:
         """(n, 1 + r)"""
-        whole = with_outcome(block).design
-        matrix = whole.matrix if whole is not None else np.empty((0, len(self.centre)))
-        rows: Array = self.map[0] + (matrix - self.centre) @ self.map[1:]
+        rows: Array = self.map[0] + (with_outcome(block) - self.centre) @ self.map[1:]
         return rows
 
 
-def with_outcome(block: Block) -> Block:
-    """The block with the outcome as the last column of its design."""
+def with_outcome(block: Block) -> Array:
+    """The block's design with the outcome as its last column, (n, q + 1)."""
 
-    def build() -> Block:
-        outcome = block.numbers("outcome")
-        design = block.design or Design(np.empty((block.rows, 0)), (), {})
-        return Block(
-            block.country,
-            block.rows,
-            block.columns,
-            block.levels,
-            block.subject,
-            Design(np.column_stack([design.matrix, outcome]), (*design.names, "outcome"), design.level_codes),
-            block.rows_selected,
-            block.persons_selected,
-        )
+    def build() -> Array:
+        matrix = block.design.matrix if block.design is not None else np.empty((block.rows, 0))
+        return np.column_stack([matrix, block.numbers("outcome")])
 
     return block.memo("with outcome", build)
 
@@ -171,18 +163,24 @@ def residuals(rows: Array) -> Residuals:
 
 
 def first_pass(block: Block, spec: Spec, plan: Plan, at: Coordinates | None) -> First:
-    rests = rest_on(with_outcome(block), spec)
+    rests = rest_on(block, spec)
     if at is None:
-        return First(rests, np.zeros((0, 0)))
+        outcome = block.numbers("outcome") - zero_of(spec, spec.role("outcome")[0])
+        return First(rests, _sums(outcome[:, None], block), np.zeros((0, 0)))
     rows = at.rows(block)
-    cross = rows.T @ rows
+    columns, residual = rows[:, :-1], rows[:, -1]
+    # nobody stands behind the sum of a column that is nothing here, as that of a level without rows anywhere
+    there = rows != 0.0
+    there[:, -1] = True
+    products = _sums(rows * residual[:, None], block, there)
+    cross = columns.T @ columns
     if not at.last or not (plan.robust or plan.cluster):
-        return First(rests, cross)
+        return First(rests, products, cross)
     found = residuals(rows)
-    columns = rows[:, :-1]
     meats = np.stack([columns.T @ (columns * w[:, None]) for w in (found.squares, found.jackknifed)])
     return First(
         rests,
+        products,
         cross,
         rest_on(block, spec, found.squares),
         rest_on(block, spec, found.jackknifed),
@@ -192,8 +190,19 @@ def first_pass(block: Block, spec: Spec, plan: Plan, at: Coordinates | None) -> 
     )
 
 
+def _sums(values: Array, block: Block, there: Booleans | None = None) -> Sums:
+    """Sums of each column of `values` (n, m) over the block's rows; over those only that are `there` (n, m)."""
+    number = values.shape[1]
+    places, who = np.repeat(np.arange(number), len(values)), np.tile(block.subject, number)
+    flat = values.T.ravel()
+    if there is not None:
+        kept = there.T.ravel()
+        flat, places, who = flat[kept], places[kept], who[kept]
+    return Sums.of(flat, places, number, who, int(block.subject.max(initial=-1)) + 1)
+
+
 def second_pass(block: Block, known: First, at: Coordinates | None) -> Heaviest:
-    parts = [heaviest_row(with_outcome(block), known.model)]
+    parts = [heaviest_row(block, known.model)]
     if known.residual is not None and known.jackknifed is not None and at is not None:
         found = residuals(at.rows(block))
         parts.append(heaviest_row(block, known.residual, found.squares))
@@ -216,12 +225,15 @@ class LinearModel:
         "rows": Field(Kind.COUNT, "rows used", "rows", "1"),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
-        "sums": Field(Kind.CROSS_PRODUCT, "rows, and each column and the outcome summed", size="p + 1"),
+        "sums": Field(Kind.CROSS_PRODUCT, "rows, and each column summed", size="p"),
+        "outcome_sum": Field(Kind.SUM, "the outcome summed, from the value of its range nearest to zero", size="1"),
         "cross": Field(
-            Kind.CROSS_PRODUCT,
-            "sums of products of the columns and the outcome about the pooled means; then of the columns and the "
-            "residual",
-            size="(p + 1) (p + 2) / 2",
+            Kind.CROSS_PRODUCT, "products of the columns, first about the pooled means", size="p (p + 1) / 2"
+        ),
+        "products": Field(
+            Kind.SUM,
+            "the outcome about its mean, then the residual: by each column, and squared",
+            size="p + 1",
         ),
         "meat": Field(
             Kind.CROSS_PRODUCT, "products of the columns by squared residuals", size="p (p + 1) / 2", required=False
@@ -290,8 +302,12 @@ def _summary(plan: Plan, spec: Spec, at: Coordinates | None, known: First, heavi
         rows = cross.product[0, 0]
         sums = np.concatenate([[rows], cross.product[0, 1:] + rows * cross.centre])
         items = [*count_items(counted, numbers, spec, outcomes=False), Item("sums", sums, support)]
+        items.append(Item("outcome_sum", known.outcome.value, known.outcome.support()))
     else:
-        items = [Item("cross", packed(known.cross), support)]
+        items = [
+            Item("cross", packed(known.cross), support),
+            Item("products", known.outcome.value, known.outcome.support()),
+        ]
         if known.residual is not None and known.jackknifed is not None and known.meats is not None:
             first = model_support(known.residual, heaviest.parts[1], spec, plan.model.p)
             if plan.robust:
@@ -301,7 +317,7 @@ def _summary(plan: Plan, spec: Spec, at: Coordinates | None, known: First, heavi
                     Item("meat_hc3", packed(known.meats[1]), third),
                 ]
             if plan.cluster:
-                r = len(known.cross) - 1
+                r = len(known.cross)
                 items += cluster_items(known.by_cluster, spec, r, plan.model.p, first)
     return Summary(tuple(items), frozenset(code for code, on in raised.items() if on))
 
@@ -314,10 +330,10 @@ def _summary_of_nobody(plan: Plan, spec: Spec, at: Coordinates | None) -> Summar
         # how many rows are incomplete is not known here: without a complete one there is no block
         counts = count_items(total, total.persons(), spec, outcomes=False)
         items = [item for item in counts if item.field != "excluded"]
-        items.append(Item("sums", np.zeros(plan.model.p + 1), support))
+        items += [Item("sums", np.zeros(plan.model.p), support), _nothing("outcome_sum", 1)]
         return Summary(tuple(items), frozenset({NO_ROWS}))
     r = at.map.shape[1] - 1
-    items = [Item("cross", np.zeros((r + 1) * (r + 2) // 2), support)]
+    items = [Item("cross", np.zeros(r * (r + 1) // 2), support), _nothing("products", r + 1)]
     if at.last:
         zeros = np.zeros(r * (r + 1) // 2)
         if plan.robust:
@@ -325,3 +341,8 @@ def _summary_of_nobody(plan: Plan, spec: Spec, at: Coordinates | None) -> Summar
         if plan.cluster:
             items += cluster_items(None, spec, r, plan.model.p, support)
     return Summary(tuple(items), frozenset({NO_ROWS}))
+
+
+def _nothing(field: str, number: int) -> Item:
+    sums = Sums.nothing(number)
+    return Item(field, sums.value, sums.support())

@@ -13,9 +13,12 @@ from made_up_trial import EXAMPLES, TRIAL, by_country, example_spec, refs, trial
 from reference_cases import Rows
 
 from isthmus.errors import UsageError
+from isthmus.v1 import study_pb2
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_methods.linear_model import LinearModel
+from isthmus_node.egress.gate import Cleared, Refusal, judge
+from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 
 METHOD = LinearModel()
 SPEC = example_spec("linear_model", EXAMPLES["linear_model"]["ancova"])
@@ -108,3 +111,49 @@ def test_row_fitted_by_itself_takes_hc3_away() -> None:
     assert answer["robust"]["HC3"] is None
     assert answer["robust"]["HC0"]["age"]["se"] > 0
     assert any("HC3" in sentence for sentence in answer["notes"])
+
+
+def judged(rows: Rows, spec: c.Spec) -> tuple[c.Done | Refusal, set[tuple[str, str]]]:
+    """The rounds behind the gate of a trial analysis: the answer or the first refusal, and what was withheld."""
+    policy = Policy.load(DEFAULT_FILE)
+    state: c.State = {}
+    memory: c.State = {}
+    countries = by_country(rows, spec, METHOD, sizes=(0.6, 0.4))
+    held: set[tuple[str, str]] = set()
+    for _ in range(METHOD.rounds[1]):
+        received = []
+        for country, blocks in countries.items():
+            summary = summarise(METHOD, blocks, spec, state)
+            verdict = judge(summary, METHOD.leaves, METHOD.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=False)
+            if not isinstance(verdict, Cleared):
+                return verdict, held
+            given = {(i.field, i.label): i.value for i in verdict.items if i.value is not None}
+            back = {(i.field, i.label): i.withheld_by for i in verdict.items if i.value is None}
+            held |= {(field, rule) for (field, _), rule in back.items()}
+            received.append(c.Cleared(country, given, back, frozenset(verdict.notes)))
+        turn = METHOD.pool(c.Contributions(tuple(received)), spec, state, memory)
+        if isinstance(turn, c.Done):
+            return turn, held
+        state, memory = turn.state, turn.memory
+    raise AssertionError("no answer")
+
+
+def test_gate_withholds_robust_variances_alone_where_few_residuals_make_them_up() -> None:
+    rows = trial_rows(5, 600)
+    # far out for a residual's square, not so for the residual
+    for k in range(0, 600, 150):
+        rows.columns["marker"][k] = "160.0"
+    outcome, held = judged(rows, SPEC)
+    assert isinstance(outcome, c.Done)
+    assert {field for field, _ in held} == {"meat", "meat_hc3"}
+    assert outcome.answer["robust"]["HC3"] is None
+    assert outcome.answer["coef"]["age"]["se"] > 0
+    assert any(sentence.startswith("HC3:") for sentence in outcome.caveats)
+
+
+def test_gate_refuses_an_outcome_that_one_person_makes_up() -> None:
+    rows = trial_rows(5, 600)
+    rows.columns["marker"][0] = "1000000.0"
+    outcome, _ = judged(rows, replace(SPEC, options={}))
+    assert not isinstance(outcome, c.Done)
+    assert outcome.code == "CONCENTRATED_SUM"

@@ -19,6 +19,7 @@ from isthmus_methods.parts.first_round import (
     told_notes,
     told_rows,
 )
+from isthmus_methods.parts.group_values import zero_of
 from isthmus_methods.parts.inference import f_p, matrix, number, t_tests
 from isthmus_methods.parts.linear_fit import Fit, Solution, projection, sandwich, start
 from isthmus_methods.parts.linear_means import put_means
@@ -49,11 +50,13 @@ def pool(
     if not state:
         return _after_sums(contributions, spec, plan)
     check_same_countries(contributions, spec, memory["countries"])
-    upper = contributions.total("cross")
-    if upper is None:
+    upper, products = contributions.total("cross"), contributions.total("products")
+    if upper is None or products is None:
         raise _nobody()
     width = state["map"].shape[1]
-    cross = unpacked(upper, width)
+    cross = np.zeros((width, width))
+    cross[:-1, :-1] = unpacked(upper, width - 1)
+    cross[-1] = cross[:, -1] = products
     present: Booleans = memory["present"] > 0
     if "last" not in state:
         fit = start(state["centre"], cross, present)
@@ -74,8 +77,8 @@ def _nobody() -> MethodError:
 
 
 def _after_sums(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
-    sums = contributions.total("sums")
-    if sums is None:
+    sums, outcome = contributions.total("sums"), contributions.total("outcome_sum")
+    if sums is None or outcome is None:
         raise _nobody()
     if not sums[0] > 0:
         raise MethodError("NO_ROWS", "no country has a complete row for this model", "check the filter and the terms")
@@ -88,7 +91,8 @@ def _after_sums(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
     memory |= remember_rows(contributions, plan.model)
     for sentence in _withheld(contributions):
         memory[f"caveat {sentence}"] = np.zeros(0)
-    return Next({"centre": sums[1:] / sums[0], "map": np.eye(plan.model.p + 1)}, memory)
+    mean = zero_of(spec, spec.role("outcome")[0]) + outcome / sums[0]
+    return Next({"centre": np.append(sums[1:] / sums[0], mean), "map": np.eye(plan.model.p + 1)}, memory)
 
 
 # --------------------------------------------------------------------------- the answer
