@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from isthmus.errors import MethodError
+from isthmus.errors import MethodError, UsageError
 from isthmus_methods.contract import (
     Again,
     Array,
@@ -156,13 +156,20 @@ class Lmm:
 
 
 def plan_of(spec: Spec) -> Plan:
-    """What a request asks for."""
+    """What a request asks for. Raises `UsageError` where it cannot be carried out."""
     kept = _KEPT.get(id(spec))
     if kept is not None and kept[0] is spec:
         return kept[1]
     [group] = spec.role("group")
     by_country = isinstance(group, Ref) and "COUNTRY" in spec.variables[column_name(group)].roles
-    plan = Plan(basis_of(spec), spec.levels(group), bool(spec.role("subject")), by_country)
+    basis, name = basis_of(spec), column_name(group)
+    if any(name in parts for parts in basis.terms.parts):
+        raise UsageError(
+            "GROUP_IS_A_TERM",
+            f"{name} has a random intercept and is a term as well; rule: one or the other",
+            f"leave {name} out of the formula's fixed part",
+        )
+    plan = Plan(basis, spec.levels(group), bool(spec.role("subject")), by_country)
     if len(_KEPT) >= 16:
         _KEPT.clear()
     # the request is kept with its plan, so that its number is nobody else's
@@ -287,6 +294,8 @@ def _go_on(search: RhoSearch, answered: list[Group] | None, plan: Plan, state: S
             texts = {key: value for key, value in memory.items() if key != "search"}
             return Next({**state, "rho": np.array([search.rho])}, {**texts, "search": search.packed()})
         groups = _merged([sizes.at(search.rho) for sizes in known] + (answered or []), plan)
+        if len(groups) < 2:
+            raise MethodError("ONE_GROUP", "all records are of one group", "take a linear model, or other groups")
         found = fit(groups, kept, records, restricted=True)
         then = search.told(found.rho_slope) if plan.nested else None
         if then is None:

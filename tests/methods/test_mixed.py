@@ -11,7 +11,7 @@ import pytest
 from comparing import differences, leaves
 from reference_cases import REFERENCE, Case, Rows, block_of
 
-from isthmus.errors import IsthmusError, MethodError
+from isthmus.errors import IsthmusError, MethodError, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
@@ -344,7 +344,8 @@ def test_variance_on_the_boundary_is_zero_and_said(case: Case) -> None:
 
 def test_subject_in_two_groups_is_an_error(case: Case) -> None:
     rows = case.rows(case.plan[2])
-    spec = replace(case.spec(case.plan[2]), roles={**case.spec(case.plan[2]).roles, "group": refs("AVISIT")})
+    spec = case.spec({**case.plan[2], "terms": ["TRTP", "BASE"]})
+    spec = replace(spec, roles={**spec.roles, "group": refs("AVISIT")})
     with pytest.raises(IsthmusError) as error:
         pooled(rows, spec)
     assert error.value.code == "SUBJECT_IN_TWO_GROUPS"
@@ -423,3 +424,22 @@ def test_factors_made_of_numbers_are_factors_like_others(case: Case) -> None:
     assert answer["fixed"]["TRTP=D-penicillamine:AVISITN=24"]["se"] == pytest.approx(
         straight["fixed"]["TRTP=D-penicillamine:AVISIT=Month 36"]["se"], rel=1e-9
     )
+
+
+def test_group_that_is_a_term_or_stands_alone_is_refused(case: Case) -> None:
+    rows = case.rows(case.plan[1])
+    with pytest.raises(UsageError) as error:
+        pooled(rows, case.spec({**case.plan[1], "terms": ["AGE", "country"]}))
+    assert error.value.code == "GROUP_IS_A_TERM"
+    with pytest.raises(MethodError) as alone:
+        pooled({"NO": rows["NO"]}, case.spec(case.plan[1]))
+    assert alone.value.code == "ONE_GROUP"
+
+
+def test_outcome_of_a_size_that_overflows_is_refused(case: Case) -> None:
+    rows = case.rows(case.plan[0])
+    for mine in rows.values():
+        mine.columns["CHG"] = [repr(float(x) * 1e-150) for x in mine.columns["CHG"]]
+    with pytest.raises(MethodError) as error:
+        pooled(rows, mmrm_spec(case))
+    assert error.value.code == "OUTCOME_SCALE"

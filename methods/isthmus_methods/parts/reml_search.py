@@ -30,6 +30,8 @@ NEAR = 1.0
 HALVINGS, STEPS = 40, 100
 # How far a step goes, relative to Sigma, before it is bent; and the most that it goes.
 FAR, FARTHEST = 0.5, 3.0
+# A variance below this, or above its inverse, overflows when it is multiplied.
+SMALLEST = 1e-60
 # What a log-likelihood may fall by where the search is close.
 CLOSE_SLACK = 1e-6
 LOG_2PI = math.log(2.0 * math.pi)
@@ -184,7 +186,7 @@ def advance(
     allowed : which columns (p,) may be estimated, from the cross-products (P, P) of the first answer.
     visits : their names, for messages.
 
-    Raises `MethodError` ``NOTHING_LEFT``, ``COVARIANCE_NOT_IDENTIFIED``, ``NOT_CONVERGED``.
+    Raises `MethodError` ``NOTHING_LEFT``, ``OUTCOME_SCALE``, ``COVARIANCE_NOT_IDENTIFIED``, ``NOT_CONVERGED``.
     """
     match search.ask:
         case Ask.WHOLE:
@@ -215,6 +217,12 @@ def _first(search: Search, plain: Array, allowed: Booleans) -> Search:
             "take fewer terms",
         )
     variance = squares / free
+    if not SMALLEST < variance < 1.0 / SMALLEST:
+        raise MethodError(
+            "OUTCOME_SCALE",
+            "the outcome's variance is too small or too large a number to be computed with",
+            "express the outcome in another unit",
+        )
     return replace(
         search,
         ask=Ask.SCORES,
