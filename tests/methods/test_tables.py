@@ -91,6 +91,13 @@ def test_exact_test_that_is_too_large_says_what_to_do() -> None:
     assert "fisher" in caught.value.remedy
 
 
+def test_exact_test_of_a_wide_column_is_refused_before_it_is_tried() -> None:
+    # a hundred persons a row and column: five million ways to fill the first column alone
+    with pytest.raises(MethodError) as caught:
+        fisher_p(np.full((5, 5), 21))
+    assert caught.value.code == "FISHER_TOO_LARGE"
+
+
 @each("name", ANSWERS["strata"])
 def test_strata_equal_r(name: str) -> None:
     case = ANSWERS["strata"][name]

@@ -16,8 +16,10 @@ from isthmus_methods.contract import Array, Integers
 # Tables at most this much more likely than the observed one count as equally likely: the slack of R's fisher.test for
 # tables larger than 2 x 2, which in tables of some hundred persons shows in the eighth digit.
 SLACK = 3.4525e-7
-# Paths of the network that are looked at before the table counts as too large: half a minute.
+# Paths of the network that are looked at before the table counts as too large: about a minute or two.
 MOST_PATHS = 200_000_000
+# Ways to fill one column: each is looked at with all its cells at once.
+MOST_WAYS = 1_000_000
 # Paths of one stage that are kept in memory.
 MOST_KEPT = 20_000_000
 # Paths that are made at a time.
@@ -170,7 +172,10 @@ class _Network:
             low = np.maximum(0, left - after[i + 1])
             ways = np.minimum(node[i], left) - low + 1
             number = int(ways.sum())
-            self._spend(number)
+            # of every way bounds are taken over all later columns: that is most of the work, and of the memory
+            if number > MOST_WAYS:
+                raise _too_large()
+            self._spend(number * len(self.columns))
             within = np.arange(number) - np.repeat(np.cumsum(ways) - ways, ways)
             value = np.repeat(low, ways) + within
             chosen = [np.repeat(c, ways) for c in chosen]
