@@ -371,6 +371,7 @@ def trial_rows(seed: int, number: int) -> Rows:
         "site": site,
         # three rows a patient, one at each visit
         "patient": np.arange(number) // 3,
+        "person": np.arange(number),
         "visit": np.array(["week 4", "week 8", "week 12"])[np.arange(number) % 3],
         "time": time,
         "event": event,
