@@ -54,7 +54,9 @@ def _adverse_events(step: Step, context: Context) -> Sequence[Plan]:
             events=context.dataset(step["events_table"]),
             group_term=of_events.factor(step["group_term"]),
             term=of_events.factor(step["term"]),
-            day=of_events.column(step["day"]),
+            # R's answers take the whole exposure as time at risk, also of those with an event, whatever `day` the
+            # plan names; where its words and its numbers part, a case goes by its numbers. Asked for with `day`,
+            # the method ends time at risk at the first event: tests/reference/t21_safety holds it to R.
             subsets=subsets,
             events_where=of_events.where(),
             control=as_text(step["control"]),
