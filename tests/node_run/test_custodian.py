@@ -271,6 +271,14 @@ def test_every_part_of_a_request_is_told() -> None:
         assert words in text
 
 
+def test_request_tells_what_its_settings_let_out_and_no_more() -> None:
+    by_country = "\n".join(spec_words(spec_pb2.Spec(method="cox")))
+    shared = spec_pb2.Spec(method="cox", options=[spec_pb2.Option(name="stratify_by_country", flag=False)])
+    at_risk = "weights and weighted covariates of those at risk at each event time"
+    assert at_risk not in by_country
+    assert at_risk in "\n".join(spec_words(shared))
+
+
 def test_unknown_purpose_is_told_as_unknown() -> None:
     assert purpose_words(99) == "an unknown purpose (99)"
     assert purpose_words(study_pb2.CLOSED_COMMITTEE) == "closed committee"

@@ -349,26 +349,24 @@ def leverage(rows: SortedRows, v: Array, map_: Array, by_person: bool) -> tuple[
 # --------------------------------------------------------------------------- residuals
 
 
-def score_residuals(rows: SortedRows, sets: RiskSets, factor: Array | None = None) -> Array:
+def score_residuals(rows: SortedRows, sets: RiskSets) -> Array:
     """Each row's own part of the score times its case weight, (n, p); their sum is the score.
 
-    With Efron's ties an event counts 1 - k / d in step k of its time. `factor` (J,) weighs the hazard, for rows whose
-    weight changes with time; such rows have no events.
+    With Efron's ties an event counts 1 - k / d in step k of its time.
     """
     _, weights, shift = rows.predictor(sets.beta)
     weights = weights * math.exp(float((rows.centre - sets.centre) @ sets.beta) + shift - sets.unit)
     stops, died, starts = row_slots(rows, sets)
     at_risk, dying = sets.seen_from(rows.centre)
     s1, d1 = at_risk[:, 1:], dying[:, 1:]
-    steps = sets.square[:, None] * s1 - sets.cross[:, None] * d1
-    gathered = sets.ladder(steps if factor is None else steps * factor[:, None])
+    gathered = sets.ladder(sets.square[:, None] * s1 - sets.cross[:, None] * d1)
     means = np.repeat(gathered[stops], np.diff(rows.first), axis=0)
     if starts is not None:
         means -= gathered[starts]
     own = sets.cross[:, None] * s1 - sets.death_square[:, None] * d1
     means[rows.death_rows] -= own[died]
     x = rows.x[:, 1:]
-    residuals = weights[:, None] * (means - x * row_hazards(rows, sets, factor)[:, None])
+    residuals = weights[:, None] * (means - x * row_hazards(rows, sets)[:, None])
     event_mean = (sets.hazard[:, None] * s1 - sets.death_hazard[:, None] * d1) / sets.deaths[:, None]
     observed = x[rows.death_rows] - event_mean[died]
     residuals[rows.death_rows] += observed if rows.case is None else rows.case[rows.death_rows, None] * observed

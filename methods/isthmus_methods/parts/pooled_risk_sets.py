@@ -10,10 +10,6 @@ Where countries share a baseline hazard, a risk set holds persons of all of them
 
 Times are whole steps of the study's time grid throughout (`rows_on_grid`), so that ties are ties in every country.
 
-Rows whose weight changes with time (Fine & Gray) are of two sorts: plain rows, and rows that stay on with weight
-a g(t), g known to everybody. The second sort are rows of their own (`risk_sets.in_order` with case weight a), their
-shares are multiplied by g at the listed times, and g is the `factor` of `cross_product` and `score_residuals`.
-
 Source: Lu et al. (2015), JAMIA 22, 1212-1219; Efron (1977), JASA 72, 557-565.
 """
 
