@@ -301,12 +301,14 @@ def _summary(plan: Plan, spec: Spec, at: Coordinates | None, known: First, heavi
         cross = known.model.cross
         rows = cross.product[0, 0]
         sums = np.concatenate([[rows], cross.product[0, 1:] + rows * cross.centre])
-        items = [*count_items(counted, numbers, spec, outcomes=False), Item("sums", sums, support)]
+        items = count_items(counted, numbers, spec, outcomes=False)
+        items.append(Item("sums", sums, support, axes=(("column", plan.model.names),)))
         items.append(Item("outcome_sum", known.outcome.value, known.outcome.support()))
     else:
+        axes = () if at.last else (("column", (*plan.model.names, "outcome")),)
         items = [
             Item("cross", packed(known.cross), support),
-            Item("products", known.outcome.value, known.outcome.support()),
+            Item("products", known.outcome.value, known.outcome.support(), axes=axes),
         ]
         if known.residual is not None and known.jackknifed is not None and known.meats is not None:
             first = model_support(known.residual, heaviest.parts[1], spec, plan.model.p)

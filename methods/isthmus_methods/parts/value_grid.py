@@ -130,6 +130,7 @@ class Cells:
             np.column_stack([self.places, self.counts]),
             BinSupport(persons.astype(np.int64), len(np.unique(self.pairs[:, 1])), between),
             label,
+            axes=(("value", ()), ("cell", ("place on the grid", "rows"))),
         )
 
 
