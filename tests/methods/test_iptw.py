@@ -86,6 +86,31 @@ def test_one_arm_alone_is_refused(asked: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("column", "levels"),
+    [
+        (c.Transform(c.Function.FACTOR, c.Ref("status")), ("0", "1")),
+        (c.Transform(c.Function.FACTOR, c.Indicator(c.Comparison("nodes", c.Operator.GREATER, 4.0))), ()),
+    ],
+    ids=["a number", "a condition"],
+)
+def test_treatment_may_be_a_number_or_a_condition(
+    load_case: Callable[[str], Case], column: c.Column, levels: tuple[str, ...]
+) -> None:
+    case = load_case("p22_iptw_rotterdam")
+    step = case.plan[0]
+    spec = replace(case.spec(step), terms=(c.Term((c.Ref("age"),)),), options={"treated": "1"})
+    variables = dict(spec.variables)
+    if levels:
+        variables["status"] = replace(variables["status"], levels=levels)
+    blocks = case.blocks(step, spec, METHOD)
+    other = replace(spec, variables=variables, roles={**spec.roles, "treatment": (column,)})
+    done, _ = pool_in_process(METHOD, blocks, other)
+    plain, _ = pool_in_process(METHOD, blocks, spec)
+    # the same codes stand in the rows: only what the treatment is called differs
+    assert done.answer["cox_ate"] == plain.answer["cox_ate"]
+
+
+@pytest.mark.parametrize(
     "options", [{"treated": "2"}, {"trim": (0.5,)}, {"trim": (0.9, 0.1)}, {"truncate": -1.0}], ids=str
 )
 def test_settings_that_mean_nothing_are_refused(asked: Callable[..., Any], options: dict[str, Any]) -> None:

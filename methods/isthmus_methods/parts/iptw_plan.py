@@ -11,16 +11,18 @@ from isthmus_methods.contract import (
     Comparison,
     Function,
     Indicator,
+    Not,
     Operator,
-    Ref,
     Setting,
     Spec,
     Term,
     Transform,
+    VariableType,
     column_name,
 )
 from isthmus_methods.parts import glm_plan
 from isthmus_methods.parts.time_table import Grid, grid_of
+from isthmus_methods.request import CONDITION_LEVELS
 
 ARMS = ("control", "treated")
 TIES = ("efron", "breslow")
@@ -68,7 +70,7 @@ def _plan(spec: Spec) -> Plan:
     treatment, options = spec.role("treatment")[0], spec.options
     levels = spec.levels(treatment)
     treated = str(options.get("treated", "")) or (levels[-1] if len(levels) == 2 else "")
-    if not isinstance(treatment, Ref) or treated not in levels or len(levels) < 2:
+    if treated not in levels or len(levels) < 2:
         raise UsageError(
             "UNKNOWN_LEVEL",
             f"{column_name(treatment)} has no level {treated!r} to be the treated; it has: {', '.join(levels)}",
@@ -76,7 +78,7 @@ def _plan(spec: Spec) -> Plan:
         )
     if not spec.terms:
         raise UsageError("NO_TERMS", "a propensity model needs at least one term", "add a term to the formula")
-    is_treated = Indicator(Comparison(treatment.variable, Operator.EQUAL, treated))
+    is_treated = _is_level(spec, treatment, treated)
     estimand = str(options.get("estimand", "ate"))
     weightings = ("ate", "stabilised") if estimand == "ate" else ("att",)
     own = replace(spec, options={})
@@ -110,6 +112,16 @@ def _plan(spec: Spec) -> Plan:
         cox=tuple(cox),
         stratified=stratified,
     )
+
+
+def _is_level(spec: Spec, column: Column, level: str) -> Indicator:
+    """The condition that a factor has a level."""
+    while isinstance(column, Transform):
+        column = column.argument
+    if isinstance(column, Indicator):
+        return column if level == CONDITION_LEVELS[1] else Indicator(Not(column.predicate))
+    named = spec.variables[column.variable].type is VariableType.FACTOR
+    return Indicator(Comparison(column.variable, Operator.EQUAL, level if named else float(level)))
 
 
 def _listed(value: object) -> tuple[float, ...]:
