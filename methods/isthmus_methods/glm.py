@@ -7,7 +7,7 @@ alone and, where terms are tested, the model without each of them in the same ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -138,6 +138,9 @@ class Glm:
         REPEATED: REPEATED_SAYS,
     }
     rounds: ClassVar[tuple[int, int]] = (3, MOST_ROUNDS + 3)
+
+    def leaving(self, options: Mapping[str, object]) -> Collection[str]:
+        return [name for name in self.leaves if name != "meat" or options.get("robust") is True]
 
     def scope(self, spec: Spec) -> Scope:
         return Scope.TOTAL

@@ -7,7 +7,7 @@ follow, side by side in the same rounds. No weight leaves a country.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from isthmus_methods.contract import (
@@ -95,6 +95,11 @@ class Iptw:
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {**Cox.notes, **Glm.notes}
     rounds: ClassVar[tuple[int, int]] = (6, Glm.rounds[1] + Cox.rounds[1])
+
+    def leaving(self, options: Mapping[str, object]) -> Collection[str]:
+        shared = {"stratify_by_country": options.get("stratify_by_country", True)}
+        of_cox = Cox().leaving({**shared, "robust_each_row": True, "robust_country": True})
+        return [name for name in self.leaves if name not in _OF_COX or name in of_cox or name == "time_table"]
 
     def scope(self, spec: Spec) -> Scope:
         return Scope.TOTAL
