@@ -167,7 +167,7 @@ class Glm:
         if isinstance(partial, Looked):
             return Again(partial)
         if not state:
-            return first_summary(spec, plan.terms.p, plan.family.name == "binomial", local, partial)
+            return first_summary(spec, plan.terms.names, plan.family.name == "binomial", local, partial)
         asked = Asked.of(state, plan.models, plan.terms.p)
         return later_summary(spec, plan, asked, local, partial)
 
@@ -206,8 +206,11 @@ def look(block: Block, spec: Spec, plan: Plan, asked: Asked) -> Looked:
 # --------------------------------------------------------------------------- what leaves
 
 
-def first_summary(spec: Spec, p: int, outcomes: bool, sums: FirstSums | None, heavy: Heaviest | None) -> Summary:
-    """Counts, sums of the model's p columns; zeros of a country without rows. `outcomes`: it is 0 or 1."""
+def first_summary(
+    spec: Spec, names: tuple[str, ...], outcomes: bool, sums: FirstSums | None, heavy: Heaviest | None
+) -> Summary:
+    """Counts, sums of the model's columns; zeros of a country without rows. `outcomes`: the outcome is 0 or 1."""
+    p = len(names)
     if sums is None or heavy is None:
         used, support, columns, saturated = nobody(spec), support_of_nobody(spec, p), np.zeros(p + 1), 0.0
     else:
@@ -222,7 +225,7 @@ def first_summary(spec: Spec, p: int, outcomes: bool, sums: FirstSums | None, he
     }
     items = [
         *count_items(used, counted, spec, outcomes=outcomes),
-        Item("columns", columns, support),
+        Item("columns", columns, support, axes=(("sum", ("rows", "outcome", *names[1:])),)),
         Item("saturated", np.array([saturated]), support),
     ]
     return Summary(tuple(items), frozenset(code for code, on in notes.items() if on))
@@ -242,8 +245,9 @@ def later_summary(spec: Spec, plan: Plan, asked: Asked, looked: Looked | None, h
             support = model_support(sums.rests, heavy.of_models[k], spec, int(columns.sum()))
             information, score, deviance = sums.information(asked.centre), sums.score, sums.deviance
         its = columns if size > 1 else np.ones(1, dtype=np.bool_)
+        named = tuple(name for name, on in zip(plan.terms.names, columns, strict=True) if on)
         items += [
-            Item("score", score[its], support, label),
+            Item("score", score[its], support, label, axes=(("coefficient", named),)),
             Item("information", packed(information[np.ix_(its, its)]), support, label),
         ]
         if not asked.start:

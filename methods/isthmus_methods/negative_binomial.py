@@ -154,7 +154,7 @@ class NegativeBinomial:
         if isinstance(partial, Looked):
             return Again(partial)
         if not state:
-            return first_summary(spec, plan.terms.p, False, local, partial)
+            return first_summary(spec, plan.terms.names, False, local, partial)
         return _summary(spec, plan, Asked.of(state, plan.models, plan.terms.p + 1), local, partial)
 
     # ----------------------------------------------------------------- at the coordinator

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from comparing import differences
-from reference_cases import Rows, block_of
+from reference_cases import Case, Rows, block_of
 from test_country_estimates import COUNTRIES, VARIABLES, rows_by_country
 
 from isthmus.errors import MethodError, UsageError
+from isthmus.v1 import study_pb2
 from isthmus_methods import contract as c
-from isthmus_methods.in_process import pool_in_process
+from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_methods.parts.glm_family import negative_binomial
 from isthmus_methods.parts.overdispersion import Counts, ascending, overdispersed
 from isthmus_methods.registry import find
+from isthmus_node.egress.gate import Cleared, judge
+from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 
 ANSWERS = json.loads((Path(__file__).parent / "r_answers" / "glm_answers.json").read_text(encoding="utf-8"))
 OWN = {name: c.Variable(name, c.VariableType.INTEGER, minimum=0, maximum=1000) for name in ("wet", "even", "no")}
@@ -179,6 +182,39 @@ def test_country_that_leaves_in_the_middle_ends_the_fit() -> None:
         turn = method.pool(c.Contributions(tuple(given)), spec, state, memory)
         assert isinstance(turn, c.Next)
         state, memory = turn.state, turn.memory
+
+
+@pytest.mark.parametrize("method", ["glm", "negative_binomial"])
+def test_gate_of_a_trial_lets_out_all_of_a_model_of_its_size(load_case: Callable[[str], Case], method: str) -> None:
+    case = load_case("p13_cox_rotterdam_gbsg")
+    step = case.plan[0]
+    counts = method == "negative_binomial"
+    spec = c.Spec(
+        method,
+        "main",
+        case.variables,
+        roles={"outcome": (c.Ref("nodes" if counts else "status"),)},
+        terms=tuple(c.Term((c.Ref(name),)) for name in ("age", "hormon", "country")),
+        options={"drop1": True} if counts else {"drop1": True, "robust": True},
+        countries=tuple(case.tables["main"]),
+    )
+    own, policy = find(method), Policy.load(DEFAULT_FILE)
+    blocks = case.blocks({**step, "where": None, "derive": None}, spec, own)
+    state: c.State = {}
+    memory: c.State = {}
+    for _ in range(own.rounds[1]):
+        given = []
+        for country, mine in blocks.items():
+            summary = summarise(own, mine, spec, state)
+            verdict = judge(summary, own.leaves, own.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=False)
+            assert isinstance(verdict, Cleared), verdict
+            assert [item.field for item in verdict.items if item.value is None] == []
+            given.append(c.Cleared(country, {(i.field, i.label): i.value for i in summary.items}))
+        turn = own.pool(c.Contributions(tuple(given)), spec, state, memory)
+        if isinstance(turn, c.Done):
+            return
+        state, memory = turn.state, turn.memory
+    raise AssertionError("no answer within the method's rounds")
 
 
 # --------------------------------------------------------------------------- the negative binomial likelihood
