@@ -162,6 +162,9 @@ class ModelSupport:
     effective_persons: float = 0.0  # (sum w)^2 / sum w^2
     leverage: float = 0.0  # largest squared row norm of Q in the QR of sqrt(W) X
     predictor: float = 0.0  # largest absolute centred linear predictor
+    # Columns of the sums, where that is more than the parameters this country's rows say anything about: a column that
+    # is constant here (another country's level) adds to the size of a sum and not to what it tells.
+    columns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

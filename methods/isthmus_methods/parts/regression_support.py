@@ -137,13 +137,16 @@ def model_support(
 
     Parameters
     ----------
-    parameters : number of parameters estimated, the intercept among them.
+    parameters : number of parameters estimated, the intercept among them. Those that this country's rows say nothing
+        about, because their columns are constant or combinations of others here, do not count against it.
     events : whether the model is judged by persons with an event.
     """
     persons = known.used.persons()
+    silent = len(known.cross.centre) - whitening(known.cross).shape[1]
     return ModelSupport(
         persons=int(persons[ROWS]),
-        parameters=parameters,
+        parameters=max(parameters - silent, 1),
+        columns=parameters,
         events=int(persons[EVENTS]) if events else None,
         level_persons=level_persons(persons, spec),
         effective_persons=min(known.cross.effective_persons(), float(persons[ROWS])),

@@ -105,7 +105,8 @@ def model_fits(value: Array | Integers, support: ModelSupport) -> bool:
         and all(n <= support.persons for n in support.level_persons.values())
         and support.effective_persons <= support.persons * (1 + ROUNDING)
         and support.leverage <= 1 + ROUNDING
-        and value.size <= (support.parameters + 2) ** 2
+        and _is_whole(support.columns)
+        and value.size <= (max(support.parameters, support.columns) + 2) ** 2
         and (support.persons > 0 or not value.any())
     )
 
