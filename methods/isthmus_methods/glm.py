@@ -127,6 +127,9 @@ class Glm:
         "link": OptionRule("its link; none: the family's usual one", "", ("", *(sorted({x for _, x in FAMILIES})))),
         "drop1": OptionRule("also a test of each term that no other contains", False),
         "robust": OptionRule("also HC0, HC1 and HC3 variances", False),
+        "null_restarted": OptionRule(
+            "with an offset, also the null deviance that R's glm has when it is started at its own estimate", False
+        ),
         "iterations": OptionRule(f"rounds of Newton's method at most, from 2 to {MOST_ROUNDS}", 40),
     }
     uses_terms: ClassVar[bool] = True
@@ -233,10 +236,9 @@ def first_summary(
 
 def later_summary(spec: Spec, plan: Plan, asked: Asked, looked: Looked | None, heavy: Heaviest | None) -> Summary:
     """Deviance, score and curvature of each model, and the pieces of the answer where they are asked."""
-    labels = [START] if asked.start else [label for label, _, _ in asked.models]
+    models = [(START, plan.models[WHOLE])] if asked.start else [(label, columns) for label, columns, _ in asked.models]
     items: list[Item] = []
-    for k, label in enumerate(labels):
-        columns = plan.models.get(label, plan.models[WHOLE])
+    for k, (label, columns) in enumerate(models):
         size = 1 if is_empty(columns) else plan.terms.p
         support = support_of_nobody(spec, int(columns.sum()))
         information, score, deviance = np.zeros((size, size)), np.zeros(size), 0.0

@@ -21,7 +21,7 @@ from isthmus_methods.parts.first_round import (
     told_rows,
 )
 from isthmus_methods.parts.glm_plan import Plan
-from isthmus_methods.parts.glm_sums import BEYOND, EMPTY, WHOLE, WITHOUT
+from isthmus_methods.parts.glm_sums import ASIDE, BEYOND, EMPTY, WHOLE, WITHOUT
 from isthmus_methods.parts.inference import chi_square, coefficients, matrix, number, t_tests
 from isthmus_methods.parts.model_terms import ModelTerms, level_rows
 from isthmus_methods.parts.nested_fits import (
@@ -60,12 +60,14 @@ def turned(
         return [], kept, Next({"centre": kept["centre"]}, kept, "distance", 1.0)
     check_same_countries(contributions, spec, memory["countries"])
     kept = {k: v for k, v in memory.items() if not k.startswith(FITS)}
-    if "which" not in state and "end" not in state:
+    if not {"which", "end", "aside"} & set(state):
         fits = started(contributions, plan, kept, bool(spec.role("offset")))
     else:
         fits = advanced(contributions, plan, memory, plan.iterations)
     if "end" in state:
         kept |= ended(contributions, spec, plan, state)
+    if "aside" in state:
+        kept["aside"] = needed(contributions, "deviance", ASIDE)
     return fits, kept, _next(fits, plan, kept)
 
 
@@ -203,9 +205,22 @@ def _next(fits: list[ModelFit], plan: Plan, kept: dict[str, Array]) -> Next | No
         information = kept["expected"] if known else whole_fit.information
         if known or plan.family.canonical:
             state["inverse"] = solve(information, whole_fit.kept).inverse
+    if plan.restarted and known and whole_fit.over is not None and "aside" not in kept:
+        state["aside"] = _one_step(kept["expected"], beta)
     if len(state) == 1:
         return None
     return Next(state, {**kept, **remember(fits)}, "distance", furthest(fits))
+
+
+def _one_step(expected: Array, beta: Array) -> Array:
+    """The intercept alone after one scoring step from the fitted values of the whole model, (p,).
+
+    The working outcome there is x beta plus residuals that add up to zero, so the step is the mean of x beta with the
+    weights of the expected information.
+    """
+    step = np.zeros(len(beta))
+    step[0] = float(expected[0] @ beta) / float(expected[0, 0])
+    return step
 
 
 def asked_next(fits: Sequence[ModelFit]) -> dict[str, Array]:
@@ -258,6 +273,8 @@ def answer_of(plan: Plan, spec: Spec, fits: Sequence[ModelFit], kept: State, not
         "pearson_chi2": pearson,
         "vcov": matrix(names, covariance),
     }
+    if "aside" in kept:
+        answer["null_deviance_restarted"] = float(kept["aside"][0])
     if plan.drop1:
         answer["lrt_drop1"] = _drop1(plan, fits, deviance, df)
     if family.name == "binomial":

@@ -21,6 +21,7 @@ class Plan:
     models: Mapping[str, Booleans]  # label -> its columns (p,)
     drop1: bool
     robust: bool
+    restarted: bool  # also the null model one step from the fitted values
     iterations: int
 
 
@@ -52,6 +53,7 @@ def _plan(spec: Spec) -> Plan:
         models=models_of(terms, drop1),
         drop1=drop1,
         robust=options.get("robust") is True,
+        restarted=options.get("null_restarted") is True and bool(spec.role("offset")),
         iterations=iterations_of(spec),
     )
 

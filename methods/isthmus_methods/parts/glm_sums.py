@@ -22,6 +22,8 @@ from isthmus_methods.parts.regression_support import CentredRows, HeaviestRow, R
 
 # The models of one request, by the label their sums have; then one without each term.
 WHOLE, EMPTY, WITHOUT = "model", "null", "without "
+# The intercept alone one scoring step from the whole model's fitted values.
+ASIDE = "null, one step"
 # A deviance that says: this step went where nothing is finite.
 BEYOND = 1e200
 # A row with no more than this left of its own residual has none to judge a variance by.
@@ -106,19 +108,23 @@ class Asked:
         p = len(models[WHOLE])
         which, beta = state.get("which", np.zeros(0)), state.get("beta", np.zeros((0, width)))
         centre, end, inverse = state.get("centre", np.zeros(0)), state.get("end"), state.get("inverse")
+        aside = state.get("aside")
         sound = (
             centre.shape == (p - 1,)
             and beta.shape == (len(which), width)
             and all(float(k) in range(len(labels)) for k in which)
             and (end is None or end.shape == (width,))
             and (inverse is None or inverse.shape == (p, p))
-            and all(np.all(np.isfinite(x)) for x in (centre, beta, end, inverse) if x is not None)
+            and (aside is None or aside.shape == (width,))
+            and all(np.all(np.isfinite(x)) for x in (centre, beta, end, inverse, aside) if x is not None)
         )
         if not sound:
             raise MethodError(
                 "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
             )
         asked = tuple((labels[int(k)], models[labels[int(k)]], b) for k, b in zip(which, beta, strict=True))
+        if aside is not None:
+            asked += ((ASIDE, models[EMPTY], aside),)
         return cls(centre, asked, end, inverse, start=not asked and end is None)
 
 
