@@ -16,8 +16,8 @@ test: $(READY)  ## all tests
 fast: $(READY)  ## tests that start no processes
 	@$(VENV)/bin/pytest -n 2 -m "not processes" tests
 
-bench: $(READY)  ## speed, as ratios taken in one run -> out/bench.json
-	@$(VENV)/bin/python -m bench
+bench: $(READY)  ## speed, as ratios taken in one run -> out/bench.json [ONLY=glm,km] [LARGE=1]
+	@$(VENV)/bin/python -m bench $(if $(ONLY),--only "$(ONLY)") $(if $(LARGE),--large)
 
 reference: $(READY)  ## cases through real nodes against R's answers: CASES=folder [OUT=file.json] [ONLY=regex]
 	@$(VENV)/bin/python -m conformance "$(or $(CASES),tests/reference)" $(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only "$(ONLY)")

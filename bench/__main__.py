@@ -1,226 +1,127 @@
-"""`python -m bench`: ratios of what a user waits for, over real processes, with R and lifelines in the same run."""
+"""`python -m bench`: ratios of what a user waits for, over real processes, with R, lifelines and statsmodels."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
-import shutil
-import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+# one thread here, as in the processes that are measured: said before numpy is there
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+from bench.compared import AGREES, PARTS, measure_compared
 from bench.egress import egress_milliseconds
-from bench.rows import study_toml, survival_rows
-from isthmus_client.proposal import study_from_toml
-from isthmus_client.results.fit import Fit
-from isthmus_client.sandbox import Sandbox
-from isthmus_node.egress.journal_read import read
+from bench.exchange import measure_rounds, measure_start
+from bench.growth import measure_growth
 
 OUT = Path("out/bench.json")
-STUDY = "BENCH"
+COMPARED = tuple(part.name for part in PARTS)
+EVERY = ("egress", "start", "rounds", *COMPARED, "growth")
 
-
-def network(folder: Path, countries: Mapping[str, str], rows: int, covariates: int) -> Sandbox:
-    """Nodes with generated rows and the bench's study approved; rows marked as open data."""
-    box = Sandbox(folder)
-    box.init_coordinator()
-    box.start_coordinator()
-    box.join(countries)
-    box.login("bench")
-    for seed, country in enumerate(countries.values()):
-        survival_rows(folder / f"{country}.csv", rows=rows, covariates=covariates, country=country, seed=seed)
-    box.at_each_node(
-        {n: ("data", "add", str(folder / f"{c}.csv"), "--dataset", "TTE", "--open-data") for n, c in countries.items()}
-    )
-    box.start_nodes(countries)
-    document = folder / "study.toml"
-    document.write_text(study_toml(STUDY, covariates, dict(countries)), encoding="utf-8")
-    with box.connect() as connection:
-        connection.propose(study_from_toml(document, connection.participants()))
-    box.at_each_node(dict.fromkeys(countries, ("approve", STUDY, "--reason", "bench")))
-    return box
-
-
-def seconds_of(run: Callable[[], Fit]) -> tuple[float, Fit]:
-    began = time.perf_counter()
-    fit = run()
-    return time.perf_counter() - began, fit
-
-
-def measure_rounds(folder: Path, fits: int) -> dict[str, object]:
-    """Milliseconds from one round to the next of a Cox fit that sends 10 kB from each of three nodes.
-
-    Taken from a node's journal: the time between the releases of two rounds that follow each other. All of a round is
-    in it: pooling, the store, the order, the fold, the gate, the journal on the disk, the way back.
-    """
-    countries = {"aa": "AA", "bb": "BB", "cc": "CC"}
-    with network(folder, countries, rows=400, covariates=48) as box, box.connect() as connection:
-        study = connection.study(STUDY)
-        whole, sizes = [], []
-        for _ in range(fits + 1):
-            _, fit = seconds_of(lambda: study.planned("cox").run(progress=False))
-            whole.append((fit.result.ended_at - fit.result.started_at) / 1e6 / fit.result.rounds)
-            sizes += [c.bytes / c.releases for c in fit.result.contributions]
-        journal = box.node_home("aa") / "state" / "journal"
-    released = [entry.record for entry in read(journal) if entry.record.event == "RELEASED"]
-    rounds = [
-        (after.recorded_at - before.recorded_at) / 1e6
-        for before, after in pairwise(released)
-        if after.run == before.run and after.round == before.round + 1
-    ]
-    return {
-        "nodes": len(countries),
-        "bytes_a_node_and_round": round(statistics.median(sizes)),
-        "rounds": len(rounds),
-        "milliseconds_a_round": _spread(rounds),
-        "milliseconds_a_round_with_start_and_result": _spread(whole[1:]),
-        "target_milliseconds": 10,
-    }
-
-
-def measure_million(folder: Path, rows: int) -> dict[str, object]:
-    """Stratified Cox, Kaplan-Meier and log-rank over five nodes, and the same by R and lifelines on the pooled rows."""
-    countries = {f"n{k}": f"C{k}" for k in range(1, 6)}
-    found: dict[str, object] = {"rows": rows, "nodes": len(countries), "covariates": 12}
-    with network(folder, countries, rows=rows // len(countries), covariates=12) as box, box.connect() as connection:
-        study = connection.study(STUDY)
-        study.planned("log-rank").run(progress=False)  # reads the rows
-        first, fit = seconds_of(lambda: study.planned("cox").run(progress=False))
-        again = [seconds_of(lambda: study.planned("cox").run(progress=False))[0] for _ in range(3)]
-        curve, _ = seconds_of(lambda: study.planned("km").run(progress=False))
-        test, _ = seconds_of(lambda: study.planned("log-rank").run(progress=False))
-    ours = np.array([c["estimate"] for c in fit.answer["coef"].values()])
-    found["cox"] = {
-        "seconds": round(first, 3),
-        "seconds_rows_prepared": _spread(again),
-        "rounds": fit.result.rounds,
-        "loglik": fit.answer["loglik"],
-    }
-    found["km_and_log_rank"] = {"seconds": round(curve + test, 3)}
-    files = [folder / f"{c}.csv" for c in countries.values()]
-    for name, other in (("R", _by_r(files, folder)), ("lifelines", _by_lifelines(files))):
-        if other is None:
-            found[name] = "not installed"
-            continue
-        difference = float(np.max(np.abs(ours - other["coef"]) / np.abs(other["coef"])))
-        found[name] = {
-            "cox_seconds": round(float(other["seconds"]), 3),
-            "cox_ratio": round(float(other["seconds"]) / first, 2),
-            "largest_relative_difference_of_a_coefficient": difference,
-            **(
-                {
-                    "km_and_log_rank_seconds": round(float(other["km_seconds"]), 3),
-                    "km_and_log_rank_ratio": round(float(other["km_seconds"]) / (curve + test), 2),
-                }
-                if "km_seconds" in other
-                else {}
-            ),
-        }
-    found["targets"] = {"R cox_ratio": 5, "lifelines cox_ratio": 2, "R km_and_log_rank_ratio": 5}
-    return found
-
-
-def _by_r(files: list[Path], folder: Path) -> dict[str, float] | None:
-    if shutil.which("Rscript") is None:
-        return None
-    script = Path(__file__).with_name("pooled.R")
-    answer = folder / "r.json"
-    done = subprocess.run(["Rscript", str(script), str(answer), *map(str, files)], capture_output=True, text=True)
-    if done.returncode != 0:
-        return None
-    loaded: dict[str, float] = json.loads(answer.read_text())
-    return loaded
-
-
-def _by_lifelines(files: list[Path]) -> dict[str, object]:
-    import pandas as pd
-    from lifelines import CoxPHFitter
-
-    rows = pd.concat([pd.read_csv(f) for f in files], ignore_index=True).drop(columns="ARM")
-    began = time.perf_counter()
-    fitter = CoxPHFitter().fit(rows, "DAY", "EVENT", strata=["COUNTRY"])
-    seconds = time.perf_counter() - began
-    # its default stops early: once more, tight, to compare the answers
-    tight = CoxPHFitter().fit(
-        rows, "DAY", "EVENT", strata=["COUNTRY"], fit_options={"precision": 1e-12, "r_precision": 1e-14}
-    )
-    del fitter
-    return {"seconds": seconds, "coef": tight.params_.to_numpy()}
-
-
-def measure_start(folder: Path) -> dict[str, object]:
-    """Seconds from a node's start until it is attached, and what processes weigh when nothing is asked of them."""
-    countries = {"aa": "AA"}
-    with network(folder, countries, rows=400, covariates=4) as box:
-        each = []
-        for _ in range(5):
-            box.processes["aa"].stop()
-            began = time.perf_counter()
-            box.start_nodes(["aa"])
-            each.append(time.perf_counter() - began)
-        weights = {name: _resident(process.pid) for name, process in box.processes.items()}
-    return {
-        "node_start_to_ready_seconds": _spread(each),
-        "node_idle_megabytes": weights["aa"],
-        "coordinator_idle_megabytes": weights["coordinator"],
-        "targets": {"node_start_to_ready_seconds": 3, "node_idle_megabytes": 150, "coordinator_idle_megabytes": 200},
-    }
-
-
-def _resident(pid: int) -> float:
-    """Resident memory in MB."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return round(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 3),
-        "least": round(min(values), 3),
-        "most": round(max(values), 3),
-    }
+Found = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large fit, over five nodes")
-    parser.add_argument("--only", choices=["rounds", "million", "start", "egress"], help="one of the measurements")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of cox, glm and km, over five nodes")
+    parser.add_argument("--only", default="", help=f"some of the parts, with commas between: {', '.join(EVERY)}")
+    parser.add_argument("--large", action="store_true", help="growth up to 20 countries")
     options = parser.parse_args()
-    measurements: dict[str, Callable[[Path], dict[str, object]]] = {
-        "egress": egress_milliseconds,
-        "start": measure_start,
-        "rounds": lambda folder: measure_rounds(folder, fits=20),
-        "million": lambda folder: measure_million(folder, options.rows),
-    }
-    found: dict[str, object] = {
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": _cores(),
-            "python": platform.python_version(),
-        }
-    }
-    for name, measure in measurements.items():
-        if options.only not in (None, name):
-            continue
-        with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as folder:
-            found[name] = measure(Path(folder))
-        print(json.dumps({name: found[name]}, indent=2), flush=True)
+    chosen = set(options.only.replace(",", " ").split()) or set(EVERY)
+    if chosen - set(EVERY):
+        parser.error(f"there is no part {', '.join(sorted(chosen - set(EVERY)))}; the parts are: {', '.join(EVERY)}")
+    found: Found = {"machine": _machine()}
+    print(", ".join(f"{name} {value}" for name, value in found["machine"].items()), flush=True)
+    for names, measure in _measurements(options.rows, options.large):
+        wanted = [name for name in names if name in chosen]
+        if wanted:
+            _run(found, wanted, measure)
+    found["machine"]["load_at_end"] = _load()
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print("\n".join(_summary(found)))
     print(f"written {OUT}")
 
 
-def _cores() -> int:
-    import os
+def _measurements(
+    rows: int, large: bool
+) -> list[tuple[Sequence[str], Callable[[Path, Sequence[str]], Mapping[str, object]]]]:
+    return [
+        (("egress",), lambda folder, _: {"egress": egress_milliseconds(folder)}),
+        (("start",), lambda folder, _: {"start": measure_start(folder)}),
+        (("rounds",), lambda folder, _: {"rounds": measure_rounds(folder)}),
+        (COMPARED, lambda folder, names: measure_compared(folder, rows, names)),
+        (("growth",), lambda folder, _: {"growth": measure_growth(folder, large)}),
+    ]
 
-    return len(os.sched_getaffinity(0))
+
+def _run(found: Found, names: Sequence[str], measure: Callable[[Path, Sequence[str]], Mapping[str, object]]) -> None:
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as folder:
+        new = measure(Path(folder), names)
+    found |= new
+    print(json.dumps(new, indent=2), flush=True)
+    print(f"({', '.join(names)}: {time.perf_counter() - began:.0f} s, load {_load()})", flush=True)
+
+
+def _summary(found: Found) -> list[str]:
+    """A line for every comparison."""
+    lines = ["", "analysis  against                                       ours s   its s  ratio  target  agreement"]
+    for name in COMPARED:
+        part = found.get(name, {})
+        for tool, one in part.get("against", {}).items():
+            differences = one["largest_relative_difference"]
+            shown = ", ".join(f"{what} {value:.1g}" for what, value in differences.items())
+            target = f"{one['target']:g}" if one["target"] else "-"
+            lines.append(
+                f"{name:<9} {tool + ' ' + one['version']:<44} {part['seconds']['median']:>7.2f} {one['seconds']:>7.2f}"
+                f" {one['ratio']:>6.1f} {target:>7}  {shown}"
+                + ("" if one["counts"] else f" (does not count: not within {AGREES:g})")
+            )
+        lines += [f"{name:<9} {tool}: {why.splitlines()[-1]}" for tool, why in part.get("not_compared", {}).items()]
+    for what, one in found.get("growth", {}).items():
+        for name, values in one.items() if "exponent" not in one else [("", one)]:
+            if isinstance(values, Mapping):
+                lines.append(f"growth {what} {name}: exponent {values['exponent']} (target {one['target_exponent']})")
+    return lines
+
+
+def _machine() -> Found:
+    import lifelines
+    import numpy
+    import scipy
+    import statsmodels
+
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "lifelines": lifelines.__version__,
+        "statsmodels": statsmodels.__version__,
+        "blas_threads_a_process": 1,
+        "load_at_start": _load(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 1)
 
 
 if __name__ == "__main__":

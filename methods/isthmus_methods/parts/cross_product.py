@@ -60,6 +60,15 @@ def padded_sum(a: Array, b: Array) -> Array:
     return total
 
 
+def weighted_product(x: Array, weights: Array) -> Array:
+    """X' W X, (p, p), some rows at a time; `weights` (n,)."""
+    total = np.zeros((x.shape[1], x.shape[1]))
+    for low in range(0, len(x), CHUNK):
+        some = x[low : low + CHUNK]
+        total += some.T @ (some * weights[low : low + CHUNK, None])
+    return total
+
+
 def distances(x: Array, map_: Array) -> Array:
     """Squared row norms of x @ map_, (n,)."""
     out = np.empty(len(x))
@@ -67,6 +76,46 @@ def distances(x: Array, map_: Array) -> Array:
         z = x[low : low + CHUNK] @ map_
         np.einsum("ij,ij->i", z, z, out=out[low : low + CHUNK])
     return out
+
+
+@dataclass(slots=True)
+class KnownDistances:
+    """Squared row norms of some rows under one map, kept from pass to pass to bound those under others."""
+
+    map_: Array | None = None
+    squared: Array | None = None
+
+
+def largest_distance(x: Array, weights: Array, map_: Array, known: KnownDistances) -> float:
+    """Largest of weights (n,) times the squared row norms of x @ map_, exactly.
+
+    Rows that cannot hold the largest are passed over: their distance under an earlier map bounds the present one.
+
+    Parameters
+    ----------
+    x : (n, 1 + p), the first column is one.
+    map_ : (1 + p, r).
+    known : of these rows; filled where it is empty.
+    """
+    if len(x) <= CHUNK:
+        # the bound would cost more than it saves
+        return float(np.max(weights * distances(x, map_), initial=0.0))
+    old, squared = known.map_, known.squared
+    if old is None or squared is None or old.shape != map_.shape:
+        squared = distances(x, map_)
+        known.map_, known.squared = map_, squared
+        return float(np.max(weights * squared, initial=0.0))
+    # (x - m) G = (x - m0) G + (m0 - m) G, and (x - m0) G = (x - m0) G0 B
+    link, *_ = np.linalg.lstsq(old[1:], map_[1:], rcond=None)
+    stretch = float(np.linalg.norm(link, 2))
+    offset = float(np.linalg.norm(map_[0] - old[0] @ link))
+    if float(np.abs(old[1:] @ link - map_[1:]).max()) > 1e-8 * float(np.abs(map_[1:]).max()):
+        return float(np.max(weights * distances(x, map_), initial=0.0))
+    bound = weights * (stretch * np.sqrt(squared) + offset) ** 2
+    top = int(np.argmax(bound))
+    best = float(weights[top] * distances(x[top : top + 1], map_)[0])
+    able = np.flatnonzero(bound >= best)
+    return max(best, float(np.max(weights[able] * distances(x[able], map_), initial=0.0)))
 
 
 def whitening(product: CrossProduct) -> Array:

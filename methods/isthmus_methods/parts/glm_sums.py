@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Array, Block, Booleans, Spec, State
 from isthmus_methods.parts.clusters import ClusterScores, cluster_scores
-from isthmus_methods.parts.cross_product import CrossProduct, distances, recentring
+from isthmus_methods.parts.cross_product import CrossProduct, distances, recentring, weighted_product
 from isthmus_methods.parts.glm_family import Family
 from isthmus_methods.parts.model_terms import ModelTerms
 from isthmus_methods.parts.regression_support import CentredRows, HeaviestRow, RestsOn, heaviest_row, rest_on
@@ -279,15 +279,6 @@ def end_sums(
     if spec.role("cluster"):
         by_cluster = cluster_scores(block, spec, (rows.x @ move) * score[:, None], score * score)
     return EndSums(rests, pearson, meat, saturated, by_cluster)
-
-
-def weighted_product(x: Array, weights: Array) -> Array:
-    """X' W X, (p, p), some rows at a time."""
-    total = np.zeros((x.shape[1], x.shape[1]))
-    for low in range(0, len(x), 2048):
-        some = x[low : low + 2048]
-        total += some.T @ (some * weights[low : low + 2048, None])
-    return total
 
 
 # --------------------------------------------------------------------------- second pass

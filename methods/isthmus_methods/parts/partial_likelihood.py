@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus_methods.contract import Array, Integers
-from isthmus_methods.parts.cross_product import CHUNK, CONSTANT, CrossProduct, distances, recentring
+from isthmus_methods.parts.cross_product import CHUNK, CONSTANT, CrossProduct, distances, largest_distance, recentring
 from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, SumsByTime
 
 # A risk set that weighs less has underflowed; its inverse and the square of that are still finite.
@@ -317,33 +317,13 @@ def leverage(rows: SortedRows, v: Array, map_: Array, by_person: bool) -> tuple[
     """Largest squared row norm of Q of sqrt(v) X, and by person where a person has several rows.
 
     `map_` (1 + p, r) takes ``[1, x - rows.centre]`` to the coordinates in which the weighted cross-product is the
-    identity. Rows that cannot hold the largest value are passed over: their distance under an earlier map, kept with
-    the rows, bounds the present one.
+    identity.
     """
     if not rows.size or not map_.size:
         return 0.0, None
     if by_person:
         return 0.0, np.bincount(rows.subject, weights=v * distances(rows.x, map_)).astype(np.float64)
-    if len(rows.x) <= CHUNK:
-        # the bound would cost more than it saves
-        return float(np.max(v * distances(rows.x, map_), initial=0.0)), None
-    known = rows.known_distance
-    if known is None or known[0].shape != map_.shape:
-        distance = distances(rows.x, map_)
-        rows.known_distance = (map_, distance)
-        return float(np.max(v * distance, initial=0.0)), None
-    old, distance = known
-    # (x - m) G = (x - m0) G + (m0 - m) G, and (x - m0) G = (x - m0) G0 B
-    link, *_ = np.linalg.lstsq(old[1:], map_[1:], rcond=None)
-    stretch = float(np.linalg.norm(link, 2))
-    offset = float(np.linalg.norm(map_[0] - old[0] @ link))
-    if float(np.abs(old[1:] @ link - map_[1:]).max()) > 1e-8 * float(np.abs(map_[1:]).max()):
-        return float(np.max(v * distances(rows.x, map_), initial=0.0)), None
-    bound = v * (stretch * np.sqrt(distance) + offset) ** 2
-    top = int(np.argmax(bound))
-    best = float(v[top] * distances(rows.x[top : top + 1], map_)[0])
-    able = np.flatnonzero(bound >= best)
-    return max(best, float(np.max(v[able] * distances(rows.x[able], map_), initial=0.0))), None
+    return largest_distance(rows.x, v, map_, rows.known_distances), None
 
 
 # --------------------------------------------------------------------------- residuals

@@ -13,11 +13,13 @@ import numpy as np
 
 from isthmus_methods.contract import Array, Block, Booleans, ModelSupport, Spec
 from isthmus_methods.parts.cross_product import (
-    CHUNK,
     CrossProduct,
+    KnownDistances,
     distances,
+    largest_distance,
     padded_sum,
     recentring,
+    weighted_product,
     whitening,
 )
 from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, nobody, used_rows
@@ -92,12 +94,8 @@ def rest_on(
     rows = centred_rows(block)
     counts = used_rows(block, spec, event) if event is not None else block.memo("used", lambda: used_rows(block, spec))
     v = np.ones(block.rows) if weights is None else weights
-    product = np.zeros((rows.x.shape[1], rows.x.shape[1]))
-    for low in range(0, block.rows, CHUNK):
-        x = rows.x[low : low + CHUNK]
-        product += x.T @ (x * v[low : low + CHUNK, None])
     persons = np.bincount(block.subject, weights=v, minlength=1).astype(np.float64)
-    cross = CrossProduct(rows.centre, product, float(v @ v), persons)
+    cross = CrossProduct(rows.centre, weighted_product(rows.x, v), float(v @ v), persons)
     eta = np.zeros(block.rows) if predictor is None else predictor
     smallest, largest = (float(eta.min()), float(eta.max())) if len(eta) else (np.inf, -np.inf)
     return RestsOn(counts, cross, smallest, largest, float(eta.sum()))
@@ -105,16 +103,17 @@ def rest_on(
 
 @dataclass(frozen=True, slots=True)
 class HeaviestRow:
-    """Leverage of each person, numbered within the country. Adds."""
+    """Leverage of each person, numbered within the country; where each has one row, the largest alone. Adds."""
 
     by_person: Array
+    largest: float = 0.0
 
     def __add__(self, other: HeaviestRow, /) -> HeaviestRow:
-        return HeaviestRow(padded_sum(self.by_person, other.by_person))
+        return HeaviestRow(padded_sum(self.by_person, other.by_person), max(self.largest, other.largest))
 
     @property
     def value(self) -> float:
-        return min(float(self.by_person.max(initial=0.0)), 1.0)
+        return min(max(float(self.by_person.max(initial=0.0)), self.largest), 1.0)
 
 
 def heaviest_row(block: Block, known: RestsOn, weights: Array | None = None) -> HeaviestRow:
@@ -127,6 +126,10 @@ def heaviest_row(block: Block, known: RestsOn, weights: Array | None = None) -> 
     if not map_.size or not block.rows:
         return HeaviestRow(np.zeros(0))
     v = np.ones(block.rows) if weights is None else weights
+    if int(known.used.rows[ROWS]) == int(np.count_nonzero(known.used.seen[ROWS])):
+        return HeaviestRow(
+            np.zeros(0), largest_distance(rows.x, v, map_, block.memo("known distances", KnownDistances))
+        )
     return HeaviestRow(np.bincount(block.subject, weights=v * distances(rows.x, map_)).astype(np.float64))
 
 

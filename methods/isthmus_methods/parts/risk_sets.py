@@ -8,7 +8,7 @@ row's case weight or 1: centre and `unit` keep them in range and cancel in every
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import DataError
 from isthmus_methods.contract import Array, Block, Booleans, Integers
-from isthmus_methods.parts.cross_product import CHUNK, recentring
+from isthmus_methods.parts.cross_product import CHUNK, KnownDistances, recentring
 
 # Times closer than this are the same time, absolutely or relative to the mean time (R's `timefix`).
 SAME_TIME = math.sqrt(np.finfo(np.float64).eps)
@@ -52,7 +52,7 @@ class SortedRows:
     known_predictor: tuple[bytes, Array, Array, float] | None = None  # beta, predictor, weights, shift
     known_slots: tuple[Array, Integers, Integers, Integers | None] | None = None
     known_weights: tuple[Array, Array] | None = None
-    known_distance: tuple[Array, Array] | None = None
+    known_distances: KnownDistances = field(default_factory=KnownDistances)
 
     @property
     def size(self) -> int:
