@@ -20,7 +20,7 @@ from isthmus_client.study import Study
 
 COUNTRIES = {f"n{k}": f"C{k}" for k in range(1, 6)}
 COVARIATES = 12
-PERSONS, RECORDS = 1787, 82_000  # of the repeated measures and the random intercept
+PERSONS, RECORDS = 1760, 82_000  # of the repeated measures and the random intercept
 # Relative difference up to which two answers are the same, so that their seconds may be compared.
 AGREES = 1e-9
 Values = Mapping[str, NDArray[np.float64]]

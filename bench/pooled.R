@@ -63,11 +63,11 @@ if (arguments[1] == "mmrm" && has("nlme")) {
   visits <- nlevels(rows$VISIT)
   # at Sigma as the exchange found it, where R only has to solve: both are the same function
   Sigma <- matrix(extra("sigma"), visits)
-  ratio <- setNames(sqrt(diag(Sigma) / Sigma[1, 1])[-1], levels(rows$VISIT)[-1])
+  rows$VARIANCE <- diag(Sigma)[rows$VISIT_NUMBER]
   correlation <- cov2cor(Sigma)
   known <- gls(model, data = rows, method = "REML",
                correlation = corSymm(correlation[lower.tri(correlation)], form = ~ VISIT_NUMBER | PERSON, fixed = TRUE),
-               weights = varIdent(ratio, form = ~ 1 | VISIT, fixed = ratio))
+               weights = varFixed(~ VARIANCE))
   free <- function() gls(model, data = rows, method = "REML", correlation = corSymm(form = ~ VISIT_NUMBER | PERSON),
                          weights = varIdent(form = ~ 1 | VISIT))
   own <- NULL
