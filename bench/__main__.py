@@ -72,23 +72,27 @@ def _run(found: Found, names: Sequence[str], measure: Callable[[Path, Sequence[s
 
 def _summary(found: Found) -> list[str]:
     """A line for every comparison."""
-    lines = ["", "analysis  against                                       ours s   its s  ratio  target  agreement"]
+    lines = [
+        "",
+        f"{'analysis':<8} {'against':<58}{'ours s':>8}{'its s':>8}{'times':>7}{'target':>8}  largest difference",
+    ]
     for name in COMPARED:
         part = found.get(name, {})
         for tool, one in part.get("against", {}).items():
+            if isinstance(one, str):
+                lines.append(f"{name:<8} {tool}: {one.splitlines()[-1]}")
+                continue
             differences = one["largest_relative_difference"]
             shown = ", ".join(f"{what} {value:.1g}" for what, value in differences.items())
-            target = f"{one['target']:g}" if one["target"] else "-"
             lines.append(
-                f"{name:<9} {tool + ' ' + one['version']:<44} {part['seconds']['median']:>7.2f} {one['seconds']:>7.2f}"
-                f" {one['ratio']:>6.1f} {target:>7}  {shown}"
+                f"{name:<8} {tool + ' ' + one['version']:<58}{part['seconds']['median']:>8.2f}{one['seconds']:>8.2f}"
+                f"{one['ratio']:>7.1f}{one['target'] or '-':>8}  {shown}"
                 + ("" if one["counts"] else f" (does not count: not within {AGREES:g})")
             )
-        lines += [f"{name:<9} {tool}: {why.splitlines()[-1]}" for tool, why in part.get("not_compared", {}).items()]
-    for what, one in found.get("growth", {}).items():
-        for name, values in one.items() if "exponent" not in one else [("", one)]:
+    for what, grown in found.get("growth", {}).items():
+        for name, values in grown.items():
             if isinstance(values, Mapping):
-                lines.append(f"growth {what} {name}: exponent {values['exponent']} (target {one['target_exponent']})")
+                lines.append(f"growth {what} {name}: exponent {values['exponent']}, target {grown['target_exponent']}")
     return lines
 
 

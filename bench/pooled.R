@@ -20,14 +20,14 @@ covariates <- grep("^X[0-9]+$", columns, value = TRUE)
 said <- list()
 
 numbers <- function(x) if (length(x)) paste0("[", paste(sprintf("%.17g", x), collapse = ", "), "]") else "[]"
-# seconds: each of up to three runs, fewer where they are long
-tell <- function(name, package, fit, values) {
+# seconds of up to three runs, fewer where they are long; `values` is evaluated after them
+tell <- function(name, package, fit, values = list()) {
   seconds <- numeric()
   while (length(seconds) < 3 && sum(seconds) < 4) seconds <- c(seconds, system.time(fit())[["elapsed"]])
+  values <- c(list(seconds = seconds), values)
   fields <- sprintf('"%s": %s', names(values), vapply(values, numbers, ""))
-  said[[length(said) + 1]] <<- sprintf(
-    '"%s": {"version": "%s", "seconds": %s, %s}', name, as.character(packageVersion(package)), numbers(seconds),
-    paste(fields, collapse = ", "))
+  version <- sprintf('"version": "%s (R %s)"', packageVersion(package), getRversion())
+  said[[length(said) + 1]] <<- sprintf('"%s": {%s}', name, paste(c(version, fields), collapse = ", "))
 }
 has <- function(package) {
   there <- requireNamespace(package, quietly = TRUE)
@@ -72,9 +72,7 @@ if (arguments[1] == "mmrm" && has("nlme")) {
                          weights = varIdent(form = ~ 1 | VISIT))
   own <- NULL
   tell("R gls, unstructured", "nlme", function() own <<- free(),
-       list(coef = coef(known), loglik = as.numeric(logLik(known)), sigma = known$sigma))
-  said[[length(said)]] <- sub("}$", sprintf(', "own_loglik": %.17g, "own_coef": %s}', as.numeric(logLik(own)),
-                                            numbers(coef(own))), said[[length(said)]])
+       list(coef = coef(known), loglik = logLik(known), own_coef = coef(own), own_loglik = logLik(own)))
 }
 if (arguments[1] == "lmm") {
   right <- paste("ARM + SEX +", paste(covariates, collapse = " + "))
@@ -85,16 +83,14 @@ if (arguments[1] == "lmm") {
     at <- criterion(extra("theta"))
     beta <- environment(criterion)$pp$beta(1)
     own <- NULL
-    tell("R lmer", "lme4", function() own <<- lmer(model, data = rows), list(coef = beta, loglik = -at / 2))
-    said[[length(said)]] <- sub("}$", sprintf(', "own_loglik": %.17g, "own_coef": %s}', as.numeric(logLik(own)),
-                                              numbers(fixef(own))), said[[length(said)]])
+    tell("R lmer", "lme4", function() own <<- lmer(model, data = rows),
+         list(coef = beta, loglik = -at / 2, own_coef = fixef(own), own_loglik = logLik(own)))
   }
   if (has("nlme")) {
     model <- as.formula(paste("Y ~", right))
     own <- NULL
-    tell("R lme", "nlme", function() own <<- lme(model, random = ~ 1 | SITE, data = rows), list(none = 0))
-    said[[length(said)]] <- sub("}$", sprintf(', "own_loglik": %.17g, "own_coef": %s}', as.numeric(logLik(own)),
-                                              numbers(fixef(own))), said[[length(said)]])
+    tell("R lme", "nlme", function() own <<- lme(model, random = ~ 1 | SITE, data = rows),
+         list(own_coef = fixef(own), own_loglik = logLik(own)))
   }
 }
-cat("{", paste(c(sprintf('"R": "%s"', getRversion()), said), collapse = ",\n"), "}\n", file = arguments[3])
+cat("{", paste(said, collapse = ",\n"), "}\n", file = arguments[3])
