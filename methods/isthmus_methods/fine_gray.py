@@ -44,6 +44,7 @@ from isthmus_methods.contract import (
 from isthmus_methods.parts import persons
 from isthmus_methods.parts.first_round import remember_rows, told_notes, told_rows
 from isthmus_methods.parts.inference import coefficients, matrix
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.model_support import ROWS, count_items
 from isthmus_methods.parts.model_terms import ModelTerms, level_rows, model_terms, shown
 from isthmus_methods.parts.newton import Accepted, Move, decide, solve
@@ -96,6 +97,7 @@ class Plan:
     cause: int
 
 
+@kept_by_request
 def plan_of(spec: Spec) -> Plan:
     """Raises `UsageError` where the request cannot be carried out."""
     time, cause = spec.role("time")[0], spec.role("cause")[0]

@@ -45,6 +45,7 @@ from isthmus_methods.parts.cox_estimate import CoxEstimate
 from isthmus_methods.parts.estimated import CountryEstimate
 from isthmus_methods.parts.glm_estimate import GlmEstimate, LinearEstimate
 from isthmus_methods.parts.inference import chi_square, f_p, number
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.newton import solve
 from isthmus_methods.parts.own_fits import OwnFits
 from isthmus_methods.parts.several import Part, Together
@@ -86,24 +87,8 @@ class Asked:
         return tuple(name for name, _ in term_columns(spec, self.tested))
 
 
-# Requests of the latest analyses: a round reads its request in every half and pass, and parts keep theirs.
-_KEPT: dict[int, tuple[Spec, Asked]] = {}
-_MOST_KEPT = 16
-
-
+@kept_by_request
 def _asked(spec: Spec) -> Asked:
-    kept = _KEPT.get(id(spec))
-    # the request is kept with what was read, so that its number is nobody else's
-    if kept is not None and kept[0] is spec:
-        return kept[1]
-    asked = _read(spec)
-    if len(_KEPT) >= _MOST_KEPT:
-        _KEPT.clear()
-    _KEPT[id(spec)] = (spec, asked)
-    return asked
-
-
-def _read(spec: Spec) -> Asked:
     """What is asked. Raises `UsageError` where the request names no interaction, or lacks what its model needs."""
     model = str(spec.options.get("model", "logistic"))
     if model not in MODELS:

@@ -37,6 +37,7 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import mixed_exchange as exchange
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.lmm_answer import lmm_answer
 from isthmus_methods.parts.mixed_columns import Basis, basis_of
 from isthmus_methods.parts.mixed_coordinates import columns_present, level_rows
@@ -155,11 +156,9 @@ class Lmm:
 # --------------------------------------------------------------------------- the request
 
 
+@kept_by_request
 def plan_of(spec: Spec) -> Plan:
     """What a request asks for. Raises `UsageError` where it cannot be carried out."""
-    kept = _KEPT.get(id(spec))
-    if kept is not None and kept[0] is spec:
-        return kept[1]
     [group] = spec.role("group")
     by_country = isinstance(group, Ref) and "COUNTRY" in spec.variables[column_name(group)].roles
     basis, name = basis_of(spec), column_name(group)
@@ -169,15 +168,7 @@ def plan_of(spec: Spec) -> Plan:
             f"{name} has a random intercept and is a term as well; rule: one or the other",
             f"leave {name} out of the formula's fixed part",
         )
-    plan = Plan(basis, spec.levels(group), bool(spec.role("subject")), by_country)
-    if len(_KEPT) >= 16:
-        _KEPT.clear()
-    # the request is kept with its plan, so that its number is nobody else's
-    _KEPT[id(spec)] = (spec, plan)
-    return plan
-
-
-_KEPT: dict[int, tuple[Spec, Plan]] = {}
+    return Plan(basis, spec.levels(group), bool(spec.role("subject")), by_country)
 
 
 # --------------------------------------------------------------------------- rounds

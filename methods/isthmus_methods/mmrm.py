@@ -40,6 +40,7 @@ from isthmus_methods.contract import (
     option,
 )
 from isthmus_methods.parts import mixed_exchange as exchange
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.mixed_columns import Basis, basis_of
 from isthmus_methods.parts.mixed_coordinates import columns_present, level_rows
 from isthmus_methods.parts.mixed_rows import Records, grouped, least_support, records_of, whole_support
@@ -177,11 +178,9 @@ class Mmrm:
 # --------------------------------------------------------------------------- the request
 
 
+@kept_by_request
 def plan_of(spec: Spec) -> Plan:
     """What a request asks for. Raises `UsageError` where it cannot be carried out."""
-    kept = _KEPT.get(id(spec))
-    if kept is not None and kept[0] is spec:
-        return kept[1]
     [visit] = spec.role("visit")
     name, visits = column_name(visit), spec.levels(visit)
     basis = basis_of(spec, name, visits)
@@ -196,15 +195,7 @@ def plan_of(spec: Spec) -> Plan:
             raise UsageError(
                 "UNKNOWN_LEVEL", f"{arm} has no level {control!r}", f"choose the control from: {', '.join(levels)}"
             )
-    plan = Plan(basis, name, visits, arm, control)
-    if len(_KEPT) >= 16:
-        _KEPT.clear()
-    # the request is kept with its plan, so that its number is nobody else's
-    _KEPT[id(spec)] = (spec, plan)
-    return plan
-
-
-_KEPT: dict[int, tuple[Spec, Plan]] = {}
+    return Plan(basis, name, visits, arm, control)
 
 
 # --------------------------------------------------------------------------- rounds

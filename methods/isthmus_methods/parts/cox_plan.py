@@ -16,6 +16,7 @@ from isthmus_methods.contract import (
     Spec,
     column_name,
 )
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.model_terms import ModelTerms, model_terms
 from isthmus_methods.parts.risk_steps import Steps
 from isthmus_methods.parts.time_table import MAX_CELLS, Grid, grid_of
@@ -89,25 +90,10 @@ class Plan:
         return tuple(self.stratum_label(code) for code, _ in enumerate(itertools.product(*sizes)))
 
 
-# Plans of the latest requests: a round asks for its plan in every half and pass.
-_KEPT: dict[int, tuple[Spec, Mapping[str, OptionRule], Plan]] = {}
-_MOST_KEPT = 16
-
-
+@kept_by_request
 def plan_of(spec: Spec, options: Mapping[str, OptionRule] = OPTIONS) -> Plan:
     """The plan of a request. Raises `UsageError` where it cannot be carried out."""
-    kept = _KEPT.get(id(spec))
-    # the request is kept with its plan, so that its number is nobody else's
-    if kept is not None and kept[0] is spec and kept[1] is options:
-        return kept[2]
-    plan = _plan(spec, options)
-    if len(_KEPT) >= _MOST_KEPT:
-        _KEPT.clear()
-    _KEPT[id(spec)] = (spec, options, plan)
-    return plan
 
-
-def _plan(spec: Spec, options: Mapping[str, OptionRule]) -> Plan:
     def setting(name: str) -> object:
         return spec.options.get(name, options[name].default) if name in options else OPTIONS[name].default
 

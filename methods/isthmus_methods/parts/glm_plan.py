@@ -9,6 +9,7 @@ from isthmus.errors import UsageError
 from isthmus_methods.contract import Booleans, Spec
 from isthmus_methods.parts.glm_family import Family, family_of
 from isthmus_methods.parts.glm_sums import models_of
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.model_terms import ModelTerms, model_terms
 
 MOST_ROUNDS = 60
@@ -25,25 +26,9 @@ class Plan:
     iterations: int
 
 
-# Plans of the latest requests: a round asks for its plan in every half and pass.
-_KEPT: dict[int, tuple[Spec, Plan]] = {}
-_MOST_KEPT = 16
-
-
+@kept_by_request
 def plan_of(spec: Spec) -> Plan:
     """The plan of a request. Raises `UsageError` where it cannot be carried out."""
-    kept = _KEPT.get(id(spec))
-    # the request is kept with its plan, so that its number is nobody else's
-    if kept is not None and kept[0] is spec:
-        return kept[1]
-    plan = _plan(spec)
-    if len(_KEPT) >= _MOST_KEPT:
-        _KEPT.clear()
-    _KEPT[id(spec)] = (spec, plan)
-    return plan
-
-
-def _plan(spec: Spec) -> Plan:
     options = spec.options
     terms = model_terms(spec, intercept=True)
     drop1 = options.get("drop1") is True

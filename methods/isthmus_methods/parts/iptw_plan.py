@@ -21,6 +21,7 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import glm_plan
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.time_table import Grid, grid_of
 from isthmus_methods.request import CONDITION_LEVELS
 
@@ -49,24 +50,9 @@ class Plan:
         return self.weightings[-1]
 
 
-_KEPT: dict[int, tuple[Spec, Plan]] = {}
-_MOST_KEPT = 16
-
-
+@kept_by_request
 def plan_of(spec: Spec) -> Plan:
     """The plan of a request. Raises `UsageError` where it cannot be carried out."""
-    kept = _KEPT.get(id(spec))
-    # the request is kept with its plan, so that its number is nobody else's
-    if kept is not None and kept[0] is spec:
-        return kept[1]
-    plan = _plan(spec)
-    if len(_KEPT) >= _MOST_KEPT:
-        _KEPT.clear()
-    _KEPT[id(spec)] = (spec, plan)
-    return plan
-
-
-def _plan(spec: Spec) -> Plan:
     treatment, options = spec.role("treatment")[0], spec.options
     levels = spec.levels(treatment)
     treated = str(options.get("treated", "")) or (levels[-1] if len(levels) == 2 else "")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from isthmus.errors import UsageError
 from isthmus_methods.contract import Method, OptionRule, Spec, column_name, option
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.model_terms import ModelTerms, model_terms
 
 # The first two rounds, and those in the model's own coordinates.
@@ -30,6 +31,7 @@ class Plan:
     control: str
 
 
+@kept_by_request
 def plan_of(spec: Spec, method: Method) -> Plan:
     """Raises `UsageError` where the arm is no factor of the terms or the control none of its levels."""
     model = model_terms(spec, intercept=True)

@@ -15,6 +15,7 @@ from isthmus_methods.parts.glm_answer import FITS, Shown, asked_next, begun, con
 from isthmus_methods.parts.glm_plan import iterations_of
 from isthmus_methods.parts.glm_sums import BEYOND, WHOLE, WITHOUT
 from isthmus_methods.parts.inference import chi_square, coefficients, matrix, number
+from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.model_terms import ModelTerms, model_terms
 from isthmus_methods.parts.nested_fits import ModelFit, furthest, looking_at, recall, remember
 from isthmus_methods.parts.newton import Move, solve
@@ -39,6 +40,7 @@ class NegativePlan:
     iterations: int
 
 
+@kept_by_request
 def plan_of(spec: Spec) -> NegativePlan:
     """What a request asks for. Raises `UsageError` where it cannot be carried out."""
     terms = model_terms(spec, intercept=True)
