@@ -48,7 +48,7 @@ from isthmus_methods.parts.inference import chi_square, f_p, number
 from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.newton import solve
 from isthmus_methods.parts.own_fits import OwnFits
-from isthmus_methods.parts.several import Part, Together
+from isthmus_methods.parts.several import Part, Together, Whole
 
 MAIN, FULL = "main_effects_model", "interaction_model"
 STRATIFIED_MAIN, STRATIFIED_FULL = "stratified_main", "stratified_interaction"
@@ -72,12 +72,17 @@ def _notes() -> dict[str, str]:
     return {code: said for method in (*MODELS.values(), OwnFits) for code, said in method.notes.items()}
 
 
+LEAVES = _leaves()
+# Counts of rows are the same for every fit.
+COUNTS = frozenset(name for name, field in LEAVES.items() if field.kind is Kind.COUNT)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request, read."""
 
     model: str
-    parts: tuple[Part, ...]
+    parts: tuple[Part[Whole], ...]
     tested: Term  # the interaction
     by_country: bool  # whether the country is what the effect may differ by
 
@@ -109,12 +114,15 @@ def _asked(spec: Spec) -> Asked:
     roles = {role: columns for role, columns in spec.roles.items() if role in (*needed, "start")}
     options = {"ties": spec.options.get("ties", "efron")} if model == "cox" else {}
 
-    def fit(name: str, terms: tuple[Term, ...], **more: bool) -> Part:
+    def part(name: str, method: Whole, own: Spec) -> Part[Whole]:
+        return Part(name, method, own, several.columns_of(name, own))
+
+    def fit(name: str, terms: tuple[Term, ...], **more: bool) -> Part[Whole]:
         own = replace(spec, method=MODELS[model].name, roles=roles, terms=terms, options={**options, **more})
-        return Part(name, MODELS[model], own)
+        return part(name, MODELS[model], own)
 
     without = spec.terms[:-1]
-    parts: list[Part]
+    parts: list[Part[Whole]]
     if model == "cox":
         within = tuple(term for term in without if country is None or term.columns != (country,))
         parts = [
@@ -129,7 +137,7 @@ def _asked(spec: Spec) -> Asked:
         (arm,) = (column for column in tested.columns if column != country)
         terms = tuple(term for term in without if country not in term.columns)
         own = replace(spec, roles=roles, terms=terms, options=options)
-        parts.append(Part(OWN, OwnFits(OWN_KINDS[model], arm, t_tests=model == "linear"), own))
+        parts.append(part(OWN, OwnFits(OWN_KINDS[model], arm, t_tests=model == "linear"), own))
     return Asked(model, tuple(parts), tested, country is not None)
 
 
@@ -148,7 +156,7 @@ class Interaction:
     name: ClassVar[str] = "interaction"
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Interaction"
-    leaves: ClassVar[Mapping[str, Field]] = _leaves()
+    leaves: ClassVar[Mapping[str, Field]] = LEAVES
     roles: ClassVar[Mapping[str, Role]] = {
         "outcome": Role("logistic: 0 or 1; linear: a number", required=False, holds="number"),
         "time": Role("cox: time of the event or of censoring", required=False, holds="number"),
@@ -171,14 +179,14 @@ class Interaction:
         return Scope.BY_COUNTRY if _asked(spec).by_country else Scope.TOTAL
 
     def fold(self, block: Block, spec: Spec, state: State, local: Together | None) -> Partial:
-        return several.fold(_asked(spec).parts, block, state, local)
+        return several.fold(several.going_on(_asked(spec).parts, state), block, state, local)
 
     def release(self, partial: Together | None, spec: Spec, state: State, local: Any) -> Summary | Again:
-        return several.release(_asked(spec).parts, partial, state, local)
+        return several.release(several.going_on(_asked(spec).parts, state), partial, state, local, COUNTS)
 
     def pool(self, contributions: Contributions, spec: Spec, state: State, memory: State) -> Next | Done:
         asked = _asked(spec)
-        turn = several.pool(asked.parts, contributions, state, memory)
+        turn = several.pool(asked.parts, contributions, state, memory, COUNTS)
         return turn if isinstance(turn, Next) else _compared(asked, turn)
 
 

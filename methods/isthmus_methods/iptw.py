@@ -30,10 +30,10 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.cox import Cox
 from isthmus_methods.glm import Glm
-from isthmus_methods.parts import iptw_answer, side_by_side
+from isthmus_methods.parts import iptw_answer, several
 from isthmus_methods.parts.iptw_plan import BALANCE, CURVES, PROPENSITY, Plan, plan_of
 from isthmus_methods.parts.iptw_rows import BalanceHalf, CurvesHalf, cox_rows, propensity_block
-from isthmus_methods.parts.side_by_side import Side
+from isthmus_methods.parts.several import Half, Part
 
 _OF_GLM = ("columns", "saturated", "deviance", "score", "information", "expected", "pearson")
 _OF_COX = ("loglik", "meat", "time_table", "whole", "at_risk", "dying", "event_weight", "events", "cross_product")
@@ -107,10 +107,10 @@ class Iptw:
     # ----------------------------------------------------------------- inside a country
 
     def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Partial:
-        return side_by_side.fold(_sides(plan_of(spec), spec, state), block, state, local)
+        return several.fold(_parts(plan_of(spec), spec, state), block, state, local)
 
     def release(self, partial: Any, spec: Spec, state: State, local: Any) -> Summary | Again:
-        return side_by_side.release(_sides(plan_of(spec), spec, state), partial, state, local)
+        return several.release(_parts(plan_of(spec), spec, state), partial, state, local)
 
     # ----------------------------------------------------------------- at the coordinator
 
@@ -118,22 +118,18 @@ class Iptw:
         return iptw_answer.pool(contributions, plan_of(spec), state, memory)
 
 
-def _sides(plan: Plan, spec: Spec, state: State) -> list[Side]:
+def _parts(plan: Plan, spec: Spec, state: State) -> list[Part[Half]]:
     """The analyses that the state asks for; the propensity model until its coefficients are there."""
     if "beta" not in state:
-        return [Side(PROPENSITY, Glm(), plan.propensity, lambda block: propensity_block(block, plan, spec))]
-    sides = []
+        return [Part(PROPENSITY, Glm(), plan.propensity, lambda block: propensity_block(block, plan, spec))]
+    parts: list[Part[Half]] = []
     if "ask balance" in state:
-        sides.append(Side(BALANCE, BalanceHalf(plan, spec, state), spec, _as_it_is))
+        parts.append(Part(BALANCE, BalanceHalf(plan, spec, state), spec))
     if "ask curves" in state:
         name = column_name(spec.role("time")[0])
-        sides.append(Side(CURVES, CurvesHalf(plan, spec, state, name), spec, _as_it_is))
+        parts.append(Part(CURVES, CurvesHalf(plan, spec, state, name), spec))
     for name, weighting, _, request in plan.cox:
         if f"ask {name}" in state:
             rows = cox_rows(plan, spec, state, weighting, request)
-            sides.append(Side(name, Cox(), request, rows, frozenset({"excluded"})))
-    return sides
-
-
-def _as_it_is(block: Block) -> Block:
-    return block
+            parts.append(Part(name, Cox(), request, rows, frozenset({"excluded"})))
+    return parts

@@ -133,9 +133,6 @@ def test_part_that_is_done_waits_for_the_others() -> None:
         def __init__(self, number: int) -> None:
             self.number = number
 
-        leaves: Mapping[str, c.Field] = {}
-        notes: Mapping[str, str] = {}
-
         def pool(self, contributions: c.Contributions, spec: c.Spec, state: c.State, memory: c.State) -> Any:
             at = float(memory["at"][0]) + 1 if "at" in memory else 1.0
             if at >= self.number:

@@ -18,7 +18,7 @@ from isthmus_methods.parts.iptw_rows import FINENESS, centres
 from isthmus_methods.parts.nested_fits import ModelFit, recall, remember
 from isthmus_methods.parts.newton import solve
 from isthmus_methods.parts.pooled_risk_sets import Listed
-from isthmus_methods.parts.side_by_side import as_part, contributed, part_of
+from isthmus_methods.parts.several import as_part, contributed, part_of
 from isthmus_methods.parts.time_table import TIE
 
 # `glm.control(epsilon)` of the fits that answers are held against.

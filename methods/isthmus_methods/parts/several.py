@@ -1,15 +1,16 @@
 """Several analyses of the same rows run side by side in the same rounds, as the parts of one method.
 
-Each part is a method with a request of its own. What it lets leave keeps its kind and support, its labels get the
-part's name in front; counts that all parts share leave once. A part that has its answer waits for the others.
+Each part has a request of its own, and its own state and memory under its name. What it lets leave keeps its kind and
+support, its labels get the part's name in front; counts that all parts share may leave once. A part that has its answer
+waits for the others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,12 +23,9 @@ from isthmus_methods.contract import (
     Contributions,
     Design,
     Done,
-    Field,
     Integers,
     Item,
-    Kind,
     Next,
-    Partial,
     Spec,
     State,
     Summary,
@@ -35,63 +33,40 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts.model_terms import factors
 
-BETWEEN = "/"
 # Where a part's answer is kept while others go on.
 ANSWER = "answer"
 
 
-class Halves(Protocol):
-    """What a part needs of a method."""
+class Half(Protocol):
+    """What runs inside a country: a method, or a part of one."""
 
-    @property
-    def leaves(self) -> Mapping[str, Field]: ...
-
-    @property
-    def notes(self) -> Mapping[str, str]: ...
-
-    def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Partial: ...
+    def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Any: ...
 
     def release(self, partial: Any, spec: Spec, state: State, local: Any) -> Summary | Again: ...
+
+
+class Whole(Half, Protocol):
+    """Both halves."""
 
     def pool(self, contributions: Contributions, spec: Spec, state: State, memory: State) -> Next | Done: ...
 
 
+H_co = TypeVar("H_co", bound=Half, covariant=True)
+
+
+def as_it_is(block: Block) -> Block:
+    return block
+
+
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One of the analyses."""
+class Part(Generic[H_co]):
+    """One of the analyses: its name, how it is done, its own request, and its rows from those of the whole request."""
 
     name: str
-    method: Halves
+    method: H_co
     spec: Spec
-
-    def rows(self, block: Block) -> Block:
-        """The block with the columns of this part's request."""
-
-        def build() -> Block:
-            design = None
-            if block.design is not None:
-                place = {name: k for k, name in enumerate(block.design.names)}
-                names = coefficient_names(self.spec)
-                columns = [place[name] for name in names]
-                codes = {name: block.design.level_codes[name] for name, _ in factors(self.spec)}
-                design = Design(np.ascontiguousarray(block.design.matrix[:, columns]), names, codes)
-            return replace(
-                block,
-                columns={role: block.columns[role] for role in self.spec.roles},
-                levels={role: block.levels[role] for role in self.spec.roles},
-                design=design,
-                _kept={},
-            )
-
-        return block.memo(f"rows of {self.name}", build)
-
-    def of(self, tree: Mapping[str, Array]) -> dict[str, Array]:
-        """This part's share of a state or memory."""
-        start = self.name + BETWEEN
-        return {key.removeprefix(start): value for key, value in tree.items() if key.startswith(start)}
-
-    def put(self, tree: State) -> dict[str, Array]:
-        return {f"{self.name}{BETWEEN}{key}": value for key, value in tree.items()}
+    rows: Callable[[Block], Block] = as_it_is
+    leaves_out: frozenset[str] = frozenset()  # fields that the whole request has already
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,59 +79,115 @@ class Together:
         return Together({name: part + other.parts[name] for name, part in self.parts.items()})
 
 
-def going_on(parts: Sequence[Part], state: State) -> list[Part]:
+def columns_of(name: str, spec: Spec) -> Callable[[Block], Block]:
+    """The rows of a part that has fewer columns than the whole request: `Part.rows`."""
+
+    def rows(block: Block) -> Block:
+        def build() -> Block:
+            design = None
+            if block.design is not None:
+                place = {column: k for k, column in enumerate(block.design.names)}
+                names = coefficient_names(spec)
+                codes = {factor: block.design.level_codes[factor] for factor, _ in factors(spec)}
+                columns = [place[column] for column in names]
+                design = Design(np.ascontiguousarray(block.design.matrix[:, columns]), names, codes)
+            return replace(
+                block,
+                columns={role: block.columns[role] for role in spec.roles},
+                levels={role: block.levels[role] for role in spec.roles},
+                design=design,
+                _kept={},
+            )
+
+        return block.memo(f"rows of {name}", build)
+
+    return rows
+
+
+# --------------------------------------------------------------------------- names
+
+
+def part_of(tree: State, name: str) -> dict[str, Array]:
+    """One part's own share of a state or memory."""
+    return {key.removeprefix(f"{name}/"): value for key, value in tree.items() if key.startswith(f"{name}/")}
+
+
+def as_part(tree: State, name: str) -> dict[str, Array]:
+    """The opposite of `part_of`."""
+    return {f"{name}/{key}": value for key, value in tree.items()}
+
+
+def contributed(contributions: Contributions, name: str, shared: Collection[str] = ()) -> Contributions:
+    """What the countries gave of one part, under its own labels. `shared` : as in `release`."""
+    start = f"{name}/"
+
+    def of(fields: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+        everyone = {key: value for key, value in fields.items() if key[0] in shared}
+        own = {(f, label.removeprefix(start)): x for (f, label), x in fields.items() if label.startswith(start)}
+        return {**everyone, **own}
+
+    return Contributions(
+        tuple(Cleared(s.country, of(s.values), of(s.withheld), s.notes) for s in contributions.summaries)
+    )
+
+
+def going_on(parts: Sequence[Part[H_co]], state: State) -> list[Part[H_co]]:
     """Parts that are not done: all in the first round, then those that the state is for."""
-    return [part for part in parts if not state or part.of(state)]
+    return [part for part in parts if not state or part_of(state, part.name)]
 
 
 # --------------------------------------------------------------------------- inside a country
 
 
-def fold(parts: Sequence[Part], block: Block, state: State, local: Together | None) -> Together:
+def fold(parts: Sequence[Part[Half]], block: Block, state: State, local: Together | None) -> Together:
     """One block's share of every part that has not released in this round."""
     at = local.parts if local is not None else {}
     return Together(
         {
-            part.name: part.method.fold(part.rows(block), part.spec, part.of(state), at.get(part.name))
-            for part in going_on(parts, state)
+            part.name: part.method.fold(part.rows(block), part.spec, part_of(state, part.name), at.get(part.name))
+            for part in parts
             if not isinstance(at.get(part.name), Summary)
         }
     )
 
 
-def release(parts: Sequence[Part], partial: Together | None, state: State, local: Together | None) -> Summary | Again:
-    """What leaves for all parts, or another pass for those that ask for one."""
+def release(
+    parts: Sequence[Part[Half]],
+    partial: Together | None,
+    state: State,
+    local: Together | None,
+    shared: Collection[str] = (),
+) -> Summary | Again:
+    """What leaves for all parts, or another pass for those that ask for one.
+
+    `shared` : fields that leave once, under their own label, where every part that has them has the same value.
+    """
     at = dict(local.parts) if local is not None else {}
-    here = going_on(parts, state)
-    for part in here:
-        if isinstance(at.get(part.name), Summary):
-            continue
-        own = None if partial is None else partial.parts[part.name]
-        turn = part.method.release(own, part.spec, part.of(state), at.get(part.name))
-        at[part.name] = turn.local if isinstance(turn, Again) else turn
-    given = {part.name: at[part.name] for part in here if isinstance(at[part.name], Summary)}
-    if len(given) < len(here):
-        return Again(Together(at))
-    return _joined(here, given)
+    for part in parts:
+        if not isinstance(at.get(part.name), Summary):
+            own = None if partial is None else partial.parts[part.name]
+            turn = part.method.release(own, part.spec, part_of(state, part.name), at.get(part.name))
+            at[part.name] = turn.local if isinstance(turn, Again) else turn
+    given = {part.name: at[part.name] for part in parts if isinstance(at[part.name], Summary)}
+    return _joined(parts, given, shared) if len(given) == len(parts) else Again(Together(at))
 
 
-def _joined(parts: Sequence[Part], given: Mapping[str, Summary]) -> Summary:
-    """One summary of all; a count with the same value in every part that has it leaves once, under its own label."""
+def _joined(parts: Sequence[Part[Half]], given: Mapping[str, Summary], shared: Collection[str]) -> Summary:
+    """One summary of all."""
     counts: dict[tuple[str, str], list[Item]] = {}
     for part in parts:
         for item in given[part.name].items:
-            if part.method.leaves[item.field].kind is Kind.COUNT:
+            if item.field in shared:
                 counts.setdefault((item.field, item.label), []).append(item)
-    shared = {key for key, items in counts.items() if all(_same(item, items[0]) for item in items)}
-    items = [counts[key][0] for key in counts if key in shared]
+    once = {key: items[0] for key, items in counts.items() if all(_same(item, items[0]) for item in items)}
+    items = list(once.values())
     for part in parts:
         items += [
-            replace(item, label=f"{part.name}{BETWEEN}{item.label}")
+            replace(item, label=f"{part.name}/{item.label}")
             for item in given[part.name].items
-            if (item.field, item.label) not in shared
+            if (item.field, item.label) not in once and item.field not in part.leaves_out
         ]
-    notes = frozenset(note for summary in given.values() for note in summary.notes)
-    return Summary(tuple(items), notes)
+    return Summary(tuple(items), frozenset(note for summary in given.values() for note in summary.notes))
 
 
 def _same(one: Item, other: Item) -> bool:
@@ -166,54 +197,37 @@ def _same(one: Item, other: Item) -> bool:
 # --------------------------------------------------------------------------- at the coordinator
 
 
-def pool(parts: Sequence[Part], contributions: Contributions, state: State, memory: State) -> Next | Mapping[str, Done]:
+def pool(
+    parts: Sequence[Part[Whole]],
+    contributions: Contributions,
+    state: State,
+    memory: State,
+    shared: Collection[str] = (),
+) -> Next | Mapping[str, Done]:
     """Another round, or the answer of every part by its name."""
     next_state: dict[str, Array] = {}
     next_memory: dict[str, Array] = {}
     done: dict[str, Done] = {}
     furthest = Next({})
     for part in parts:
-        own = part.of(memory)
+        own = part_of(memory, part.name)
         if ANSWER in own:
             done[part.name] = _unpacked(own[ANSWER])
-            next_memory |= part.put(own)
+            next_memory |= as_part(own, part.name)
             continue
-        turn = part.method.pool(_of_part(part, contributions), part.spec, part.of(state), own)
+        given = contributed(contributions, part.name, shared)
+        turn = part.method.pool(given, part.spec, part_of(state, part.name), own)
         if isinstance(turn, Done):
             done[part.name] = turn
-            next_memory |= part.put({ANSWER: _packed(turn)})
+            next_memory |= as_part({ANSWER: _packed(turn)}, part.name)
             continue
-        next_state |= part.put(turn.state)
-        next_memory |= part.put(turn.memory)
+        next_state |= as_part(turn.state, part.name)
+        next_memory |= as_part(turn.memory, part.name)
         if turn.measured >= furthest.measured:
             furthest = turn
     if len(done) == len(parts):
         return done
     return Next(next_state, next_memory, furthest.measure, furthest.measured)
-
-
-def _of_part(part: Part, contributions: Contributions) -> Contributions:
-    """The summaries as the part's own method would have got them."""
-    start = part.name + BETWEEN
-    return Contributions(
-        tuple(
-            Cleared(
-                summary.country,
-                dict(_unlabelled(summary.values, part, start)),
-                dict(_unlabelled(summary.withheld, part, start)),
-                frozenset(note for note in summary.notes if note in part.method.notes),
-            )
-            for summary in contributions.summaries
-        )
-    )
-
-
-def _unlabelled(given: Mapping[tuple[str, str], Any], part: Part, start: str) -> list[tuple[tuple[str, str], Any]]:
-    """What has the part's name in front, and the counts that parts share."""
-    own = [((f, label.removeprefix(start)), x) for (f, label), x in given.items() if label.startswith(start)]
-    known = {key for key, _ in own}
-    counts = {name for name, field in part.method.leaves.items() if field.kind is Kind.COUNT}
-    return own + [(key, x) for key, x in given.items() if key[0] in counts and key not in known]
 
 
 def _packed(done: Done) -> Array:
