@@ -28,8 +28,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 4 << 20),
     # results may be longer than what is taken in: an analyst's side says how much it takes
     ("grpc.max_send_message_length", 64 << 20),
-    # nodes ping every 30 s on idle streams; without this they are cut off for pinging too much
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+    # nodes and analysts ping every 30 s on idle streams; without this they are cut off for pinging too much
+    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # and we ping them: a half-open connection is seen within 40 s
     ("grpc.keepalive_time_ms", 30_000),
