@@ -212,6 +212,7 @@ def _explained(explanation: PlanExplanation) -> list[dict[str, object]]:
     return [
         {
             "title": step.title,
+            "reads": step.reads,
             "rounds_least": step.answer.rounds_least,
             "rounds_most": step.answer.rounds_most,
             "fields": [

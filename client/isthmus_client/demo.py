@@ -19,6 +19,8 @@ from isthmus_client.proposal import study_from_toml
 from isthmus_client.sandbox import Sandbox
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from isthmus_client.results.fit import Fit
     from isthmus_client.study import Study
 
@@ -61,7 +63,7 @@ def run_demo(out: Path) -> list[Fit]:
     example = example_folder()
     screen = console(stderr=True)
     started = time.monotonic()
-    with _ended_by_signals(), Sandbox(out / "network", name="demo") as box:
+    with _ended_by_signals(screen), Sandbox(out / "network", name="demo") as box:
         with screen.status("[bold]a private authority and a coordinator") as status:
             box.init_coordinator()
             box.start_coordinator()
@@ -95,7 +97,7 @@ def run_demo(out: Path) -> list[Fit]:
 def _analyse(study: Study) -> list[Fit]:
     from isthmus_client.terminal import show
 
-    fits = [study.planned(name).run() for name in study.plan()]
+    fits = [study.planned(name).run(outlives=False) for name in study.plan()]
     show(console(), fits)
     return fits
 
@@ -148,8 +150,8 @@ def _clear(out: Path) -> None:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: through every `finally`."""
+def _ended_by_signals(screen: Console) -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: through every `finally`, and with a word."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -157,5 +159,8 @@ def _ended_by_signals() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        screen.print("interrupted: every process of the demo has ended; make demo starts anew")
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -45,6 +45,7 @@ class StepExplanation:
     """What one step asks of the countries."""
 
     title: str
+    reads: str
     answer: analyst_pb2.Explanation
 
 
@@ -93,7 +94,7 @@ class Plan:
         return PlanExplanation(
             self.study.name,
             tuple(
-                StepExplanation(_title(step), connection.explain(self.study.digest, step.analysis))
+                StepExplanation(_title(step), _reads(step), connection.explain(self.study.digest, step.analysis))
                 for step in self.steps
             ),
         )
@@ -107,7 +108,7 @@ class Plan:
             )
         return tuple(run.hex() for run in self.runs)
 
-    def run(self, progress: bool | Shows = True, wait: bool = True) -> Fit:
+    def run(self, progress: bool | Shows = True, wait: bool = True, *, outlives: bool = True) -> Fit:
         """Run the analysis and wait for its result.
 
         Parameters
@@ -116,6 +117,8 @@ class Plan:
             True: a live display where stderr is a terminal, silence otherwise.
         wait
             False: `WaitingForApproval` as soon as a person at a site has to decide first; the run stays ordered.
+        outlives
+            False: the coordinator ends together with this program, so Ctrl-C says nothing of coming back.
 
         Returns
         -------
@@ -130,7 +133,16 @@ class Plan:
             On Ctrl-C. It detaches: the run goes on, and what to call to attach again is printed.
         """
         self.start()
-        return follow(self.study, self.runs, [_title(s) for s in self.steps], progress, wait, self.sleep, self.steps)
+        return follow(
+            self.study,
+            self.runs,
+            [_title(s) for s in self.steps],
+            progress,
+            wait,
+            self.sleep,
+            self.steps,
+            outlives=outlives,
+        )
 
     def cancel(self) -> None:
         """End the runs; `UsageError` ``NOT_STARTED`` where there are none."""
@@ -138,6 +150,11 @@ class Plan:
             raise UsageError("NOT_STARTED", "this plan has not been run", "call run() first")
         for run in self.runs:
             self.study.connection.cancel(run)
+
+
+def _reads(step: Step) -> str:
+    spec = step.analysis.spec
+    return f"{spec.dataset}, joined by person to {spec.events.dataset}" if spec.HasField("events") else spec.dataset
 
 
 def _title(step: Step) -> str:
@@ -154,8 +171,13 @@ def follow(
     wait: bool,
     sleep: Callable[[float], None],
     steps: Sequence[Step] = (),
+    *,
+    outlives: bool = True,
 ) -> Fit:
-    """Watch runs until they end and give the first one's result, the others beside it."""
+    """Watch runs until they end and give the first one's result, the others beside it.
+
+    `outlives`: the network goes on after Ctrl-C, so whoever pressed it is told how to come back to the runs.
+    """
     from isthmus_client.results.fit import beside, fit_of
 
     shows = _display(progress)
@@ -171,7 +193,8 @@ def follow(
             f"once they have decided: isthmus attach {study.name} {names}, or Study.attach with the same names",
         ) from error
     except KeyboardInterrupt:
-        _say_how_to_resume(study.name, runs)
+        if outlives:
+            _say_how_to_resume(study.name, runs)
         raise
     finally:
         shows.end()

@@ -19,6 +19,7 @@ def explanation_text(explanation: PlanExplanation) -> str:
         rounds = f"{least}" if least == most else f"{least} to {most}"
         lines = [
             step.title,
+            f"  reads: {step.reads}",
             f"  rounds: {rounds}",
             "  what would leave each country in a round:",
         ]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isthmus.errors import MethodError
-from isthmus_methods.contract import Block, Cleared, Contributions, Done, Method, Spec, State, Summary
+from isthmus_methods.contract import Block, Cleared, Contributions, Done, Method, Spec, State, Summary, leaving
 
 # Passes over the rows within one round; a method that asks for more does not end.
 MAX_PASSES = 200
@@ -26,6 +26,13 @@ def summarise(method: Method, blocks: Sequence[Block], spec: Spec, state: State)
         partial = functools.reduce(operator.add, partials) if partials else None
         turn = method.release(partial, spec, state, local)
         if isinstance(turn, Summary):
+            undeclared = {item.field for item in turn.items} - set(leaving(method, spec.options))
+            if undeclared:
+                raise MethodError(
+                    "UNDECLARED_FIELD",
+                    f"{method.name} gave {', '.join(sorted(undeclared))}; rule: only fields of the request leave",
+                    "declare them in `leaves`, and in `leaving` where the method has it",
+                )
             return turn
         local = turn.local
     raise MethodError(

@@ -11,6 +11,7 @@ from isthmus.errors import IsthmusError, Refused
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods import codec
+from isthmus_methods.contract import leaving
 from isthmus_methods.registry import METHODS
 from isthmus_node.admission import Order, Ourselves
 from isthmus_node.catalogue import Datasets
@@ -101,7 +102,8 @@ class Answering:
         self._check_snapshot(task, snapshot)
         state = codec.state_from_messages(task.state)
         summary = answer(order.spec, table, state, self._cache, order.method, events)
-        outcome = judge(summary, order.method.leaves, order.method.notes, task.purpose, self._policy(), open_data)
+        leaves = leaving(order.method, order.spec.options)
+        outcome = judge(summary, leaves, order.method.notes, task.purpose, self._policy(), open_data)
         header = self._header(order.digest, task, order.shelved, snapshot)
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)

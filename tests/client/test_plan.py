@@ -201,6 +201,16 @@ def test_ctrl_c_detaches_and_says_how_to_resume(
     assert len(fake.requests(analyst_pb2.SubmitRequest)) == 1
 
 
+def test_ctrl_c_promises_nothing_where_the_network_ends_too(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    class Impatient(Seen):
+        def update(self, position: int, progress: analyst_pb2.Progress) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.planned("primary").run(progress=Impatient(), outlives=False)
+    assert capsys.readouterr().err == ""
+
+
 def test_attach_to_a_fit_and_what_stands_beside_it(fake: FakeCoordinator, study: Study) -> None:
     fake.answer = answer_as_asked
     names = study.cox(HORMON, by="country").start()
