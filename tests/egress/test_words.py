@@ -10,7 +10,7 @@ import pytest
 
 from isthmus.errors import AuthenticationError
 from isthmus.v1 import study_pb2
-from isthmus_methods.contract import CellSupport, Field, Item, Kind, ModelSupport, Summary, TimeSupport
+from isthmus_methods.contract import CellSupport, Field, Item, Kind, ModelSupport, RiskSetSupport, Summary, TimeSupport
 from isthmus_node.egress.gate import Cleared, judge, refuse
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.wire import Header, encode, encode_refusal
@@ -32,6 +32,8 @@ LEAVES = {
     "count": Field(Kind.COUNT, "counts of persons", required=False),
     "loglik": Field(Kind.SCORE, "log-likelihood", "nats"),
     "table": Field(Kind.EVENTS, "events and leavers", "persons"),
+    "sets": Field(Kind.RISK_SETS, "sums over those at risk"),
+    "information": Field(Kind.SCORE, "thirty numbers"),
 }
 
 
@@ -81,6 +83,36 @@ def test_long_table_says_how_much_is_not_shown(policy: Policy) -> None:
     value = np.full((MOST_ROWS + 3, 1), 20)
     text = table_of_item(cleared_of(policy, Item("count", value, CellSupport(value))).items[0])
     assert text.splitlines()[-1] == "    ... 3 more rows"
+
+
+def test_table_wider_than_a_line_that_is_no_time_grid_stays_as_it_is(policy: Policy) -> None:
+    # event times down the page, many covariates along the line: turned round it would be unreadable
+    value = np.arange(30 * 14, dtype=np.float64).reshape(30, 14) + 0.5
+    risk = RiskSetSupport(
+        TimeSupport(60, np.full(30, 20), np.full(30, 60)), ModelSupport(60, 14, 60, effective_persons=60.0)
+    )
+    lines = table_of_item(cleared_of(policy, Item("sets", value, risk)).items[0]).splitlines()
+    assert len(lines) == 31
+    assert lines[1].split() == [*(repr(x) for x in value[0].tolist()), "0"]
+
+
+def test_long_run_of_numbers_is_folded(policy: Policy) -> None:
+    lines = table_of_item(
+        cleared_of(
+            policy, Item("information", np.arange(30.0), ModelSupport(400, 30, effective_persons=400.0, leverage=0.1))
+        ).items[0]
+    ).splitlines()
+    assert [line.split()[-1] for line in lines[1:]] == ["0", "12", "24"]
+    assert sum(len(line.split()) - 1 for line in lines[1:]) == 30
+
+
+def test_all_numbers_of_a_long_table_are_shown_where_asked_for(
+    policy: Policy, header: Callable[[str], Header], key: IdentityKey
+) -> None:
+    value = np.full((MOST_ROWS + 3, 1), 20)
+    payload = encode(cleared_of(policy, Item("count", value, CellSupport(value))), header("t"), key).payload
+    assert tables_of_payload(payload).splitlines()[-1] == "    ... 3 more rows"
+    assert len(tables_of_payload(payload, 10**6).splitlines()) == 3 + MOST_ROWS + 3
 
 
 def test_payload_is_read_back_from_its_bytes(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,7 +100,8 @@ def study_show(
     asked = next(((n, t) for n, t in _requests(config) if len(study) >= 8 and n.startswith(study.lower())), None)
     if asked is not None:
         name, task = asked
-        lines = [f"analysis outside the plan, for {purpose_words(task.purpose)}", *spec_words(task.spec)]
+        its_study = Shelf(config.home.studies).find(task.study_digest.hex()).study
+        lines = [f"analysis outside the plan, for {purpose_words(task.purpose)}", *spec_words(task.spec, its_study)]
         show(json, {"request": name, "words": lines}, lambda: say(*lines, f"digest {name}"))
         return
     shelved = Shelf(config.home.studies).find(study)
@@ -243,15 +245,17 @@ def _findings(config: NodeConfig, shelved: Shelved) -> list[str]:
 def journal_show(
     run: Annotated[str, typer.Option("--run", help="Only this run: the beginning of its number.")] = "",
     last: Annotated[int, typer.Option("--last", help="Only so many of the newest records.", min=0)] = 0,
-    numbers: Annotated[bool, typer.Option("--numbers", help="Every number that left, as tables.")] = False,
+    numbers: Annotated[bool, typer.Option("--numbers", help="The numbers that left, as tables.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="With --numbers: long tables to their end.")] = False,
     as_bytes: Annotated[bool, typer.Option("--bytes", help="The exact bytes that left, in hexadecimal.")] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show what left this site in plain words, and with --numbers or --bytes exactly."""
     from isthmus_node.egress.journal_read import read
-    from isthmus_node.egress.words import tables_of_payload
+    from isthmus_node.egress.words import MOST_ROWS, tables_of_payload
 
+    most_rows = sys.maxsize if every else MOST_ROWS
     entries = [e for e in read(config_of(home).home.journal) if not run or e.record.run.hex().startswith(run.lower())]
     entries = entries[-last:] if last else entries
 
@@ -259,7 +263,7 @@ def journal_show(
         for entry in entries:
             say(_headline(entry), *(f"    {line}" for line in entry.record.words.splitlines()))
             if numbers and entry.payload:
-                say(*(f"    {line}" for line in tables_of_payload(entry.payload).splitlines()))
+                say(*(f"    {line}" for line in tables_of_payload(entry.payload, most_rows).splitlines()))
             if as_bytes and entry.payload:
                 digits = entry.payload.hex()
                 say(*(f"    {digits[k : k + 96]}" for k in range(0, len(digits), 96)))

@@ -15,8 +15,8 @@ from isthmus_methods.contract import Array, Integers
 from isthmus_node.egress.gate import Cleared, ClearedItem, Refusal
 from isthmus_trust.documents import REFUSAL, SUMMARY, read_canonical
 
-# Rows of a table that are shown; the rest is in the bytes. A longer last axis without names is a time grid.
-MOST_ROWS = 400
+# Rows of a table that are shown where not all of them are asked for, and numbers in a line that have no names.
+MOST_ROWS = 40
 MOST_COLUMNS = 12
 
 
@@ -54,25 +54,25 @@ def table_of_item(item: ClearedItem) -> str:
     if item.value is None:
         return words_of_item(item)
     names = [labels for _, labels in item.axes]
-    return "\n".join([words_of_item(item), *_table(item.value, names)])
+    return "\n".join([words_of_item(item), *_table(item.value, names, MOST_ROWS)])
 
 
-def tables_of_payload(payload: bytes) -> str:
-    """The numbers in bytes that left, read back from the bytes themselves.
+def tables_of_payload(payload: bytes, most_rows: int = MOST_ROWS) -> str:
+    """The numbers in bytes that left, read back from the bytes themselves, of each table so many rows at most.
 
     Raises `AuthenticationError` where the bytes are no signed summary or refusal.
     """
     signed = read_canonical(payload, study_pb2.Signed)
     lines = [f"signed as {printable(signed.context)} by key {signed.public_key.hex()}"]
     if signed.context == SUMMARY:
-        lines.extend(_summary(read_canonical(signed.body, summary_pb2.Summary)))
+        lines.extend(_summary(read_canonical(signed.body, summary_pb2.Summary), most_rows))
     elif signed.context == REFUSAL:
         refusal = read_canonical(signed.body, summary_pb2.Refusal)
         lines.extend(f"{name} {printable(getattr(refusal, name))}" for name in ("code", "rule", "field", "remedy"))
     return "\n".join(lines)
 
 
-def _summary(summary: summary_pb2.Summary) -> Iterator[str]:
+def _summary(summary: summary_pb2.Summary, most_rows: int) -> Iterator[str]:
     yield printable(f"node {summary.node}, country {summary.country}, isthmus {summary.software}")
     for item in summary.items:
         place = printable(f"{item.field}[{item.label}]" if item.label else item.field)
@@ -81,17 +81,21 @@ def _summary(summary: summary_pb2.Summary) -> Iterator[str]:
             continue
         value = array_from_message(item.value)
         yield f"{place}: {' x '.join(str(n) for n in value.shape) or '1'}"
-        yield from _table(value, [])
+        yield from _table(value, [], most_rows)
     if summary.notes:
         yield printable(f"notes: {', '.join(summary.notes)}")
 
 
-def _table(value: Array | Integers, names: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(value: Array | Integers, names: Sequence[Sequence[str]], most_rows: int) -> Iterator[str]:
     """The array row by row: the last axis runs along the line, the others are named at its end."""
     labels = [list(names[k]) if k < len(names) else [] for k in range(value.ndim)]
-    grid = value.ndim > 1 and not labels[-1] and value.shape[-1] > MOST_COLUMNS
+    long = value.ndim > 0 and not labels[-1] and value.shape[-1] > MOST_COLUMNS
+    if long and value.ndim == 1:
+        yield from _run(value, most_rows)
+        return
+    # an axis longer than every other is one of time: it runs down the page, without the steps at which nothing happens
+    grid = long and value.shape[-1] > max(value.shape[:-1])
     if grid:
-        # a time grid runs down the page, and steps at which nothing happens are left out
         value, labels = np.moveaxis(value, -1, 0), [labels[-1], *labels[:-1]]
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
     columns = [printable(name) for name in labels[-1]] if value.ndim else []
@@ -99,9 +103,19 @@ def _table(value: Array | Integers, names: Sequence[Sequence[str]]) -> Iterator[
     if columns:
         yield "    " + " ".join(name.rjust(width) for name in columns)
     shown = [k for k in range(len(rows)) if not grid or rows[k].any()]
-    for k in shown[:MOST_ROWS]:
+    for k in shown[:most_rows]:
         place = np.unravel_index(k, value.shape[:-1]) if value.ndim > 1 else ()
         names_of_row = (printable(labels[axis][i]) if labels[axis] else str(i) for axis, i in enumerate(place))
         yield "    " + " ".join([*(repr(x.item()).rjust(width) for x in rows[k]), "", *names_of_row]).rstrip()
-    if len(shown) > MOST_ROWS:
-        yield f"    ... {len(shown) - MOST_ROWS} more rows"
+    if len(shown) > most_rows:
+        yield f"    ... {len(shown) - most_rows} more rows"
+
+
+def _run(value: Array | Integers, most_rows: int) -> Iterator[str]:
+    """Numbers without names one after the other, with the place of each line's first at its end."""
+    starts = range(0, value.size, MOST_COLUMNS)
+    for start in starts[:most_rows]:
+        numbers = " ".join(repr(x.item()).rjust(12) for x in value[start : start + MOST_COLUMNS])
+        yield f"    {numbers}  {start}"
+    if len(starts) > most_rows:
+        yield f"    ... {value.size - most_rows * MOST_COLUMNS} more numbers"
