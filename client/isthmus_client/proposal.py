@@ -160,7 +160,9 @@ def _explained(path: Path, error: ValidationError, shape: type[BaseModel]) -> Co
     found = error.errors(include_url=False)
     # a misspelt key is also a missing one: the misspelling is what to say
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    # names of keys and places in lists only: pydantic also names the validators it went through
+    where = ".".join(str(part) for part in first["loc"] if str(part).isidentifier() or isinstance(part, int))
+    where = where or "the file"
     if first["type"] == "extra_forbidden":
         known = _keys_beside(shape, first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -171,7 +173,9 @@ def _explained(path: Path, error: ValidationError, shape: type[BaseModel]) -> Co
         )
     if first["type"] == "missing":
         return ConfigError("KEY_MISSING", f"{path}: {where} is missing", f"write {first['loc'][-1]} = ...")
-    return ConfigError("BAD_VALUE", f"{path}: {where}: {first['msg']}", "correct the value")
+    return ConfigError(
+        "BAD_VALUE", f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}", "correct the value"
+    )
 
 
 def _keys_beside(shape: type[BaseModel], location: Sequence[int | str]) -> list[str]:

@@ -210,7 +210,7 @@ def _pick(
 ) -> tuple[str | None, str]:
     flag = flags.get(key)
     if flag is not None:
-        return flag, f"--{key.replace('.', '-').replace('_', '-')}"
+        return flag, f"--{key.removesuffix('.url').replace('.', '-').replace('_', '-')}"
     variable = "ISTHMUS_" + key.upper().replace(".", "_")
     if env.get(variable):
         return env[variable], variable

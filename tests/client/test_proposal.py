@@ -94,7 +94,11 @@ def test_example_study_reads() -> None:
     [
         (('title = "t"', 'titel = "t"'), "UNKNOWN_KEY", "titel"),
         (('unit = "days"', 'units = "days"'), "UNKNOWN_KEY", "dataset.0.variables.t.units"),
-        (('method = "cox"', 'method = "coxx"'), "BAD_VALUE", "plan.0.method"),
+        (
+            ('method = "cox"', 'method = "coxx"'),
+            "BAD_VALUE",
+            "plan.0.method: there is no method 'coxx'; did you mean 'cox'?",
+        ),
         (('title = "t"', ""), "KEY_MISSING", "title"),
         (('title = "t"', "title = 3"), "BAD_VALUE", "title"),
         (('title = "t"', "title = "), "NOT_TOML", "study.toml"),

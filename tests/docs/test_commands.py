@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import click
 import pytest
 from typer.main import get_command
 
+from isthmus_client.cli import app as client
 from isthmus_coordinator.cli import app as coordinator
 from isthmus_coordinator.config import Settings
 from isthmus_node.cli import app as node
@@ -19,7 +21,19 @@ from isthmus_node.config import KEYS
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
-TREES: dict[str, click.Command] = {"isthmus-node": get_command(node), "isthmus-coordinator": get_command(coordinator)}
+TREES: dict[str, click.Command] = {
+    "isthmus": get_command(client),
+    "isthmus-node": get_command(node),
+    "isthmus-coordinator": get_command(coordinator),
+}
+# A command in a remedy follows a colon, as in "see the studies with: isthmus studies".
+REMEDY = re.compile(r": (isthmus(?:-node|-coordinator)?(?: [a-z-]+)+)")
+CODE = sorted(
+    path
+    for package in ("proto", "trust", "methods", "node", "coordinator", "client")
+    for path in (ROOT / package).rglob("*.py")
+    if "_pb2" not in path.name
+)
 
 
 def commands_of(text: str) -> Iterator[list[str]]:
@@ -29,7 +43,7 @@ def commands_of(text: str) -> Iterator[list[str]]:
     lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
     for line in lines:
         # the last on the line: before it a user or a container may have the same name
-        found = re.search(r"^(?:.*[\s/])?(isthmus-(?:node|coordinator))(?=\s+[a-z])(.*)$", line)
+        found = re.search(r"^(?:.*[\s/])?(isthmus(?:-node|-coordinator)?)(?=\s+(?!isthmus)[a-z])(.*)$", line)
         if found:
             # redirections and what follows them are the shell's
             yield [found[1], *shlex.split(re.split(r" [<>|] ", found[2])[0])]
@@ -50,6 +64,22 @@ def faults(words: list[str]) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_on_the_page_exist(page: Path) -> None:
     assert [fault for words in commands_of(page.read_text(encoding="utf-8")) for fault in faults(words)] == []
+
+
+def remedies(source: str) -> list[list[str]]:
+    """Commands that texts of a module tell people to type."""
+    texts = [n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return [words.split() for text in texts for words in REMEDY.findall(text)]
+
+
+def test_commands_that_messages_name_exist() -> None:
+    named = [words for path in CODE for words in remedies(path.read_text(encoding="utf-8"))]
+    assert len(named) >= 10
+    assert [fault for words in named for fault in faults(words)] == []
+
+
+def test_remedy_with_a_missing_command_would_be_found() -> None:
+    assert [faults(words) != [] for words in remedies('x = "see them with: isthmus study list"')] == [True]
 
 
 def test_pages_for_installing_have_commands() -> None:

@@ -99,7 +99,7 @@ class Studies:
             raise UsageError(
                 "UNKNOWN_STUDY",
                 "there is no study of this digest at the coordinator",
-                "see the studies with: isthmus study list",
+                "see the studies with: isthmus studies",
             )
         return stored
 
@@ -116,7 +116,7 @@ class Studies:
             raise UsageError(
                 "UNKNOWN_STUDY",
                 f"there is no {wanted} at the coordinator{nearest(name, (k for k in known if k != name))}",
-                "see the studies with: isthmus study list",
+                "see the studies with: isthmus studies",
             )
         return self._opened.setdefault(row.digest, _stored(row))
 

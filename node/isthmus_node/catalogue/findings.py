@@ -68,8 +68,12 @@ def _all(conversion: Conversion) -> Iterator[Finding]:
         yield from _subjects(conversion)
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
+def _rows(count: int, verb: str = "") -> str:
+    """``1 row has`` or ``7 rows have``."""
+    if count != 1:
+        return f"{count} rows {verb}".rstrip()
+    irregular = {"": "", "have": "has", "do": "does", "are": "is"}
+    return f"1 row {irregular.get(verb, verb + 's')}".rstrip()
 
 
 def _absent(name: str, names: tuple[str, ...]) -> Finding:
@@ -87,7 +91,7 @@ def _variable(typed: Typed, conversion: Conversion) -> Iterator[Finding]:
             "WRONG_TYPE",
             name,
             typed.unreadable,
-            f"{name}: {_rows(typed.unreadable)} hold no number, but the dictionary says {variable.type.value}",
+            f"{name}: {_rows(typed.unreadable, 'hold')} no number, but the dictionary says {variable.type.value}",
             Severity.FAIL,
         )
     if typed.missing and not variable.may_be_missing and name != conversion.dictionary.subject:
@@ -95,7 +99,7 @@ def _variable(typed: Typed, conversion: Conversion) -> Iterator[Finding]:
             "MISSING_VALUE",
             name,
             typed.missing,
-            f"{name}: {_rows(typed.missing)} have no value where the dictionary allows none; "
+            f"{name}: {_rows(typed.missing, 'have')} no value where the dictionary allows none; "
             "methods that need it leave them out",
             Severity.WARN,
         )
@@ -125,7 +129,7 @@ def _unknown(typed: Typed) -> Finding:
         "UNKNOWN_LEVEL",
         name,
         count,
-        f"{name}: {_rows(count)} have a level that is not in the dictionary and count as OTHER: "
+        f"{name}: {_rows(count, 'have')} a level that is not in the dictionary, taken as OTHER: "
         f"{', '.join(named[:_NAMED])}{more}; the dictionary has {', '.join(typed.variable.levels)}",
         Severity.WARN,
     )
@@ -140,7 +144,7 @@ def _numbers(variable: Variable, values: Array) -> Iterator[Finding]:
                 "NOT_WHOLE",
                 name,
                 count,
-                f"{name}: {_rows(count)} hold a number that is not whole, but the dictionary says integer",
+                f"{name}: {_rows(count, 'hold')} a number that is not whole, but the dictionary says integer",
                 Severity.FAIL,
             )
     low = -np.inf if variable.minimum is None else variable.minimum
@@ -152,7 +156,7 @@ def _numbers(variable: Variable, values: Array) -> Iterator[Finding]:
             "OUT_OF_RANGE",
             name,
             count,
-            f"{name}: {_rows(count)} lie outside {low:g} to {high:g}{unit}; they are used as they are",
+            f"{name}: {_rows(count, 'lie')} outside {low:g} to {high:g}{unit}; used as they are",
             Severity.WARN,
         )
     if variable.grid:
@@ -163,7 +167,7 @@ def _numbers(variable: Variable, values: Array) -> Iterator[Finding]:
                 "OFF_GRID",
                 name,
                 count,
-                f"{name}: {_rows(count)} do not lie on the study's time grid of {variable.grid:g} {variable.unit}",
+                f"{name}: {_rows(count, 'do')} not lie on the study's time grid of {variable.grid:g} {variable.unit}",
                 Severity.FAIL,
             )
     if variable.levels:
@@ -174,7 +178,7 @@ def _numbers(variable: Variable, values: Array) -> Iterator[Finding]:
                 "UNKNOWN_LEVEL",
                 name,
                 count,
-                f"{name}: {_rows(count)} hold a number that is not one of the declared levels "
+                f"{name}: {_rows(count, 'hold')} a number that is not one of the declared levels "
                 f"{', '.join(variable.levels)}; taken as a factor they count as missing",
                 Severity.WARN,
             )
@@ -200,7 +204,7 @@ def _other_countries(typed: Typed, conversion: Conversion) -> Iterator[Finding]:
             "OTHER_COUNTRY",
             typed.variable.name,
             count,
-            f"{typed.variable.name}: {_rows(count)} are of another country than this node's, {conversion.country}",
+            f"{typed.variable.name}: {_rows(count, 'are')} of another country than this node's, {conversion.country}",
             Severity.FAIL,
         )
 
@@ -213,7 +217,7 @@ def _subjects(conversion: Conversion) -> Iterator[Finding]:
             "MISSING_SUBJECT",
             name,
             count,
-            f"{name}: {_rows(count)} name no subject, so persons cannot be counted",
+            f"{name}: {_rows(count, 'name')} no subject, so persons cannot be counted",
             Severity.FAIL,
         )
     if conversion.dictionary.one_row_a_subject:

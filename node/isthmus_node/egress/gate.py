@@ -22,7 +22,7 @@ from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.thresholds import Limits
 
 _SEAL = object()
-_ASK = "ask the site: its log has the reason"
+_ASK = "ask the site: isthmus-node check names what is wrong there, and its log has this request's reason"
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 NO_PURPOSE = Violation(
     "PURPOSE_NOT_ALLOWED",
