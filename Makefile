@@ -38,7 +38,7 @@ lock:  ## resolve the pins again (needs uv)
 $(READY): requirements/dev.txt pyproject.toml
 	@echo "setting up the environment (once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 

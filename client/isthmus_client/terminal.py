@@ -42,6 +42,7 @@ def _show(console: Console, fit: Fit, models: Sequence[CoxFit]) -> None:
         console.print(_table_one(fit, marks))
     elif isinstance(fit, KmFit):
         console.print(_survival(fit, marks))
+        console.print(*_at_times(fit), sep="\n")
     elif isinstance(fit, LogRankFit):
         console.print(_tests(fit, marks))
     elif isinstance(fit, CoxFit):
@@ -121,6 +122,20 @@ def _survival(fit: KmFit, marks: Footnotes) -> Table:
             cells.append("–" if mean is None or se is None else f"{mean:,.1f} (se {se:,.1f})")
         _add(table, name + marks.mark(fit.caveats_of(name)), *cells)
     return table
+
+
+def _at_times(fit: KmFit) -> list[Table]:
+    """Survival and numbers at risk at the times that were asked for; none where none were."""
+    shown = fit.at_times().reset_index()
+    if not {"n_risk", "surv"} <= set(shown.columns) or shown.empty:
+        return []
+    unit = f" ({fit.time_unit})" if fit.time_unit else ""
+    groups = list(dict.fromkeys(shown["group"]))
+    table = _new(f"survival, at risk{unit}", *map(str, groups))
+    for time, rows in shown.groupby("time", sort=False):
+        cells = {row.group: f"{100 * row.surv:.1f} %  {row.n_risk:,.0f}" for row in rows.dropna().itertuples()}
+        _add(table, f"{time:,.10g}", *(cells.get(group, "–") for group in groups))
+    return [table]
 
 
 def _reached(value: float | None) -> str:
