@@ -422,6 +422,9 @@ class Method(Protocol):
 
     A method that reads a second dataset, of events of the same persons, has ``event_roles`` as well: the parts that
     columns of that dataset play.
+
+    A method of which some settings need some fields only says which by ``leaving(self, options) -> Collection[str]``;
+    the gate refuses the others.
     """
 
     name: ClassVar[str]

@@ -100,8 +100,7 @@ def study_show(
     asked = next(((n, t) for n, t in _requests(config) if len(study) >= 8 and n.startswith(study.lower())), None)
     if asked is not None:
         name, task = asked
-        its_study = Shelf(config.home.studies).find(task.study_digest.hex()).study
-        lines = [f"analysis outside the plan, for {purpose_words(task.purpose)}", *spec_words(task.spec, its_study)]
+        lines = [f"analysis outside the plan, for {purpose_words(task.purpose)}", *spec_words(task.spec)]
         show(json, {"request": name, "words": lines}, lambda: say(*lines, f"digest {name}"))
         return
     shelved = Shelf(config.home.studies).find(study)
