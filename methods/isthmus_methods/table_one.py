@@ -82,7 +82,7 @@ def empty(plan: Plan, state: State) -> Partial:
     """What no row gives."""
     a = len(plan.arms)
     counts = () if state else tuple(np.zeros((a, len(row.cells)), dtype=np.int64) for row in plan.rows)
-    sums = tuple(Sums.nothing(a) for _ in plan.numeric)
+    sums = tuple(Sums.nothing(a) for _ in (*plan.numeric, *(plan.numeric if state else ())))
     none = np.zeros(0, dtype=np.int64)
     values = tuple(
         tuple(Cells.of(row.grid, np.zeros(0), none) for _ in plan.arms)
@@ -102,6 +102,7 @@ def fold_rows(block: Block, plan: Plan, state: State, by_person: bool) -> Partia
     subject = block.subject if every else block.subject[known]
     number, people = len(plan.arms), Persons.of(subject)
     counts, in_cells, sums, cells_of = [], [], [], []
+    squares = []
     for row in plan.rows:
         values = block.columns["variables"][row.k]
         values = values if every else values[known]
@@ -123,23 +124,28 @@ def fold_rows(block: Block, plan: Plan, state: State, by_person: bool) -> Partia
                         for a in range(number)
                     )
                 )
-            given = (given - state[row.name][0]) ** 2 if state else given - row.zero
+            given = given - (state[row.name][0] if state else row.zero)
             who = subject[present] if by_person else None
             sums.append(Sums.of(given, arms[present], number, who, len(people.seen)))
+            if state:
+                squares.append(Sums.of(given**2, arms[present], number, who, len(people.seen)))
     in_arm = None
     if by_person:
         in_arm = np.zeros((number, len(people.seen)), dtype=np.bool_)
         in_arm[arms, subject] = True
     rows = np.bincount(arms, minlength=number)
-    return Partial(rows, tuple(counts), tuple(sums), tuple(cells_of), people, not every, in_arm, tuple(in_cells))
+    everything = (*sums, *squares)
+    return Partial(rows, tuple(counts), everything, tuple(cells_of), people, not every, in_arm, tuple(in_cells))
 
 
 def items_of(partial: Partial, plan: Plan, state: State) -> tuple[Item, ...]:
     arms = (plan.arm or "all", plan.arms)
     if state:
+        half = len(plan.numeric)
         return tuple(
-            Item("squares", sums.value, sums.support(), row.name, (arms,))
-            for row, sums in zip(plan.numeric, partial.sums, strict=True)
+            Item(name, sums.value, sums.support(), row.name, (arms,))
+            for name, of in (("deviations", partial.sums[:half]), ("squares", partial.sums[half:]))
+            for row, sums in zip(plan.numeric, of, strict=True)
         )
     people = partial.arms if partial.in_arm is None else counted(partial.in_arm)
     items = [Item("arms", partial.arms, CellSupport(people), plan.arm, (arms,))]
@@ -170,8 +176,8 @@ def counted(inside: Booleans) -> Integers:
 class TableOne:
     """Who is in the study: for each variable its n, missing and mean (sd), or counts and percentages, by arm.
 
-    Two rounds: counts and sums, from which the pooled means follow, then squares about these means, so that the
-    standard deviation is exact for values with a large offset too. Quantiles and extremes, where asked for, come from
+    Two rounds: counts and sums, from which the pooled means follow, then deviations from these means and their squares,
+    so that means and standard deviations are exact for values with a large offset too. Quantiles and extremes, where asked for, come from
     how many rows have each value.
     """
 
@@ -186,6 +192,7 @@ class TableOne:
         "sum": Field(
             Kind.SUM, "sum by arm, from the value of the variable's range nearest to zero", "", "A", required=False
         ),
+        "deviations": Field(Kind.SUM, "sum of deviations from the pooled mean by arm", "", "A", required=False),
         "squares": Field(
             Kind.SUM, "sum of squared deviations from the pooled mean by arm", "squared", "A", required=False
         ),

@@ -271,3 +271,23 @@ def test_standardised_difference_of_a_factor_with_three_levels_is_mahalanobis() 
     assert of_factor(one, one) == 0.0
     apart = ({"n": 9, "count": {"a": 9, "b": 0}}, {"n": 9, "count": {"a": 0, "b": 9}})
     assert of_factor(*apart) is None
+
+
+def test_countries_of_a_large_offset_keep_their_variances() -> None:
+    """About a pooled mean near 1e9 a country's own mean is no double's difference: what it adds keeps every digit."""
+    rows = trial_rows(3, 240)
+    spec = c.Spec(
+        "table_one",
+        "trial",
+        {**TRIAL, "age": replace(TRIAL["age"], minimum=0.0, maximum=2e9)},
+        roles={"variables": refs("age")},
+        options={"by_country": True},
+        countries=TRIAL["country"].levels,
+    )
+    far = Rows({**rows.columns, "age": [repr(2.0**30 + 8 * float(x)) for x in rows.columns["age"]]}, rows.number)
+    near = Rows({**rows.columns, "age": [repr(8 * float(x)) for x in rows.columns["age"]]}, rows.number)
+    answers = [pool_in_process(METHOD, by_country(some, spec, METHOD), spec)[0].answer for some in (near, far)]
+    for country in TRIAL["country"].levels:
+        own, other = (answer["countries"][country]["age"]["overall"]["var"] for answer in answers)  # type: ignore[index]
+        # 2^30 leaves 23 bits behind the point: the values themselves are off by less than this
+        assert abs(other - own) <= 1e-8 * own

@@ -91,18 +91,16 @@ def largest_two(sizes: Array) -> Array:
     return np.sort(np.partition(sizes, len(sizes) - 2)[-2:])[::-1]
 
 
-def describe_numeric(
-    n: Array, missing: Array, sums: Array, squares: Array, about: float, zero: float
-) -> list[dict[str, Answer]]:
-    """The description of a number overall and by arm; `squares` are about `about`, `sums` from `zero` on, all (A,).
+def describe_numeric(n: Array, missing: Array, away: Array, squares: Array, about: float) -> list[dict[str, Answer]]:
+    """The description of a number overall and by arm; deviations `away` and `squares` are about `about`, all (A,).
 
     n, missing, sum, mean with its standard error and 95 % limits from Student's t, sd and var with n - 1.
     """
 
     def one(n: float, missing: float, total: float, square: float) -> dict[str, Answer]:
-        mean = zero + total / n if n else math.nan
+        mean = about + total / n if n else math.nan
         # squares about another centre than the mean are too large by n (mean - centre)^2
-        spread = max(square - n * (mean - about) ** 2, 0.0) if n else 0.0
+        spread = max(square - total**2 / n, 0.0) if n else 0.0
         var = spread / (n - 1) if n > 1 else math.nan
         se = math.sqrt(var / n) if n > 1 else math.nan
         lower, upper = t_limits(mean, se, n - 1)
@@ -113,12 +111,12 @@ def describe_numeric(
             "sd": number(math.sqrt(var)),
             "var": number(var),
             "se_mean": number(se),
-            "sum": zero * n + total,
+            "sum": about * n + total,
             "t_ci95": {"lower": lower, "upper": upper},
         }
 
-    overall = one(*(float(x.sum()) for x in (n, missing, sums, squares)))
-    return [overall, *(one(*map(float, each)) for each in zip(n, missing, sums, squares, strict=True))]
+    overall = one(*(float(x.sum()) for x in (n, missing, away, squares)))
+    return [overall, *(one(*map(float, each)) for each in zip(n, missing, away, squares, strict=True))]
 
 
 def nearest_to_zero(low: float | None, high: float | None) -> float:

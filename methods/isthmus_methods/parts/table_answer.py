@@ -79,8 +79,8 @@ def described(row: Row, plan: Plan, got: Gathered, countries: Collection[str], a
     if row.levels:
         columns = describe_factor(counts, row.levels)
     else:
-        sums, squares = (got.total(countries, name, row.name) for name in ("sum", "squares"))
-        columns = describe_numeric(counts[:, 0], counts[:, 1], sums, squares, float(about[row.name][0]), row.zero)
+        away, squares = (got.total(countries, name, row.name) for name in ("deviations", "squares"))
+        columns = describe_numeric(counts[:, 0], counts[:, 1], away, squares, float(about[row.name][0]))
         if plan.quantiles:
             shapes = distributions(row, plan, got, countries)
             columns = [{**column, **order_statistics(shape)} for column, shape in zip(columns, shapes, strict=True)]

@@ -28,7 +28,7 @@ class Row:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return ("count",) if self.levels else ("count", "sum", "squares")
+        return ("count",) if self.levels else ("count", "sum", "deviations", "squares")
 
     @property
     def cells(self) -> tuple[str, ...]:
