@@ -102,23 +102,36 @@ def km(rows: pd.DataFrame, _: list[str]) -> None:
     )
 
 
-def lmm(rows: pd.DataFrame, x: list[str]) -> None:
+def lmm(rows: pd.DataFrame, x: list[str], theta: float) -> None:
     import statsmodels
     from statsmodels.formula.api import mixedlm
+    from statsmodels.regression import mixed_linear_model
 
-    own: dict[str, Any] = {}
+    formula = "Y ~ ARM + SEX + " + " + ".join(x)
 
-    def fit() -> None:
-        own["fit"] = mixedlm("Y ~ ARM + SEX + " + " + ".join(x), rows, groups=rows["SITE"]).fit(reml=True)
+    def fit() -> Any:
+        return mixedlm(formula, rows, groups=rows["SITE"]).fit(reml=True)
 
-    tell("statsmodels MixedLM", statsmodels.__version__, fit)
-    said["statsmodels MixedLM"] |= {"own_loglik": float(own["fit"].llf), "own_coef": own["fit"].fe_params.tolist()}
+    own = fit()
+    # its restricted likelihood at the ratio of the variances that the exchange found
+    params: Any = mixed_linear_model.MixedLMParams
+    ratio = np.array([[theta**2]])
+    coef, _ = own.model.get_fe_params(ratio, np.zeros(0))
+    loglik = own.model.loglike(params.from_components(fe_params=coef, cov_re=ratio))
+    values = {"coef": coef, "loglik": loglik, "own_coef": own.fe_params, "own_loglik": own.llf}
+    tell("statsmodels MixedLM", statsmodels.__version__, fit, **values)
 
 
 def main() -> None:
     part, folder, answer = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     rows = rows_of(folder)
-    parts = {"cox": cox, "glm": glm, "km": km, "lmm": lmm}
+    theta = folder / "theta.extra"
+    parts = {
+        "cox": cox,
+        "glm": glm,
+        "km": km,
+        "lmm": lambda rows, x: lmm(rows, x, float(np.fromfile(theta)[0])),
+    }
     if part in parts:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
