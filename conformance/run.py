@@ -17,9 +17,8 @@ from conformance.steps import ways
 from conformance.study import study_toml
 from isthmus.errors import IsthmusError
 from isthmus.v1 import study_pb2
-from isthmus_client.formula import Dictionary
 from isthmus_client.plan import Plan
-from isthmus_client.proposal import dictionary_of, study_from_toml
+from isthmus_client.proposal import study_from_toml
 from isthmus_client.results.fit import Fit
 from isthmus_client.sandbox import Sandbox
 from isthmus_client.study import Study
@@ -166,7 +165,7 @@ def _follow(outcome: Outcome, context: Context, asked: Mapping[int, Sequence[Pla
                 outcome.caveats += [f"{'/'.join(step['at'])}: {c}" for fit in fits for c in fit.caveats]
                 context.fits[tuple(step["at"])] = tuple(fits)
                 answer = ways()[step["method"]].answer(step, fits, context)
-                _place(outcome.answer, step, _renamed(answer, _names(context, step)))
+                _place(outcome.answer, step, _renamed(answer, context.names(step)))
             except Exception as error:  # noqa: BLE001 - one step's error is that step's
                 outcome.errors.append(f"{'/'.join(step['at'])}: {_said(error)}")
 
@@ -194,13 +193,6 @@ def _bytes(fits: Sequence[Fit], seen: set[str]) -> int:
             seen.add(provenance.run)
             total += sum(c.bytes for c in provenance.contributions)
     return total
-
-
-def _names(context: Context, step: Step) -> dict[str, str]:
-    if not step.get("derive"):
-        return {}
-    dictionary: Dictionary = dictionary_of(context.study.message, context.dataset(step["table"]))
-    return context.columns(step).names(dictionary)
 
 
 def _renamed(answer: Any, names: Mapping[str, str]) -> Any:

@@ -9,7 +9,9 @@ from typing import Any
 from conformance.case import Case, Step
 from conformance.columns import Columns, as_text
 from isthmus_client.analyses.common import Common
+from isthmus_client.formula import Dictionary
 from isthmus_client.plan import Plan
+from isthmus_client.proposal import dictionary_of
 from isthmus_client.results.fit import Fit
 from isthmus_client.study import Study
 
@@ -36,6 +38,19 @@ class Context:
         if references:
             common["references"] = self.references(step)
         return common
+
+    def names(self, step: Step) -> dict[str, str]:
+        """The name that an answer gives each derived column of a step -> the plan's own name of it."""
+        if not step.get("derive"):
+            return {}
+        dictionary: Dictionary = dictionary_of(self.study.message, self.dataset(step["table"]))
+        return self.columns(step).names(dictionary)
+
+    def coefficient(self, step: Step, name: str) -> str:
+        """A coefficient of the plan by the name that the answer has: a derived column is its condition."""
+        ours = {theirs: mine for mine, theirs in self.names(step).items()}
+        parts = [part.partition("=") for part in name.split(":")]
+        return ":".join(f"{ours.get(variable, variable)}{sign}{level}" for variable, sign, level in parts)
 
     def references(self, step: Step) -> dict[str, str]:
         """Reference levels of the step, those of derived columns left out: of 0 and 1 it is 0."""

@@ -41,7 +41,8 @@ def _of_country(own: Step, context: Context) -> tuple[str | None, dict[str, Any]
     left = context.surv(own) if method == "cox" else columns.column(own["outcome"])
     return context.formula(own, left), {
         "estimate": method,
-        **{name: own.get(name) for name in ("coefficient", "ties", "family", "link")},
+        "coefficient": context.coefficient(own, own["coefficient"]) if own.get("coefficient") else None,
+        **{name: own.get(name) for name in ("ties", "family", "link")},
         **context.common(own),
     }
 
