@@ -260,6 +260,14 @@ class Contributions:
                 total = np.array(value, dtype=np.float64) if total is None else total + value
         return total
 
+    def withheld(self, name: str, label: str = "") -> dict[str, str]:
+        """Countries whose gate withheld the field, and the code of the rule."""
+        return {s.country: s.withheld[name, label] for s in self.summaries if (name, label) in s.withheld}
+
+    def whole(self, name: str, label: str = "") -> Array | None:
+        """The total; None where a country's gate withheld its share, where a part of it is of no use."""
+        return None if self.withheld(name, label) else self.total(name, label)
+
     def cells(self, name: str, label: str = "") -> Integers | None:
         """A HISTOGRAM over countries: cells of all of them, equal places added up, in the order of places."""
         given = [s.values[name, label] for s in self.summaries if (name, label) in s.values]

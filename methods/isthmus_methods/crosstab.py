@@ -113,10 +113,7 @@ class Crosstab:
         table = contributions.total("table")
         table = np.zeros([len(axis.levels) for axis in plan.axes]) if table is None else table
         said = list(caveats.of_notes(contributions, self.notes))
-        withheld = {s.country: s.withheld["missing", ""] for s in contributions.summaries if s.withheld}
-        if withheld:
-            covered = tuple(c for c in contributions.countries if c not in withheld)
-            said.append(caveats.of_withheld("n_missing", withheld, covered))
+        said += caveats.of_field(contributions, "missing", "", "n_missing")
         answer = two_by_two(table, plan) if plan.two_arms else rows_by_columns(table, plan)
         missing = contributions.total("missing")
         answer["n_missing"] = round(float(missing[1])) if missing is not None else None

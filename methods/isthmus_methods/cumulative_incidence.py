@@ -321,14 +321,7 @@ def _tables(contributions: Contributions, grouping: Grouping, plan: Plan, said: 
     found: list[Array] = []
     each = grouping.number // len(names)
     for name in names:
-        withheld = {
-            s.country: s.withheld[grouping.field, name]
-            for s in contributions.summaries
-            if (grouping.field, name) in s.withheld
-        }
-        if withheld:
-            covered = tuple(s.country for s in contributions.summaries if (grouping.field, name) in s.values)
-            said.append(caveats.of_withheld(name or OVERALL, withheld, covered))
+        said += caveats.of_field(contributions, grouping.field, name, name or OVERALL)
         total = contributions.total(grouping.field, name)
         found += list(np.zeros((each, *shape[1:])) if total is None else total.reshape(shape))
     return found

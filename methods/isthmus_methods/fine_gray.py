@@ -41,8 +41,9 @@ from isthmus_methods.contract import (
     TimeSupport,
     column_name,
 )
-from isthmus_methods.parts import persons
+from isthmus_methods.parts import caveats, persons
 from isthmus_methods.parts.first_round import remember_rows, told_notes, told_rows
+from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import coefficients, matrix
 from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.model_support import ROWS, count_items
@@ -357,7 +358,7 @@ class FineGray:
             return _begin(contributions, plan)
         asked = Round(int(state["ask"][0]))
         if asked is Round.RISK_SETS:
-            at_risk, observed = _given(contributions, "at_risk"), _given(contributions, "events")
+            at_risk, observed = needed(contributions, "at_risk"), needed(contributions, "events")
             number = memory["number"]
             loglik = float(observed @ state["beta"] - number @ np.log(at_risk[:, 0]))
             score = observed - number @ (at_risk[:, 1:] / at_risk[:, :1])
@@ -366,20 +367,13 @@ class FineGray:
         if asked is Round.CURVATURE:
             return _step(contributions, plan, state, memory)
         if asked is Round.WAITING:
-            kept = {**memory, "waiting": _given(contributions, "waiting")}
+            kept = {**memory, "waiting": needed(contributions, "waiting")}
             return _next(Round.VARIANCE, state["beta"], kept, "distance", _distance(memory))
-        meat = unpacked(_given(contributions, "meat"), plan.terms.p)
+        meat = unpacked(needed(contributions, "meat"), plan.terms.p)
         return _answer(spec, plan, state["beta"], memory, meat, self.notes)
 
 
 # --------------------------------------------------------------------------- at the coordinator
-
-
-def _given(contributions: Contributions, field: str) -> Array:
-    total = contributions.total(field)
-    if total is None:
-        raise MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
-    return total
 
 
 def _distance(memory: State) -> float:
@@ -431,7 +425,7 @@ def _step(contributions: Contributions, plan: Plan, state: State, memory: State)
     beta, p = state["beta"], plan.terms.p
     at_risk, number = memory["at_risk"], memory["number"]
     mean = at_risk[:, 1:] / at_risk[:, :1]
-    cross = unpacked(_given(contributions, "cross_product"), p)
+    cross = unpacked(needed(contributions, "cross_product"), p)
     info = cross - mean.T @ (mean * number[:, None])
     info = (info + info.T) / 2
     there: Booleans = memory["there"] > 0
@@ -480,10 +474,5 @@ def _answer(spec: Spec, plan: Plan, beta: Array, memory: State, meat: Array, not
         **told_rows(memory, plan.terms),
         "notes": list(told_notes(memory, spec, notes, (NO_ROWS, NO_EVENTS, LEVEL_ABSENT))),
     }
-    said = []
-    if move is Move.INFINITE:
-        far = ", ".join(name for name, on in zip(plan.terms.names, memory["infinite"], strict=True) if on)
-        said.append(f"the log-likelihood converged before {far}: the coefficient may be infinite (separation)")
-    elif move is not Move.CONVERGED:
-        said.append("the fit did not converge: the numbers are its last step's")
+    said = caveats.of_fit(move, plan.terms.names, memory["infinite"], float(memory["iterations"][0]))
     return Done(answer, (*said, *told_notes(memory, spec, notes, (ROUNDED, persons.REPEATED))))

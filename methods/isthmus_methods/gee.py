@@ -38,6 +38,7 @@ from isthmus_methods.contract import (
     Summary,
     column_name,
 )
+from isthmus_methods.parts import caveats
 from isthmus_methods.parts.clusters import cluster_codes
 from isthmus_methods.parts.estimating_equations import (
     ClusterRows,
@@ -47,6 +48,7 @@ from isthmus_methods.parts.estimating_equations import (
     no_correlation,
 )
 from isthmus_methods.parts.first_round import remember_rows, told_notes, told_rows
+from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.glm_family import FAMILIES, Family, family_of
 from isthmus_methods.parts.inference import coefficients, matrix, number
 from isthmus_methods.parts.model_support import ROWS, count_items
@@ -331,11 +333,8 @@ class Fit:
 
 
 def _equations_of(contributions: Contributions, label: str, p: int, last: bool) -> Equations:
-    got = {name: contributions.total(name, label) for name in ("score", "information", "moments", "meat")}
-    score, information, moments, meat = got["score"], got["information"], got["moments"], got["meat"]
-    if score is None or information is None or moments is None or (last and meat is None):
-        raise MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
-    squared = np.zeros((p, p)) if meat is None else unpacked(meat, p)
+    score, information, moments = (needed(contributions, name, label) for name in ("score", "information", "moments"))
+    squared = unpacked(needed(contributions, "meat", label), p) if last else np.zeros((p, p))
     return Equations(unpacked(information, p), score, squared, float(moments[0]), float(moments[1]))
 
 
@@ -361,7 +360,7 @@ def _begin(contributions: Contributions, spec: Spec, terms: ModelTerms) -> Next:
         "round": np.ones(1),
         **remember_rows(contributions, terms),
     }
-    if sizes is not None and not any(("cluster_sizes", "") in s.withheld for s in contributions.summaries):
+    if sizes is not None and not contributions.withheld("cluster_sizes"):
         kept["sizes"] = sizes.astype(np.float64)
     # a negative distance says that aliased columns are still to be found
     fits = [Fit(beta, 0.0, 1.0, there, False, -1.0) for _ in STRUCTURES]
@@ -423,7 +422,7 @@ def _answer(
         }
         answer[label] = block
         if not fit.over:
-            said.append(f"{label}: the fit did not converge in {MOST_ROUNDS} rounds: the numbers are its last step's")
+            said.append(f"{label}: {caveats.not_converged(MOST_ROUNDS)}")
     answer |= {
         "iterations": round(float(kept["round"][0])),
         "aliased": [n for n, on, k in zip(terms.names, there, fits[0].kept, strict=True) if on and not k],

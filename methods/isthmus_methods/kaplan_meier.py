@@ -334,7 +334,7 @@ class KaplanMeier:
         for by in plan.by:
             labels = [by.subgroup(level) for level in by.levels] if by.country else [by.name]
             for label in labels:
-                said.extend(withheld(contributions, "subgroup_table", label))
+                said += caveats.of_field(contributions, "subgroup_table", label, label)
             tables = [contributions.total("subgroup_table", label) for label in labels]
             for j, level in enumerate(by.levels):
                 table = tables[j] if by.country else (None if tables[0] is None else tables[0][j])
@@ -345,10 +345,3 @@ class KaplanMeier:
         if plan.landmark:
             answer["landmark"] = plan.landmark
         return Done(answer, tuple(said))
-
-
-def withheld(contributions: Contributions, field: str, label: str) -> list[str]:
-    """The caveat for a table that some countries' gates withheld."""
-    missing = {s.country: s.withheld[field, label] for s in contributions.summaries if (field, label) in s.withheld}
-    covered = tuple(s.country for s in contributions.summaries if (field, label) in s.values)
-    return [caveats.of_withheld(label, missing, covered)] if missing else []

@@ -228,13 +228,12 @@ def _begin(contributions: Contributions, plan: Plan) -> Next | Done:
     sums = contributions.total("sums")
     if sums is None or sums[1] == 0:
         raise MethodError("NO_ROWS", "no country has a complete row", "widen the filter, or take fewer variables")
-    records = contributions.total("records")
-    hidden = any(("records", "") in s.withheld for s in contributions.summaries)
+    records = contributions.whole("records")
     # a count that is withheld is of somebody
-    there = np.ones(len(plan.visits)) if hidden or records is None else (records > 0).astype(np.float64)
+    there = np.ones(len(plan.visits)) if records is None else (records > 0).astype(np.float64)
     memory = {
         "subjects": sums[:1],
-        "records": records if records is not None and not hidden else np.zeros(0),
+        "records": records if records is not None else np.zeros(0),
         **exchange.remember_counts(contributions),
     }
     state = {"visits": there, "centre": sums[2:-1] / sums[1], "middle": sums[-1:] / sums[1]}

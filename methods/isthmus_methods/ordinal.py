@@ -39,8 +39,9 @@ from isthmus_methods.contract import (
     Summary,
     column_name,
 )
-from isthmus_methods.parts import persons
+from isthmus_methods.parts import caveats, persons
 from isthmus_methods.parts.first_round import remember_rows, told_notes, told_rows
+from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import chi_square, coefficients, matrix
 from isthmus_methods.parts.model_support import ROWS, Used, count_items
 from isthmus_methods.parts.model_terms import ModelTerms, level_rows, model_terms
@@ -52,7 +53,6 @@ from isthmus_methods.parts.nested_fits import (
     remember,
     unpacked_each,
 )
-from isthmus_methods.parts.newton import Move
 from isthmus_methods.parts.persons import widened
 from isthmus_methods.parts.proportional_odds import OddsSums, marginal_thresholds, odds_sums
 from isthmus_methods.parts.regression_support import (
@@ -171,13 +171,10 @@ class Ordinal:
         q = len(fits[0].beta)
         for place in looking_at(fits):
             fit = fits[place]
-            loglik, score = contributions.total("loglik", fit.name), contributions.total("score", fit.name)
-            packed = contributions.total("information", fit.name)
-            if loglik is None or score is None or packed is None:
-                raise MethodError(
-                    "NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal"
-                )
-            fits[place] = fit.after(float(loglik[0]), score, unpacked_each(packed[None], q)[0], most)
+            loglik, score, upper = (
+                needed(contributions, field, fit.name) for field in ("loglik", "score", "information")
+            )
+            fits[place] = fit.after(float(loglik[0]), score, unpacked_each(upper[None], q)[0], most)
         kept = {k: v for k, v in memory.items() if not k.startswith(("fit ", "kept ", "accepted ", "end "))}
         if looking_at(fits):
             return Next(_asked(fits, kept), {**kept, **remember(fits)}, "distance", furthest(fits))
@@ -355,15 +352,8 @@ def _answer(
         **told_rows(kept, terms),
         "notes": list(told_notes(kept, spec, notes, (NO_ROWS, LEVEL_ABSENT))),
     }
-    said = [f for f in (_convergence(fit, [*between, *terms.names]) for fit in fits) if f]
+    said = []
+    for fit in fits:
+        which = "" if fit.name == WHOLE else f" (the model without {fit.name})"
+        said += caveats.of_fit(fit.over, [*between, *terms.names], fit.infinite, fit.rounds, which)
     return Done(answer, (*said, *told_notes(kept, spec, notes, (persons.REPEATED,))))
-
-
-def _convergence(fit: ModelFit, names: list[str]) -> str:
-    which = "" if fit.name == WHOLE else f" (the model without {fit.name})"
-    if fit.over is Move.INFINITE:
-        far = ", ".join(name for name, on in zip(names, fit.infinite, strict=True) if on)
-        return f"the log-likelihood converged before {far}: the coefficient may be infinite (separation){which}"
-    if not fit.converged:
-        return f"the fit did not converge in {fit.rounds} rounds: the numbers are its last step's{which}"
-    return ""

@@ -16,6 +16,7 @@ from isthmus_methods.parts import caveats
 from isthmus_methods.parts.concordance import concordance
 from isthmus_methods.parts.cox_plan import EACH_COUNTRY, EACH_ROW, NO_ROWS, Plan
 from isthmus_methods.parts.first_round import check_same_countries, taking_part
+from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import chi_square, chi_square_p, coefficients, matrix
 from isthmus_methods.parts.model_terms import level_rows, shown
 from isthmus_methods.parts.newton import Accepted, Decision, Move, Solved, decide, quadratic, solve
@@ -53,18 +54,15 @@ def pool(
     contributions: Contributions, spec: Spec, plan: Plan, state: State, memory: State, notes: Mapping[str, str]
 ) -> Next | Done:
     """One round of the fit: the next beta, or the answer."""
-    loglik, score = contributions.total("loglik"), contributions.total("score")
-    packed_information = contributions.total("information")
-    if loglik is None or score is None or packed_information is None:
-        raise no_country()
+    loglik, score, information = (needed(contributions, field) for field in ("loglik", "score", "information"))
     beta = state.get("beta", np.zeros(plan.p))
-    fitted = Fitted(beta, float(loglik[0]), score, unpacked(packed_information, plan.p))
+    fitted = Fitted(beta, float(loglik[0]), score, unpacked(information, plan.p))
     if memory:
         memory = {**memory, "round": memory["round"] + 1.0}
     else:
         rows = remembered_rows(contributions, spec, plan)
         memory = rows | remembered_null(contributions, plan, rows, fitted)
-        table = whole(contributions, "time_table")
+        table = contributions.whole("time_table")
         if table is not None:
             memory["km"] = left_continuous_survival(table)
     check_same_countries(contributions, spec, memory["countries"])
@@ -80,10 +78,6 @@ def pool(
         if "km" in memory:
             state["km"] = memory["km"]
     return Next(state, memory, "distance", decision.distance)
-
-
-def no_country() -> MethodError:
-    return MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
 
 
 def decided(plan: Plan, memory: State, fitted: Fitted) -> tuple[Decision, dict[str, Array], bool]:
@@ -129,7 +123,7 @@ def remembered_null(contributions: Contributions, plan: Plan, rows: State, fitte
         "kept": solve(fitted.info, rows["present"] > 0).kept.astype(np.float64),
     }
     for label in plan.robust:
-        meat = whole(contributions, "meat", label)
+        meat = contributions.whole("meat", label)
         if meat is not None:
             kept[f"null_meat {label}"] = unpacked(meat, plan.p)
     return kept
@@ -141,7 +135,7 @@ def remembered_null(contributions: Contributions, plan: Plan, rows: State, fitte
 def _answer(contributions: Contributions, plan: Plan, memory: State, fitted: Fitted, notes: Mapping[str, str]) -> Done:
     extras: dict[str, Answer] = {}
     if plan.concordance:
-        pairs, squares = whole(contributions, "pairs"), whole(contributions, "pair_squares")
+        pairs, squares = contributions.whole("pairs"), contributions.whole("pair_squares")
         extras["concordance"] = None if pairs is None or squares is None else concordance(pairs, squares)
     if plan.baseline:
         extras["baseline_cumulative_hazard_at_x0"] = _baseline(contributions, plan)
@@ -184,8 +178,9 @@ def told(
         "wald_test": chi_square(float(beta[kept] @ info[np.ix_(kept, kept)] @ beta[kept]), df),
         "score_test": chi_square(float(memory["null_score"] @ null.inverse @ memory["null_score"]), df),
     }
-    said = _withheld(contributions)
-    said += [s for s in _convergence(plan, memory) if s]
+    over = Move(int(memory["over"][0]))
+    said = caveats.of_fields(contributions, EXTRAS)
+    said += caveats.of_fit(over, plan.names, memory["infinite"], float(memory["round"][0]))
     for label in plan.robust:
         answer[ROBUST[label]] = _robust(contributions, plan, memory, beta, solved, names, present, label)
     answer |= extras
@@ -195,7 +190,7 @@ def told(
         "iterations": round(float(memory["round"][0])),
         "gradient_norm": float(memory["distance"][0]),
         "condition_number": solved.condition,
-        "converged": Move(int(memory["over"][0])) is Move.CONVERGED,
+        "converged": over is Move.CONVERGED,
         "aliased": list(aliased),
         "excluded": {
             key.removeprefix("excluded "): round(float(memory[key][0])) for key in memory if key.startswith("excluded ")
@@ -211,38 +206,6 @@ def told(
     if rounded:
         said.append(notes[ROUNDED].replace("{countries}", caveats.joined(tuple(rounded))))
     return Done(answer, tuple(said))
-
-
-def _convergence(plan: Plan, memory: State) -> list[str]:
-    move = Move(int(memory["over"][0]))
-    if move is Move.INFINITE:
-        names = ", ".join(name for name, on in zip(plan.names, memory["infinite"], strict=True) if on)
-        return [f"the log-likelihood converged before {names}: the coefficient may be infinite (separation)"]
-    if move is not Move.CONVERGED:
-        return [
-            f"the fit did not converge in {round(float(memory['round'][0]))} rounds: the numbers are its last step's"
-        ]
-    return []
-
-
-def _withheld(contributions: Contributions) -> list[str]:
-    said: dict[str, None] = {}
-    for field, what in EXTRAS.items():
-        for label in contributions.labels(field):
-            missing = {
-                s.country: s.withheld[field, label] for s in contributions.summaries if (field, label) in s.withheld
-            }
-            covered = tuple(s.country for s in contributions.summaries if (field, label) in s.values)
-            if missing:
-                said.setdefault(caveats.of_withheld(what, missing, covered))
-    return list(said)
-
-
-def whole(contributions: Contributions, field: str, label: str = "") -> Array | None:
-    """The total, None where a country's gate withheld its share: a part of these is of no use."""
-    if any((field, label) in s.withheld for s in contributions.summaries):
-        return None
-    return contributions.total(field, label)
 
 
 # A robust variance in the answer, by the label of its sums.
@@ -266,7 +229,7 @@ def _robust(
 
     Source: Lin & Wei (1989), JASA 84, 1074-1078; no small-sample factor.
     """
-    upper = whole(contributions, "meat", label)
+    upper = contributions.whole("meat", label)
     if upper is None:
         return None
     variance = solved.inverse @ unpacked(upper, plan.p) @ solved.inverse
@@ -321,7 +284,7 @@ def _proportionality(
     answer: dict[str, Answer] = {}
     for name in plan.shapes:
         fields = {
-            part: whole(contributions, f"shape_{part}", name)
+            part: contributions.whole(f"shape_{part}", name)
             for part in ("events", "score", "information", "information_squared")
         }
         given = {part: value for part, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What countries gave for each variable over several rounds, kept at the coordinator from one round to the next."""
+"""What countries gave: what a fit cannot do without, and values kept at the coordinator from one round to the next."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isthmus.errors import MethodError
 from isthmus_methods.contract import Array, Contributions, State
 
 _WITHHELD = "withheld:"
+
+
+def needed(contributions: Contributions, field: str, label: str = "") -> Array:
+    """The total of a field that the fit cannot do without. Raises `MethodError` ``NO_COUNTRY`` where nobody gave it."""
+    total = contributions.total(field, label)
+    if total is None:
+        raise no_country()
+    return total
+
+
+def no_country() -> MethodError:
+    return MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
 
 
 @dataclass(frozen=True, slots=True)

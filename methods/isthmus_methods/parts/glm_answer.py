@@ -11,6 +11,7 @@ from scipy import special
 
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Done, Next, Spec, State, column_name
+from isthmus_methods.parts import caveats
 from isthmus_methods.parts.clusters import pooled_meat
 from isthmus_methods.parts.cross_product import recentring
 from isthmus_methods.parts.first_round import (
@@ -20,6 +21,7 @@ from isthmus_methods.parts.first_round import (
     told_notes,
     told_rows,
 )
+from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.glm_plan import Plan
 from isthmus_methods.parts.glm_sums import ASIDE, BEYOND, EMPTY, WHOLE, WITHOUT
 from isthmus_methods.parts.inference import chi_square, coefficients, matrix, number, t_tests
@@ -32,7 +34,7 @@ from isthmus_methods.parts.nested_fits import (
     recall,
     remember,
 )
-from isthmus_methods.parts.newton import Move, Solved, solve
+from isthmus_methods.parts.newton import Solved, solve
 from isthmus_methods.parts.symmetric import unpacked
 
 SHAPE_NOTE = "dispersion = Pearson chi2 / df_residual (summary.glm); aic/loglik use deviance/n as R's Gamma()$aic does"
@@ -79,7 +81,7 @@ def begun(contributions: Contributions, spec: Spec, terms: ModelTerms) -> dict[s
     columns, saturated = contributions.total("columns"), contributions.total("saturated")
     if columns is None or saturated is None or not columns[0] > 0:
         raise MethodError("NO_ROWS", "no country has a complete row for this model", "check the filter and the terms")
-    outcomes = whole(contributions, "outcomes")
+    outcomes = contributions.whole("outcomes")
     kept = {
         "rows": columns[:1],
         "outcome": columns[1:2] / columns[0],
@@ -90,21 +92,6 @@ def begun(contributions: Contributions, spec: Spec, terms: ModelTerms) -> dict[s
         **remember_rows(contributions, terms),
     }
     return kept if outcomes is None else {**kept, "outcomes": outcomes}
-
-
-def whole(contributions: Contributions, field: str, label: str = "") -> Array | None:
-    """The total, None where a country's gate withheld its share: a part of these is of no use."""
-    if any((field, label) in s.withheld for s in contributions.summaries):
-        return None
-    return contributions.total(field, label)
-
-
-def needed(contributions: Contributions, field: str, label: str = "") -> Array:
-    """The total of a field that the fit cannot do without."""
-    total = contributions.total(field, label)
-    if total is None:
-        raise MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
-    return total
 
 
 def started(contributions: Contributions, plan: Plan, kept: dict[str, Array], offset: bool) -> list[ModelFit]:
@@ -161,7 +148,7 @@ def ended(contributions: Contributions, spec: Spec, plan: Plan, state: State) ->
     if "inverse" in state:
         kept["robust at"] = state["end"]
         for kind in ("HC0", "HC3"):
-            upper = whole(contributions, "meat", kind)
+            upper = contributions.whole("meat", kind)
             if upper is not None:
                 kept[f"meat {kind}"] = unpacked(upper, p)
         kept |= _withheld(contributions)
@@ -296,7 +283,7 @@ def answer_of(plan: Plan, spec: Spec, fits: Sequence[ModelFit], kept: State, not
         **told_rows(kept, plan.terms),
         "notes": list(told_notes(kept, spec, notes, ("NO_ROWS", "LEVEL_ABSENT"))),
     }
-    said = [s for f in fits if (s := convergence(f, plan.terms.names))]
+    said = [s for f in fits for s in convergence(f, plan.terms.names)]
     said += told_notes(kept, spec, notes, ("FULL_LEVERAGE", "REPEATED_SUBJECTS")) + _said_withheld(kept)
     return Done(answer, tuple(said))
 
@@ -377,17 +364,14 @@ def _clustered(shown: Shown, solved: Solved, kept: State, n: float, rank: int, s
     }
 
 
-def convergence(fit: ModelFit, names: tuple[str, ...]) -> str:
-    """How a fit did not end at a maximum; empty where it did."""
+def convergence(fit: ModelFit, names: Sequence[str]) -> list[str]:
+    """How a fit did not end at a maximum; nothing where it did."""
+    # about the means the intercept moves with every slope
+    far = fit.infinite.copy()
+    if far[1:].any():
+        far[0] = False
     which = "" if fit.name == WHOLE else f" (in the {fit.name} model)"
-    if fit.over is Move.INFINITE:
-        # about the means the intercept moves with every slope
-        far = [int(k) for k in np.flatnonzero(fit.infinite) if k > 0] or [0]
-        named = ", ".join(names[k] for k in far)
-        return f"the log-likelihood converged before {named}: the coefficient may be infinite (separation){which}"
-    if not fit.converged:
-        return f"the fit did not converge in {fit.rounds} rounds: the numbers are its last step's{which}"
-    return ""
+    return caveats.of_fit(fit.over, names, far, fit.rounds, which)
 
 
 _WHAT: Mapping[str, str] = {

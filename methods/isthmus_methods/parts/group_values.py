@@ -227,13 +227,10 @@ def after_first(contributions: Contributions, spec: Spec, groups: Groups) -> Nex
     memory = {"rows": rows, "countries": taking_part(contributions, spec), **remember_notes(contributions)}
     memory |= {f"excluded {country}": number for country, number in contributions.by_country("excluded").items()}
     for g, name in enumerate(groups.names if groups.grid is not None else ()):
-        key = "values", name
-        withheld = {s.country: s.withheld[key] for s in contributions.summaries if key in s.withheld}
+        withheld = caveats.of_field(contributions, "values", name, f"ranks of {name}")
         cells = contributions.cells("values", name)
-        if withheld:
-            covered = tuple(s.country for s in contributions.summaries if key in s.values)
-            memory[f"withheld {caveats.of_withheld(f'ranks of {name}', withheld, covered)}"] = np.zeros(0)
-        elif cells is not None:
+        memory |= {f"withheld {sentence}": np.zeros(0) for sentence in withheld}
+        if not withheld and cells is not None:
             memory[f"cells {g}"] = cells.astype(np.float64)
     return Next({"centre": centre}, memory)
 

@@ -151,7 +151,7 @@ def _numbers(answer: Mapping[str, Answer]) -> Array:
 
 def _list_times(contributions: Contributions, plan: Plan, memory: dict[str, Array], asked: dict[str, Array]) -> None:
     """The event times, and the first steps at or after the times asked for, are where curves are asked next."""
-    table = glm_answer.whole(contributions, "time_table")
+    table = contributions.whole("time_table")
     if table is None:
         memory["said weighted curves: not given, a country's time table was withheld"] = np.zeros(0)
         return
@@ -173,13 +173,12 @@ def _balanced(contributions: Contributions, plan: Plan) -> dict[str, Array]:
         fields = {"plain": ("balance", arm)}
         fields |= {f"weighted {name}": ("weighted_balance", f"{name} {arm}") for name in plan.weightings}
         for key, (field, label) in fields.items():
-            total = glm_answer.whole(contributions, field, label)
+            total = contributions.whole(field, label)
             if total is not None:
                 kept[f"{key} {arm}"] = total
             else:
                 kept["said balance and weights: not given in full, a country's share was withheld"] = np.zeros(0)
-        withheld = any(("propensity", arm) in s.withheld for s in contributions.summaries)
-        cells = None if withheld else contributions.cells("propensity", arm)
+        cells = None if contributions.withheld("propensity", arm) else contributions.cells("propensity", arm)
         if cells is not None and len(cells):
             kept[f"range {arm}"] = np.array([cells[0, 0], cells[-1, 0]]) * FINENESS
     if any("propensity" in key for s in contributions.summaries for key in s.withheld):
@@ -192,7 +191,7 @@ def _balanced(contributions: Contributions, plan: Plan) -> dict[str, Array]:
 def _weighted_tables(contributions: Contributions) -> dict[str, Array]:
     kept = {}
     for arm in ARMS:
-        table = glm_answer.whole(contributions, "weighted_table", arm)
+        table = contributions.whole("weighted_table", arm)
         if table is not None:
             kept[f"table {arm}"] = table
     if len(kept) < len(ARMS):

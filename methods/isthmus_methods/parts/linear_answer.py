@@ -19,6 +19,7 @@ from isthmus_methods.parts.first_round import (
     told_notes,
     told_rows,
 )
+from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.group_values import zero_of
 from isthmus_methods.parts.inference import f_p, matrix, number, t_tests
 from isthmus_methods.parts.linear_fit import Fit, Solution, projection, sandwich, start
@@ -50,9 +51,7 @@ def pool(
     if not state:
         return _after_sums(contributions, spec, plan)
     check_same_countries(contributions, spec, memory["countries"])
-    upper, products = contributions.total("cross"), contributions.total("products")
-    if upper is None or products is None:
-        raise _nobody()
+    upper, products = needed(contributions, "cross"), needed(contributions, "products")
     width = state["map"].shape[1]
     cross = np.zeros((width, width))
     cross[:-1, :-1] = unpacked(upper, width - 1)
@@ -72,14 +71,8 @@ def pool(
     return _answer(contributions, spec, plan, memory, fit, moved, cross, notes)
 
 
-def _nobody() -> MethodError:
-    return MethodError("NO_COUNTRY", "no country gave its share of the model", "ask why in each country's refusal")
-
-
 def _after_sums(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
-    sums, outcome = contributions.total("sums"), contributions.total("outcome_sum")
-    if sums is None or outcome is None:
-        raise _nobody()
+    sums, outcome = needed(contributions, "sums"), needed(contributions, "outcome_sum")
     if not sums[0] > 0:
         raise MethodError("NO_ROWS", "no country has a complete row for this model", "check the filter and the terms")
     rows = level_rows(contributions, plan.model)
@@ -89,7 +82,7 @@ def _after_sums(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
         "present": plan.model.columns_present(rows).astype(np.float64),
     }
     memory |= remember_rows(contributions, plan.model)
-    for sentence in _withheld(contributions):
+    for sentence in caveats.of_fields(contributions, NAMED, labelled=True):
         memory[f"caveat {sentence}"] = np.zeros(0)
     mean = zero_of(spec, spec.role("outcome")[0]) + outcome / sums[0]
     return Next({"centre": np.append(sums[1:] / sums[0], mean), "map": np.eye(plan.model.p + 1)}, memory)
@@ -139,7 +132,7 @@ def _answer(
     }
     noted = told_notes(memory, spec, notes, [code for code in notes if code != persons.REPEATED])
     said = [key.removeprefix("caveat ") for key in memory if key.startswith("caveat ")]
-    said += _withheld(contributions)
+    said += caveats.of_fields(contributions, NAMED, labelled=True)
     present_levels = model.levels_present({name: rows.get(name) for name, _ in model.factors})
     if space.independent:
         where = np.ix_(end.present, end.present)
@@ -206,7 +199,7 @@ def _robust(contributions: Contributions, end: Solution, fit: Fit, moved: Fit) -
 
     Source: White (1980); HC1 and HC3 after MacKinnon & White (1985).
     """
-    first, third = (_whole(contributions, field) for field in ("meat", "meat_hc3"))
+    first, third = (contributions.whole(field) for field in ("meat", "meat_hc3"))
     answer: dict[str, Answer] = {"HC0": None, "HC1": None, "HC3": None}
     r = fit.white.shape[1]
     if first is not None:
@@ -233,26 +226,3 @@ def _cluster(contributions: Contributions, spec: Spec, end: Solution, fit: Fit, 
     if clusters > 1 and end.df > 0:
         answer["CR1"] = end.block(covariance * clusters / (clusters - 1) * (end.n - 1) / end.df)
     return answer
-
-
-# --------------------------------------------------------------------------- what was withheld
-
-
-def _whole(contributions: Contributions, field: str) -> Array | None:
-    """The total, None where a country's gate withheld its share: a part of these is of no use."""
-    if any((field, "") in s.withheld for s in contributions.summaries):
-        return None
-    return contributions.total(field)
-
-
-def _withheld(contributions: Contributions) -> list[str]:
-    said: dict[str, None] = {}
-    for field, what in NAMED.items():
-        for label in contributions.labels(field):
-            missing = {
-                s.country: s.withheld[field, label] for s in contributions.summaries if (field, label) in s.withheld
-            }
-            covered = tuple(s.country for s in contributions.summaries if (field, label) in s.values)
-            if missing:
-                said.setdefault(caveats.of_withheld(f"{what} {label}".strip(), missing, covered))
-    return list(said)

@@ -128,11 +128,7 @@ def model_terms(spec: Spec, *, intercept: bool) -> ModelTerms:
 
 def level_rows(contributions: Contributions, terms: ModelTerms, field: str = "levels") -> dict[str, Array | None]:
     """Rows at each level of each factor over all countries; None where a country's gate withheld its share."""
-    found: dict[str, Array | None] = {}
-    for name, _ in terms.factors:
-        withheld = any((field, name) in summary.withheld for summary in contributions.summaries)
-        found[name] = None if withheld else contributions.total(field, name)
-    return found
+    return {name: contributions.whole(field, name) for name, _ in terms.factors}
 
 
 def shown(estimates: Array, covariance: Array, kept: Booleans, present: Booleans) -> tuple[Array, Array]:

@@ -11,7 +11,8 @@ from scipy import special
 
 from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Done, Next, Spec, State
 from isthmus_methods.parts.first_round import check_same_countries, told_notes, told_rows
-from isthmus_methods.parts.glm_answer import FITS, Shown, asked_next, begun, convergence, needed
+from isthmus_methods.parts.gathered import needed
+from isthmus_methods.parts.glm_answer import FITS, Shown, asked_next, begun, convergence
 from isthmus_methods.parts.glm_plan import iterations_of
 from isthmus_methods.parts.glm_sums import BEYOND, WHOLE, WITHOUT
 from isthmus_methods.parts.inference import chi_square, coefficients, matrix, number
@@ -214,7 +215,7 @@ def _answer(
         "notes": list(told_notes(kept, spec, notes, ("NO_ROWS", "LEVEL_ABSENT"))),
     }
     said = [] if finite else [INFINITE_THETA]
-    said += [s for f in fits[1:] if (s := _convergence(f, plan.terms.names))]
+    said += [s for f in fits[1:] for s in _convergence(f, plan.terms.names)]
     said += told_notes(kept, spec, notes, ("REPEATED_SUBJECTS",))
     return Done(answer, tuple(said))
 
@@ -224,8 +225,8 @@ def _slopes(fit: ModelFit) -> int:
     return 0 if fit.kept is None else int(fit.kept[:-1].sum())
 
 
-def _convergence(fit: ModelFit, names: tuple[str, ...]) -> str:
+def _convergence(fit: ModelFit, names: tuple[str, ...]) -> list[str]:
     if fit.over is Move.INFINITE and not fit.infinite[:-1].any():
         # on the way to alpha = 0 the log-likelihood is that of the Poisson model
-        return "" if fit.name == WHOLE else f"theta is infinite (the model {fit.name})"
+        return [] if fit.name == WHOLE else [f"theta is infinite (the model {fit.name})"]
     return convergence(fit, (*names, "log alpha"))

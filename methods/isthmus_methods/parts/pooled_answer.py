@@ -17,14 +17,13 @@ from isthmus_methods.parts.concordance import concordance, pair_counts, predicto
 from isthmus_methods.parts.cox_answer import (
     Fitted,
     decided,
-    no_country,
     remembered_null,
     remembered_rows,
     told,
-    whole,
 )
 from isthmus_methods.parts.cox_plan import FAR_OFF, Plan
 from isthmus_methods.parts.first_round import check_same_countries
+from isthmus_methods.parts.gathered import needed, no_country
 from isthmus_methods.parts.newton import Accepted, Move, Solved, decide, has_fallen
 from isthmus_methods.parts.partial_likelihood import Place, RiskSets, less_the_means
 from isthmus_methods.parts.pooled_passes import squared, tied_times
@@ -73,9 +72,7 @@ def _begun(contributions: Contributions, spec: Spec, plan: Plan, notes: Mapping[
     if "km" in plan.shapes:
         every = np.sum(list(tables.values()), axis=0)
         memory["km"] = left_continuous_survival(every)[listed.step]
-    summed = contributions.total("whole")
-    if summed is None:
-        raise no_country()
+    summed = needed(contributions, "whole")
     memory["centre"] = summed[0, 1:] / max(1.0, float(summed[0, 0]))
     if not listed.size:
         nothing = Fitted(np.zeros(plan.p), 0.0, np.zeros(plan.p), np.zeros((plan.p, plan.p)))
@@ -103,22 +100,16 @@ def _asked(memory: State, beta: Array) -> dict[str, Array]:
 
 def _sums(contributions: Contributions, plan: Plan, state: State, memory: State) -> Next:
     """The pooled sums go back to the nodes; but where the log-likelihood fell, a shorter step is next."""
-    at_risk, listed = contributions.total("at_risk"), Listed.of(memory)
-    if at_risk is None:
-        raise no_country()
+    at_risk, listed = needed(contributions, "at_risk"), Listed.of(memory)
     tied = tied_times(plan, listed)
     dying = np.zeros((listed.size, 2 + plan.p))
     if tied.any():
-        of_events = contributions.total("dying")
-        if of_events is None:
-            raise no_country()
+        of_events = needed(contributions, "dying")
         dying[:, :-1] = of_events
     weight = contributions.total("event_weight")
     dying[:, -1] = listed.number if weight is None else weight[:, 0]
     if "observed" not in memory:
-        observed = contributions.total("events")
-        if observed is None:
-            raise no_country()
+        observed = needed(contributions, "events")
         memory = {**memory, "observed": observed[0, 1:]}
     memory = {**memory, "round": memory["round"] + ("null" not in state)}
     sums = {**state, "at_risk": at_risk, "dying": dying}
@@ -169,9 +160,7 @@ def _sets(plan: Plan, state: State, memory: State) -> RiskSets:
 def _information(
     contributions: Contributions, plan: Plan, state: State, memory: State, notes: Mapping[str, str]
 ) -> Next | Done:
-    product = contributions.total("cross_product")
-    if product is None:
-        raise no_country()
+    product = needed(contributions, "cross_product")
     sets = _sets(plan, state, memory)
     fitted = Fitted(state["beta"], sets.loglik, sets.score, less_the_means(unpacked(product, plan.p), sets))
     if "null" in state:
@@ -201,8 +190,7 @@ def _answer(
 ) -> Done:
     extras: dict[str, Answer] = {}
     if plan.concordance:
-        withheld = any(("ranks", "") in s.withheld for s in contributions.summaries)
-        cells = None if withheld else contributions.cells("ranks")
+        cells = None if contributions.withheld("ranks") else contributions.cells("ranks")
         extras["concordance"] = None if cells is None else concordance(*pair_counts(predictors_of(cells)))
     if plan.baseline:
         extras["baseline_cumulative_hazard_at_x0"] = _baseline(plan, sets)
@@ -244,9 +232,9 @@ def _proportionality(
     name: str,
     kept: Booleans,
 ) -> Answer:
-    observed = whole(contributions, "shape_score", name)
-    once = whole(contributions, "shape_cross_product", name)
-    twice = whole(contributions, "shape_cross_product", squared(name))
+    observed = contributions.whole("shape_score", name)
+    once = contributions.whole("shape_cross_product", name)
+    twice = contributions.whole("shape_cross_product", squared(name))
     if observed is None or once is None or twice is None:
         return None
     g = state[f"shape {name}"]
