@@ -29,7 +29,8 @@ from isthmus_methods.contract import (
     Summary,
 )
 from isthmus_methods.parts import cox_answer, cox_country, cox_plan, pooled_answer, pooled_passes
-from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, FAR_OFF, LEVEL_ABSENT, NO_EVENTS, NO_ROWS, plan_of
+from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, FAR_OFF, NO_EVENTS, plan_of
+from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS
 
 # Fields of a fit in which each country has a baseline hazard of its own, and of one in which all share one.
@@ -113,9 +114,9 @@ class Cox:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {
-        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
+        NO_ROWS: NO_ROWS_SAYS,
         NO_EVENTS: "{countries}: no events, so nothing of it is in the model",
-        LEVEL_ABSENT: "{countries}: no row has one of the levels, so the others alone say what its effect is",
+        LEVEL_ABSENT: LEVEL_ABSENT_SAYS,
         EMPTY_INTERVAL: "{countries}: rows whose interval (start, time] is empty were left out, as R does",
         FAR_OFF: "{countries}: a step of the fit went out of the range of numbers and was taken back",
         ROUNDED: ROUNDED_SAYS,

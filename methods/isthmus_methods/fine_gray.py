@@ -42,7 +42,15 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import caveats, persons
-from isthmus_methods.parts.first_round import remember_rows, told_notes, told_rows
+from isthmus_methods.parts.first_round import (
+    LEVEL_ABSENT,
+    LEVEL_ABSENT_SAYS,
+    NO_ROWS,
+    NO_ROWS_SAYS,
+    remember_rows,
+    told_notes,
+    told_rows,
+)
 from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import coefficients, matrix
 from isthmus_methods.parts.kept import kept_by_request
@@ -71,7 +79,7 @@ from isthmus_methods.parts.subdistribution import (
 from isthmus_methods.parts.symmetric import packed, unpacked
 from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS, Grid, grid_of, on_grid, time_support
 
-NO_ROWS, NO_EVENTS, LEVEL_ABSENT = "NO_ROWS", "NO_EVENTS", "LEVEL_ABSENT"
+NO_EVENTS = "NO_EVENTS"
 MOST_ITERATIONS = 40
 # A linear predictor further than this from that of the pooled mean row overflows once it is squared.
 FARTHEST = 150.0
@@ -322,9 +330,9 @@ class FineGray:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {
-        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
+        NO_ROWS: NO_ROWS_SAYS,
         NO_EVENTS: "{countries}: no event of the cause; its rows are at risk all the same",
-        LEVEL_ABSENT: "{countries}: no row has one of the levels, so the others alone say what its effect is",
+        LEVEL_ABSENT: LEVEL_ABSENT_SAYS,
         ROUNDED: ROUNDED_SAYS,
         persons.REPEATED: persons.REPEATED_SAYS,
     }
@@ -355,7 +363,7 @@ class FineGray:
     def pool(self, contributions: Contributions, spec: Spec, state: State, memory: State) -> Next | Done:
         plan = plan_of(spec)
         if not state:
-            return _begin(contributions, plan)
+            return _begin(contributions, spec, plan)
         asked = Round(int(state["ask"][0]))
         if asked is Round.RISK_SETS:
             at_risk, observed = needed(contributions, "at_risk"), needed(contributions, "events")
@@ -393,7 +401,7 @@ def _next(ask: Round, beta: Array, memory: State, measure: str, measured: float)
     return Next(state, memory, measure, measured)
 
 
-def _begin(contributions: Contributions, plan: Plan) -> Next:
+def _begin(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
     outcomes, columns = contributions.total("outcomes"), contributions.total("columns")
     table = contributions.total("time_table")
     if outcomes is None or columns is None or table is None or not outcomes.any():
@@ -416,7 +424,7 @@ def _begin(contributions: Contributions, plan: Plan) -> Next:
         "present": present[times],
         "there": there.astype(np.float64),
         "iterations": np.zeros(1),
-        **remember_rows(contributions, plan.terms),
+        **remember_rows(contributions, spec, plan.terms),
     }
     return _next(Round.RISK_SETS, np.zeros(plan.terms.p), kept, "distance", 1.0)
 

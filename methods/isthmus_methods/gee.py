@@ -47,7 +47,15 @@ from isthmus_methods.parts.estimating_equations import (
     equations,
     no_correlation,
 )
-from isthmus_methods.parts.first_round import remember_rows, told_notes, told_rows
+from isthmus_methods.parts.first_round import (
+    LEVEL_ABSENT,
+    LEVEL_ABSENT_SAYS,
+    NO_ROWS,
+    NO_ROWS_SAYS,
+    remember_rows,
+    told_notes,
+    told_rows,
+)
 from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.glm_family import FAMILIES, Family, family_of
 from isthmus_methods.parts.inference import coefficients, matrix, number
@@ -66,7 +74,6 @@ from isthmus_methods.parts.regression_support import (
 )
 from isthmus_methods.parts.symmetric import packed, unpacked
 
-NO_ROWS, LEVEL_ABSENT = "NO_ROWS", "LEVEL_ABSENT"
 MOST_ROUNDS = 80
 # Scoring ends where the next step is below this many standard errors, and alpha moves less.
 CLOSE = 1e-11
@@ -139,8 +146,8 @@ class Gee:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {
-        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
-        LEVEL_ABSENT: "{countries}: no row has one of the levels, so the others alone say what its effect is",
+        NO_ROWS: NO_ROWS_SAYS,
+        LEVEL_ABSENT: LEVEL_ABSENT_SAYS,
     }
     rounds: ClassVar[tuple[int, int]] = (3, MOST_ROUNDS)
 
@@ -358,7 +365,7 @@ def _begin(contributions: Contributions, spec: Spec, terms: ModelTerms) -> Next:
         "pairs": pairs,
         "there": there.astype(np.float64),
         "round": np.ones(1),
-        **remember_rows(contributions, terms),
+        **remember_rows(contributions, spec, terms),
     }
     if sizes is not None and not contributions.withheld("cluster_sizes"):
         kept["sizes"] = sizes.astype(np.float64)

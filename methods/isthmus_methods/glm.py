@@ -33,6 +33,7 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts import clusters, glm_answer
 from isthmus_methods.parts.clusters import cluster_items
+from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.glm_family import FAMILIES
 from isthmus_methods.parts.glm_plan import MOST_ROUNDS, Plan, plan_of
 from isthmus_methods.parts.glm_sums import (
@@ -66,7 +67,7 @@ from isthmus_methods.parts.regression_support import (
 )
 from isthmus_methods.parts.symmetric import packed
 
-NO_ROWS, LEVEL_ABSENT, FULL_LEVERAGE = "NO_ROWS", "LEVEL_ABSENT", "FULL_LEVERAGE"
+FULL_LEVERAGE = "FULL_LEVERAGE"
 START = "start"
 
 
@@ -135,8 +136,8 @@ class Glm:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {
-        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
-        LEVEL_ABSENT: "{countries}: no row has one of the levels, so the others alone say what its effect is",
+        NO_ROWS: NO_ROWS_SAYS,
+        LEVEL_ABSENT: LEVEL_ABSENT_SAYS,
         FULL_LEVERAGE: "{countries}: some row determines its own fitted value, so that HC3 does not exist",
         REPEATED: REPEATED_SAYS,
     }

@@ -36,6 +36,7 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts import clusters, linear_answer, persons
 from isthmus_methods.parts.clusters import ClusterScores, cluster_items, cluster_scores
+from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.group_values import zero_of
 from isthmus_methods.parts.linear_plan import MOST_ROUNDS, OPTIONS, Plan, plan_of
 from isthmus_methods.parts.model_support import ROWS, count_items, nobody
@@ -51,8 +52,6 @@ from isthmus_methods.parts.regression_support import (
 )
 from isthmus_methods.parts.symmetric import packed
 
-NO_ROWS = "NO_ROWS"
-LEVEL_ABSENT = "LEVEL_ABSENT"
 FITTED_BY_ITSELF = "FITTED_BY_ITSELF"
 # A row whose leverage is nearer to 1 has no residual of its own.
 OWN = 1e-10
@@ -254,8 +253,8 @@ class LinearModel:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {
-        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
-        LEVEL_ABSENT: "{countries}: no row has one of the levels, so the others alone say what its effect is",
+        NO_ROWS: NO_ROWS_SAYS,
+        LEVEL_ABSENT: LEVEL_ABSENT_SAYS,
         FITTED_BY_ITSELF: "{countries}: a row has leverage 1, it is fitted by itself, and HC3 is not defined",
         persons.REPEATED: persons.REPEATED_SAYS,
     }

@@ -37,6 +37,7 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import mixed_exchange as exchange
+from isthmus_methods.parts.first_round import NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.lmm_answer import lmm_answer
 from isthmus_methods.parts.mixed_columns import Basis, basis_of
@@ -44,8 +45,6 @@ from isthmus_methods.parts.mixed_coordinates import columns_present, level_rows
 from isthmus_methods.parts.mixed_rows import Records, check_nested, clustered, least_support, records_of, whole_support
 from isthmus_methods.parts.newton import solve
 from isthmus_methods.parts.random_intercepts import Fit, Group, RhoSearch, Sizes, fit
-
-NO_ROWS = "NO_ROWS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Lmm:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {
-        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
+        NO_ROWS: NO_ROWS_SAYS,
     }
     rounds: ClassVar[tuple[int, int]] = (2, 120)
 

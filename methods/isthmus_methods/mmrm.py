@@ -40,6 +40,7 @@ from isthmus_methods.contract import (
     option,
 )
 from isthmus_methods.parts import mixed_exchange as exchange
+from isthmus_methods.parts.first_round import NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.mixed_columns import Basis, basis_of
 from isthmus_methods.parts.mixed_coordinates import columns_present, level_rows
@@ -47,8 +48,6 @@ from isthmus_methods.parts.mixed_rows import Records, grouped, least_support, re
 from isthmus_methods.parts.mmrm_answer import Asked, mmrm_answer
 from isthmus_methods.parts.reml import Pattern
 from isthmus_methods.parts.reml_search import Found, Search, advance, answered
-
-NO_ROWS = "NO_ROWS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ class Mmrm:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {
-        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
+        NO_ROWS: NO_ROWS_SAYS,
     }
     rounds: ClassVar[tuple[int, int]] = (2, 200)
 

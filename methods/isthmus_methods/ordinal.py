@@ -40,7 +40,15 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import caveats, persons
-from isthmus_methods.parts.first_round import remember_rows, told_notes, told_rows
+from isthmus_methods.parts.first_round import (
+    LEVEL_ABSENT,
+    LEVEL_ABSENT_SAYS,
+    NO_ROWS,
+    NO_ROWS_SAYS,
+    remember_rows,
+    told_notes,
+    told_rows,
+)
 from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import chi_square, coefficients, matrix
 from isthmus_methods.parts.model_support import ROWS, Used, count_items
@@ -66,7 +74,6 @@ from isthmus_methods.parts.regression_support import (
     support_of_nobody,
 )
 
-NO_ROWS, LEVEL_ABSENT = "NO_ROWS", "LEVEL_ABSENT"
 WHOLE = "the model"
 MOST_ROUNDS = 60
 CONVENTION = "logit P(Y<=j) = threshold_j - x'beta (MASS::polr, ordinal::clm)"
@@ -129,8 +136,8 @@ class Ordinal:
     uses_terms: ClassVar[bool] = True
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {
-        NO_ROWS: "{countries}: no complete rows, so nothing of it is in the model",
-        LEVEL_ABSENT: "{countries}: no row has one of the levels, so the others alone say what its effect is",
+        NO_ROWS: NO_ROWS_SAYS,
+        LEVEL_ABSENT: LEVEL_ABSENT_SAYS,
         persons.REPEATED: persons.REPEATED_SAYS,
     }
     rounds: ClassVar[tuple[int, int]] = (2, MOST_ROUNDS + 1)
@@ -293,7 +300,7 @@ def _begin(contributions: Contributions, spec: Spec, terms: ModelTerms) -> Next:
         "present": present.astype(np.float64),
         "counts": counts,
         "there": there.astype(np.float64),
-        **remember_rows(contributions, terms),
+        **remember_rows(contributions, spec, terms),
     }
     return Next(_asked(fits, kept), {**kept, **remember(fits)}, "distance", 1.0)
 

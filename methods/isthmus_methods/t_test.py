@@ -28,6 +28,7 @@ from isthmus_methods.contract import (
     option,
 )
 from isthmus_methods.parts import group_values, persons, rank_tests
+from isthmus_methods.parts.first_round import NO_ROWS
 from isthmus_methods.parts.group_values import Groups, Moments, Partial, after_first, distributions, moments, told
 from isthmus_methods.parts.inference import number, t_limits, t_p
 from isthmus_methods.parts.value_grid import ValueGrid
@@ -192,9 +193,7 @@ class PairedTTest:
     options: ClassVar[Mapping[str, OptionRule]] = {}
     uses_terms: ClassVar[bool] = False
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
-    notes: ClassVar[Mapping[str, str]] = {
-        code: group_values.NOTES[code] for code in (group_values.NO_ROWS, persons.REPEATED)
-    }
+    notes: ClassVar[Mapping[str, str]] = {code: group_values.NOTES[code] for code in (NO_ROWS, persons.REPEATED)}
     rounds: ClassVar[tuple[int, int]] = (2, 2)
 
     def scope(self, spec: Spec) -> Scope:

@@ -14,8 +14,16 @@ from isthmus.errors import MethodError
 from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Done, Next, Spec, State
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.concordance import concordance
-from isthmus_methods.parts.cox_plan import EACH_COUNTRY, EACH_ROW, NO_ROWS, Plan
-from isthmus_methods.parts.first_round import check_same_countries, taking_part
+from isthmus_methods.parts.cox_plan import EACH_COUNTRY, EACH_ROW, Plan
+from isthmus_methods.parts.first_round import (
+    NO_ROWS,
+    check_same_countries,
+    remember_notes,
+    remember_rows,
+    taking_part,
+    told_notes,
+    told_rows,
+)
 from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import chi_square, chi_square_p, coefficients, matrix
 from isthmus_methods.parts.model_terms import level_rows, shown
@@ -67,10 +75,10 @@ def pool(
             memory["km"] = left_continuous_survival(table)
     check_same_countries(contributions, spec, memory["countries"])
     if "over" in memory:
-        return _answer(contributions, plan, memory, fitted, notes)
+        return _answer(contributions, spec, plan, memory, fitted, notes)
     decision, memory, over = decided(plan, memory, fitted)
     if over and ("last" in state or not plan.has_extras):
-        return _answer(contributions, plan, memory, fitted, notes)
+        return _answer(contributions, spec, plan, memory, fitted, notes)
     beta, last = (beta, True) if over else (decision.beta, decision.last and plan.has_extras)
     state = {"beta": beta}
     if last:
@@ -104,14 +112,8 @@ def remembered_rows(contributions: Contributions, spec: Spec, plan: Plan) -> dic
         "countries": taking_part(contributions, spec),
         "with_rows": np.array([float(sum(country not in without for country in contributions.countries))]),
     }
-    present_rows = level_rows(contributions, plan.model)
-    kept |= {f"levels {name}": rows for name, rows in present_rows.items() if rows is not None}
-    for country, rows in contributions.by_country("excluded").items():
-        kept[f"excluded {country}"] = rows
-    for country in contributions.notes().get(ROUNDED, ()):
-        kept[f"rounded {country}"] = np.ones(1)
-    kept["present"] = plan.model.columns_present(present_rows).astype(np.float64)
-    return kept
+    kept["present"] = plan.model.columns_present(level_rows(contributions, plan.model)).astype(np.float64)
+    return {**kept, **remember_rows(contributions, spec, plan.model)}
 
 
 def remembered_null(contributions: Contributions, plan: Plan, rows: State, fitted: Fitted) -> dict[str, Array]:
@@ -132,7 +134,9 @@ def remembered_null(contributions: Contributions, plan: Plan, rows: State, fitte
 # --------------------------------------------------------------------------- the answer
 
 
-def _answer(contributions: Contributions, plan: Plan, memory: State, fitted: Fitted, notes: Mapping[str, str]) -> Done:
+def _answer(
+    contributions: Contributions, spec: Spec, plan: Plan, memory: State, fitted: Fitted, notes: Mapping[str, str]
+) -> Done:
     extras: dict[str, Answer] = {}
     if plan.concordance:
         pairs, squares = contributions.whole("pairs"), contributions.whole("pair_squares")
@@ -145,11 +149,12 @@ def _answer(contributions: Contributions, plan: Plan, memory: State, fitted: Fit
     elif plan.shapes:
         number = float(memory["outcomes"][0])
         extras["cox_zph"] = _proportionality(contributions, plan, fitted.score, fitted.info, kept, number)
-    return told(contributions, plan, memory, fitted, extras, notes)
+    return told(contributions, spec, plan, memory, fitted, extras, notes)
 
 
 def told(
     contributions: Contributions,
+    spec: Spec,
     plan: Plan,
     memory: State,
     fitted: Fitted,
@@ -178,7 +183,7 @@ def told(
         "wald_test": chi_square(float(beta[kept] @ info[np.ix_(kept, kept)] @ beta[kept]), df),
         "score_test": chi_square(float(memory["null_score"] @ null.inverse @ memory["null_score"]), df),
     }
-    over = Move(int(memory["over"][0]))
+    over, noted = Move(int(memory["over"][0])), {**memory, **remember_notes(contributions)}
     said = caveats.of_fields(contributions, EXTRAS)
     said += caveats.of_fit(over, plan.names, memory["infinite"], float(memory["round"][0]))
     for label in plan.robust:
@@ -192,20 +197,10 @@ def told(
         "condition_number": solved.condition,
         "converged": over is Move.CONVERGED,
         "aliased": list(aliased),
-        "excluded": {
-            key.removeprefix("excluded "): round(float(memory[key][0])) for key in memory if key.startswith("excluded ")
-        },
-        "levels": {
-            name: {level: round(float(x)) for level, x in zip(levels, memory[f"levels {name}"], strict=True)}
-            for name, levels in plan.model.factors
-            if f"levels {name}" in memory
-        },
-        "notes": list(caveats.of_notes(contributions, {k: v for k, v in notes.items() if k != ROUNDED})),
+        **told_rows(memory, plan.model),
+        "notes": told_notes(noted, spec, notes, [code for code in notes if code != ROUNDED]),
     }
-    rounded = [s.country for s in contributions.summaries if ROUNDED in s.notes or f"rounded {s.country}" in memory]
-    if rounded:
-        said.append(notes[ROUNDED].replace("{countries}", caveats.joined(tuple(rounded))))
-    return Done(answer, tuple(said))
+    return Done(answer, (*said, *told_notes(noted, spec, notes, (ROUNDED,))))
 
 
 # A robust variance in the answer, by the label of its sums.

@@ -24,7 +24,8 @@ from isthmus_methods.parts.country_fit import (
     third_pass,
     weighed,
 )
-from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, LEVEL_ABSENT, NO_EVENTS, NO_ROWS, Plan
+from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, NO_EVENTS, Plan
+from isthmus_methods.parts.first_round import LEVEL_ABSENT, NO_ROWS
 from isthmus_methods.parts.model_support import count_items, level_persons, nobody
 from isthmus_methods.parts.proportionality import pieces
 from isthmus_methods.parts.regression_support import level_absent

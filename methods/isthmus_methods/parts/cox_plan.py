@@ -41,8 +41,7 @@ OPTIONS: Mapping[str, OptionRule] = {
 }
 MOST_ITERATIONS = 60
 # Notes that a country raises.
-NO_ROWS, NO_EVENTS, LEVEL_ABSENT, EMPTY_INTERVAL = "NO_ROWS", "NO_EVENTS", "LEVEL_ABSENT", "EMPTY_INTERVAL"
-FAR_OFF = "FAR_OFF"
+NO_EVENTS, EMPTY_INTERVAL, FAR_OFF = "NO_EVENTS", "EMPTY_INTERVAL", "FAR_OFF"
 # Robust variances by the label of their sums: "" by cluster, then each row, each country.
 EACH_ROW, EACH_COUNTRY = "row", "country"
 

@@ -11,8 +11,13 @@ from isthmus_methods.contract import Answer, Array, Contributions, Spec, State
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.model_terms import ModelTerms, level_rows
 
+# Notes that the countries of every regression raise.
+NO_ROWS, LEVEL_ABSENT = "NO_ROWS", "LEVEL_ABSENT"
+NO_ROWS_SAYS = "{countries}: no complete rows, so nothing of it is in the model"
+LEVEL_ABSENT_SAYS = "{countries}: no row has one of the levels, so the others alone say what its effect is"
 
-def remember_rows(contributions: Contributions, terms: ModelTerms) -> dict[str, Array]:
+
+def remember_rows(contributions: Contributions, spec: Spec, terms: ModelTerms) -> dict[str, Array]:
     """Rows left out by country, rows at each level over countries, and the notes that countries raised."""
     kept: dict[str, Array] = {}
     for country, number in contributions.by_country("excluded").items():
@@ -20,7 +25,26 @@ def remember_rows(contributions: Contributions, terms: ModelTerms) -> dict[str, 
     for name, number_at in level_rows(contributions, terms).items():
         if number_at is not None:
             kept[f"levels {name}"] = number_at
+    kept |= {f"every level {country}": np.ones(1) for country in _lacking_nothing(contributions, spec, terms)}
     return {**kept, **remember_notes(contributions)}
+
+
+def _lacking_nothing(contributions: Contributions, spec: Spec, terms: ModelTerms) -> list[str]:
+    """Countries with rows at every level that any country has: a level of nobody is dropped, and no country lacks it.
+
+    None where a gate withheld rows by level. Levels of the country itself do not count: a country has one.
+    """
+    lacking: set[str] = set()
+    for name, _ in terms.factors:
+        if name in spec.variables and "COUNTRY" in spec.variables[name].roles:
+            continue
+        pooled = contributions.whole("levels", name)
+        if pooled is None:
+            return []
+        for country, rows in contributions.by_country("levels", name).items():
+            if np.any((rows == 0) & (pooled > 0)):
+                lacking.add(country)
+    return [country for country in contributions.countries if country not in lacking]
 
 
 def remember_notes(contributions: Contributions) -> dict[str, Array]:
@@ -47,11 +71,16 @@ def told_rows(kept: State, terms: ModelTerms) -> dict[str, Answer]:
 
 
 def told_notes(kept: State, spec: Spec, notes: Mapping[str, str], codes: Collection[str]) -> list[str]:
-    """The sentences of some of the notes, with the countries that raised them in the study's order."""
+    """The sentences of some of the notes, with the countries that raised them in the study's order.
+
+    A country knows its own rows alone: that it has none at a level is no news where no country has any.
+    """
     said = []
     for code, sentence in notes.items():
         start = f"note {code} "
         raised = [key.removeprefix(start) for key in kept if key.startswith(start)]
+        if code == LEVEL_ABSENT:
+            raised = [country for country in raised if f"every level {country}" not in kept]
         countries = tuple(c for c in dict.fromkeys([*spec.countries, *raised]) if c in raised)
         if code in codes and countries:
             said.append(sentence.replace("{countries}", caveats.joined(countries)))

@@ -15,6 +15,8 @@ from isthmus_methods.parts import caveats
 from isthmus_methods.parts.clusters import pooled_meat
 from isthmus_methods.parts.cross_product import recentring
 from isthmus_methods.parts.first_round import (
+    LEVEL_ABSENT,
+    NO_ROWS,
     check_same_countries,
     remember_rows,
     taking_part,
@@ -89,7 +91,7 @@ def begun(contributions: Contributions, spec: Spec, terms: ModelTerms) -> dict[s
         "saturated": saturated,
         "present": terms.columns_present(level_rows(contributions, terms)).astype(np.float64),
         "countries": taking_part(contributions, spec),
-        **remember_rows(contributions, terms),
+        **remember_rows(contributions, spec, terms),
     }
     return kept if outcomes is None else {**kept, "outcomes": outcomes}
 
@@ -281,7 +283,7 @@ def answer_of(plan: Plan, spec: Spec, fits: Sequence[ModelFit], kept: State, not
         "converged": all(f.converged for f in fits),
         "aliased": shown.aliased,
         **told_rows(kept, plan.terms),
-        "notes": list(told_notes(kept, spec, notes, ("NO_ROWS", "LEVEL_ABSENT"))),
+        "notes": list(told_notes(kept, spec, notes, (NO_ROWS, LEVEL_ABSENT))),
     }
     said = [s for f in fits for s in convergence(f, plan.terms.names)]
     said += told_notes(kept, spec, notes, ("FULL_LEVERAGE", "REPEATED_SUBJECTS")) + _said_withheld(kept)

@@ -31,13 +31,12 @@ from isthmus_methods.contract import (
     Summary,
 )
 from isthmus_methods.parts import caveats, persons
-from isthmus_methods.parts.first_round import check_same_countries, remember_notes, taking_part, told_notes
+from isthmus_methods.parts.first_round import NO_ROWS, check_same_countries, remember_notes, taking_part, told_notes
 from isthmus_methods.parts.model_support import excluded_item
 from isthmus_methods.parts.moments import Sums, nearest_to_zero
 from isthmus_methods.parts.persons import widened
 from isthmus_methods.parts.value_grid import ROUNDED, ROUNDED_SAYS, Cells, Distribution, ValueGrid
 
-NO_ROWS = "NO_ROWS"
 NOTES: Mapping[str, str] = {
     NO_ROWS: "{countries}: no complete rows, so nothing of it is in the answer",
     ROUNDED: ROUNDED_SAYS,

@@ -81,7 +81,7 @@ def _after_sums(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
         "countries": taking_part(contributions, spec),
         "present": plan.model.columns_present(rows).astype(np.float64),
     }
-    memory |= remember_rows(contributions, plan.model)
+    memory |= remember_rows(contributions, spec, plan.model)
     for sentence in caveats.of_fields(contributions, NAMED, labelled=True):
         memory[f"caveat {sentence}"] = np.zeros(0)
     mean = zero_of(spec, spec.role("outcome")[0]) + outcome / sums[0]

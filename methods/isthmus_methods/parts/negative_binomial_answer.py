@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Done, Next, Spec, State
-from isthmus_methods.parts.first_round import check_same_countries, told_notes, told_rows
+from isthmus_methods.parts.first_round import LEVEL_ABSENT, NO_ROWS, check_same_countries, told_notes, told_rows
 from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.glm_answer import FITS, Shown, asked_next, begun, convergence
 from isthmus_methods.parts.glm_plan import iterations_of
@@ -212,7 +212,7 @@ def _answer(
         "converged": all(f.converged for f in fits),
         "aliased": shown.aliased,
         **told_rows(kept, plan.terms),
-        "notes": list(told_notes(kept, spec, notes, ("NO_ROWS", "LEVEL_ABSENT"))),
+        "notes": list(told_notes(kept, spec, notes, (NO_ROWS, LEVEL_ABSENT))),
     }
     said = [] if finite else [INFINITE_THETA]
     said += [s for f in fits[1:] for s in _convergence(f, plan.terms.names)]

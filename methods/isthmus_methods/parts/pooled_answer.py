@@ -42,7 +42,7 @@ def pool(
     check_same_countries(contributions, spec, memory["countries"])
     if "at_risk" not in state:
         return _sums(contributions, plan, state, memory)
-    return _information(contributions, plan, state, memory, notes)
+    return _information(contributions, spec, plan, state, memory, notes)
 
 
 # --------------------------------------------------------------------------- the first round
@@ -85,7 +85,7 @@ def _begun(contributions: Contributions, spec: Spec, plan: Plan, notes: Mapping[
             extras["baseline_cumulative_hazard_at_x0"] = None
         if plan.shapes:
             extras["cox_zph"] = None
-        return told(contributions, plan, memory, nothing, extras, notes)
+        return told(contributions, spec, plan, memory, nothing, extras, notes)
     memory |= listed.state()
     return Next({**_asked(memory, np.zeros(plan.p)), "null": np.ones(1)}, memory)
 
@@ -158,7 +158,7 @@ def _sets(plan: Plan, state: State, memory: State) -> RiskSets:
 
 
 def _information(
-    contributions: Contributions, plan: Plan, state: State, memory: State, notes: Mapping[str, str]
+    contributions: Contributions, spec: Spec, plan: Plan, state: State, memory: State, notes: Mapping[str, str]
 ) -> Next | Done:
     product = needed(contributions, "cross_product")
     sets = _sets(plan, state, memory)
@@ -166,10 +166,10 @@ def _information(
     if "null" in state:
         memory = {**memory, **remembered_null(contributions, plan, memory, fitted)}
     if "over" in memory:
-        return _answer(contributions, plan, state, memory, fitted, sets, notes)
+        return _answer(contributions, spec, plan, state, memory, fitted, sets, notes)
     decision, memory, over = decided(plan, memory, fitted)
     if over and ("last" in state or not plan.has_extras):
-        return _answer(contributions, plan, state, memory, fitted, sets, notes)
+        return _answer(contributions, spec, plan, state, memory, fitted, sets, notes)
     if over:
         again = {name: value for name, value in state.items() if name != "null"}
         return Next(again | _extras_asked(plan, memory, Listed.of(state)), memory, "distance", decision.distance)
@@ -181,6 +181,7 @@ def _information(
 
 def _answer(
     contributions: Contributions,
+    spec: Spec,
     plan: Plan,
     state: State,
     memory: State,
@@ -201,7 +202,7 @@ def _answer(
             if kept.any()
             else None
         )
-    return told(contributions, plan, memory, fitted, extras, notes)
+    return told(contributions, spec, plan, memory, fitted, extras, notes)
 
 
 def _baseline(plan: Plan, sets: RiskSets) -> Answer:

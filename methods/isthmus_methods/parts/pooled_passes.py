@@ -43,8 +43,9 @@ from isthmus_methods.parts.country_fit import (
     weighed,
 )
 from isthmus_methods.parts.cox_country import beta_of, meat_items
-from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, FAR_OFF, LEVEL_ABSENT, NO_EVENTS, NO_ROWS, Plan
+from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, FAR_OFF, NO_EVENTS, Plan
 from isthmus_methods.parts.cross_product import padded_sum
+from isthmus_methods.parts.first_round import LEVEL_ABSENT, NO_ROWS
 from isthmus_methods.parts.model_support import (
     EVENTS,
     ROWS,
