@@ -133,7 +133,10 @@ def _at_times(fit: KmFit) -> list[Table]:
     groups = list(dict.fromkeys(shown["group"]))
     table = _new(f"survival, at risk{unit}", *map(str, groups))
     for time, rows in shown.groupby("time", sort=False):
-        cells = {row.group: f"{100 * row.surv:.1f} %  {row.n_risk:,.0f}" for row in rows.dropna().itertuples()}
+        cells = {
+            row.group: f"{100 * row.surv:.1f} %  {row.n_risk:,.0f}"
+            for row in rows.dropna(subset=["n_risk", "surv"]).itertuples()
+        }
         _add(table, f"{time:,.10g}", *(cells.get(group, "–") for group in groups))
     return [table]
 
