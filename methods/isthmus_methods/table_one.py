@@ -177,8 +177,8 @@ class TableOne:
     """Who is in the study: for each variable its n, missing and mean (sd), or counts and percentages, by arm.
 
     Two rounds: counts and sums, from which the pooled means follow, then deviations from these means and their squares,
-    so that means and standard deviations are exact for values with a large offset too. Quantiles and extremes, where asked for, come from
-    how many rows have each value.
+    so that means and standard deviations are exact for values with a large offset too. Quantiles and extremes, where
+    asked for, come from how many rows have each value.
     """
 
     name: ClassVar[str] = "table_one"
