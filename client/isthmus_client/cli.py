@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.command import console, emit, version_line
-from isthmus.command import main as run_command
+from isthmus.command import console, emit, main as run_command, version_line
 from isthmus.errors import CountriesMissing
 
 if TYPE_CHECKING:

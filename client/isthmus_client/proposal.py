@@ -13,8 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from isthmus.errors import ConfigError, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_client.formula import Dictionary
-from isthmus_client.requests import Events, by_country, request
-from isthmus_client.requests import Written as WrittenColumns
+from isthmus_client.requests import Events, Written as WrittenColumns, by_country, request
 from isthmus_methods.codec import spec_to_message
 from isthmus_methods.registry import find
 

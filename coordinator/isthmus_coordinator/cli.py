@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.command import console, emit, version_line
-from isthmus.command import main as run_command
+from isthmus.command import console, emit, main as run_command, version_line
 from isthmus.errors import UsageError
 from isthmus_coordinator.clock import moment, words
 from isthmus_coordinator.config import Home, default_home

@@ -13,85 +13,56 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-# A method reads the request from here too: one module to know.
+# A method reads these from here too: one module to know.
 from isthmus_methods.request import (
     All as All,
-)
-from isthmus_methods.request import (
     AnyOf as AnyOf,
-)
-from isthmus_methods.request import (
     Column as Column,
-)
-from isthmus_methods.request import (
     Comparison as Comparison,
-)
-from isthmus_methods.request import (
     Function as Function,
-)
-from isthmus_methods.request import (
     Indicator as Indicator,
-)
-from isthmus_methods.request import (
     Membership as Membership,
-)
-from isthmus_methods.request import (
     Missing as Missing,
-)
-from isthmus_methods.request import (
     Not as Not,
-)
-from isthmus_methods.request import (
     Operator as Operator,
-)
-from isthmus_methods.request import (
     Predicate as Predicate,
-)
-from isthmus_methods.request import (
     Ref as Ref,
-)
-from isthmus_methods.request import (
     Setting as Setting,
-)
-from isthmus_methods.request import (
     Spec as Spec,
-)
-from isthmus_methods.request import (
     Term as Term,
-)
-from isthmus_methods.request import (
     Transform as Transform,
-)
-from isthmus_methods.request import (
     Variable as Variable,
-)
-from isthmus_methods.request import (
     VariableType as VariableType,
-)
-from isthmus_methods.request import (
     coefficient_names as coefficient_names,
-)
-from isthmus_methods.request import (
     column_name as column_name,
-)
-from isthmus_methods.request import (
     term_columns as term_columns,
 )
-
-Array = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
+from isthmus_methods.rows import (
+    Array as Array,
+    Block as Block,
+    Booleans as Booleans,
+    Design as Design,
+    EventRows as EventRows,
+    Integers as Integers,
+)
+from isthmus_methods.supports import (
+    BinSupport as BinSupport,
+    CellSupport as CellSupport,
+    ModelSupport as ModelSupport,
+    RiskSetSupport as RiskSetSupport,
+    SumSupport as SumSupport,
+    Support as Support,
+    TimeSupport as TimeSupport,
+)
 
 # A result is a tree of these; the field's terms are its keys.
 Answer = None | bool | int | float | str | Sequence["Answer"] | Mapping[str, "Answer"]
 # What the coordinator sends to the nodes with a round; empty in the first.
 State = Mapping[str, Array]
-T = TypeVar("T")
 
 
 # --------------------------------------------------------------------------- what leaves
@@ -123,84 +94,6 @@ class Field:
     size: str = "1"
     # False: the pooled half can do without it, so the gate may withhold it alone.
     required: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class CellSupport:
-    """For COUNT: distinct persons behind each cell, the same shape as the value.
-
-    `groups` names the axes along which the cells of one total lie: cell and complement are judged within them.
-    """
-
-    persons: Integers
-    # Axis along which the cells add up to a total that is also known; None: all cells together.
-    axis: int | None = None
-    # Persons each cell is taken from, the same shape, where the cells do not add up to it: the arm of a count of
-    # missing values. The gate judges what is left of it beside the cell; None: what the cells along `axis` leave.
-    within: Integers | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SumSupport:
-    """For SUM: for each cell, distinct persons and how concentrated the sum is (all the same shape as the value)."""
-
-    persons: Integers
-    largest: Array  # largest absolute contribution of one person
-    second: Array  # second largest
-    total: Array  # sum of absolute contributions
-    varied: Booleans  # at least two persons differ
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSupport:
-    """For SCORE, INFORMATION, CROSS_PRODUCT, ESTIMATE: what the model rests on in this country."""
-
-    persons: int
-    parameters: int
-    events: int | None = None  # survival models
-    level_persons: Mapping[str, int] = field(default_factory=dict)  # "grade=3" -> distinct persons on the rows used
-    effective_persons: float = 0.0  # (sum w)^2 / sum w^2
-    leverage: float = 0.0  # largest squared row norm of Q in the QR of sqrt(W) X
-    predictor: float = 0.0  # largest absolute centred linear predictor
-    # Columns of the sums, where that is more than the parameters this country's rows say anything about: a column that
-    # is constant here (another country's level) adds to the size of a sum and not to what it tells.
-    columns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TimeSupport:
-    """For EVENTS, HAZARD: persons in the table, and for every step of the grid that anyone leaves at."""
-
-    persons: int
-    leavers: Integers  # persons who leave at each step that has any
-    at_risk: Integers  # persons at risk at those steps
-
-
-@dataclass(frozen=True, slots=True)
-class RiskSetSupport:
-    """For RISK_SETS: the persons at risk at each listed time, and the weights that they have in the sums.
-
-    `time.leavers` counts who leaves from one listed time up to the next, in the country: two sums that follow one
-    another differ by what these persons have.
-    """
-
-    time: TimeSupport
-    model: ModelSupport
-
-
-@dataclass(frozen=True, slots=True)
-class BinSupport:
-    """For HISTOGRAM: distinct persons in each cell that is listed, (m,), and in all of them together.
-
-    `gaps`: whether the grid has cells of nobody between those listed.
-    """
-
-    persons: Integers
-    total: int
-    gaps: bool = True
-
-
-Support = CellSupport | SumSupport | ModelSupport | TimeSupport | RiskSetSupport | BinSupport
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,79 +180,13 @@ class Contributions:
         return {code: tuple(s.country for s in self.summaries if code in s.notes) for code in codes}
 
 
-# --------------------------------------------------------------------------- rows inside a country
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """The model's columns over the rows used: treatment coding, no intercept."""
-
-    matrix: Array  # (n, p), float64, C order
-    names: tuple[str, ...]  # (p,), as `coefficient_names`
-    level_codes: Mapping[str, Integers]  # for each factor in the terms: code of its level, (n,)
-
-
-@dataclass(frozen=True, slots=True)
-class EventRows:
-    """Rows of the request's second dataset: the events of the persons of one block, in the order of the source.
-
-    Values may be missing (NaN, code -1). A person who has rows in several blocks has his events in the first.
-    """
-
-    rows: int
-    columns: Mapping[str, tuple[NDArray[Any], ...]]  # as a block's, by the roles of events
-    levels: Mapping[str, tuple[tuple[str, ...], ...]]
-    subject: Integers  # (rows,), the block's numbers of persons
-    # Events that the filter kept, of persons who are not on the rows used: told of once, with the first block.
-    left_out: int = 0
-    persons_left_out: int = 0
-
-
-@dataclass(slots=True)
-class Block:
-    """Some rows of one country: complete cases of the method's variables, in the order of the source.
-
-    `columns[role]` holds one array a column of that role: floats for numbers and indicators, integer codes into
-    `levels[role][k]` for factors. `subject` numbers distinct persons within the country (0 .. persons - 1).
-    `memo` keeps what is worth computing once for these rows (a sort order, distinct times) from round to round.
-    """
-
-    country: str
-    rows: int
-    columns: Mapping[str, tuple[NDArray[Any], ...]]
-    levels: Mapping[str, tuple[tuple[str, ...], ...]]
-    subject: Integers
-    design: Design | None = None
-    # Rows that the filter kept, and persons among them; `rows` counts the complete ones of these.
-    rows_selected: int = 0
-    persons_selected: int = 0
-    # Where the request has a second dataset.
-    events: EventRows | None = None
-    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    def numbers(self, role: str, k: int = 0) -> Array:
-        values: Array = self.columns[role][k]
-        return values
-
-    def codes(self, role: str, k: int = 0) -> Integers:
-        values: Integers = self.columns[role][k]
-        return values
-
-    def memo(self, key: str, build: Callable[[], T]) -> T:
-        """`build()`, computed once for this block."""
-        if key not in self._kept:
-            self._kept[key] = build()
-        kept: T = self._kept[key]
-        return kept
+# --------------------------------------------------------------------------- turns
 
 
 class Partial(Protocol):
     """What `fold` gives for some rows. Adds."""
 
     def __add__(self, other: Any, /) -> Any: ...
-
-
-# --------------------------------------------------------------------------- turns
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,11 @@ takes into account that the curve of censoring is estimated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, ClassVar
 
 import numpy as np
 
-from isthmus.errors import MethodError, UsageError
+from isthmus.errors import MethodError
 from isthmus_methods.contract import (
     Again,
     Answer,
@@ -25,7 +23,6 @@ from isthmus_methods.contract import (
     Contributions,
     Done,
     Field,
-    Integers,
     Item,
     Kind,
     Missingness,
@@ -38,10 +35,20 @@ from isthmus_methods.contract import (
     Spec,
     State,
     Summary,
-    TimeSupport,
     column_name,
 )
 from isthmus_methods.parts import caveats, persons
+from isthmus_methods.parts.fine_gray_rows import (
+    Partial,
+    Plan,
+    Round,
+    arrivals,
+    changes,
+    empty,
+    look,
+    persons_leaving,
+    plan_of,
+)
 from isthmus_methods.parts.first_round import (
     LEVEL_ABSENT,
     LEVEL_ABSENT_SAYS,
@@ -53,150 +60,25 @@ from isthmus_methods.parts.first_round import (
 )
 from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import coefficients, matrix
-from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.model_support import ROWS, count_items
-from isthmus_methods.parts.model_terms import ModelTerms, level_rows, model_terms, shown
+from isthmus_methods.parts.model_terms import level_rows, shown
 from isthmus_methods.parts.newton import Accepted, Move, decide, solve
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
-    RestsOn,
     heaviest_row,
     level_absent,
     model_support,
-    rest_on,
-    rests_on_nobody,
     support_of_nobody,
 )
 from isthmus_methods.parts.subdistribution import (
-    CauseRows,
-    Hazard,
-    at_risk_at,
     censoring_free,
-    censoring_residuals,
-    residuals,
-    waiting_at,
 )
 from isthmus_methods.parts.symmetric import packed, unpacked
-from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS, Grid, grid_of, on_grid, time_support
+from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS, time_support
 
 NO_EVENTS = "NO_EVENTS"
 MOST_ITERATIONS = 40
-# A linear predictor further than this from that of the pooled mean row overflows once it is squared.
-FARTHEST = 150.0
-
-
-class Round(IntEnum):
-    """What a round asks for."""
-
-    RISK_SETS = 1  # sums over the weighted risk sets at the event times
-    CURVATURE = 2  # the cross-product, with the pooled sums
-    WAITING = 3  # sums over rows that another cause ended, at the times of censoring
-    VARIANCE = 4  # residuals, squared and summed
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The request, read and checked."""
-
-    terms: ModelTerms
-    time: str
-    grid: Grid
-    levels: tuple[str, ...]
-    censored: int
-    cause: int
-
-
-@kept_by_request
-def plan_of(spec: Spec) -> Plan:
-    """Raises `UsageError` where the request cannot be carried out."""
-    time, cause = spec.role("time")[0], spec.role("cause")[0]
-    levels = spec.levels(cause)
-    censored = str(spec.options.get("censored", "")) or (levels[0] if levels else "")
-    left = [level for level in levels if level != censored]
-    chosen = str(spec.options.get("of", "")) or (left[0] if left else "")
-    for what, level in (("censored", censored), ("of", chosen)):
-        if level not in levels or (what == "of" and level == censored):
-            raise UsageError(
-                "NO_SUCH_CAUSE",
-                f"{column_name(cause)!r} has no level {level!r} to be `{what}`",
-                f"name one of: {', '.join(levels)}",
-            )
-    terms = model_terms(spec, intercept=False)
-    if not terms.p:
-        raise UsageError("NO_TERMS", "the model needs at least one term", "add a term to the model's formula")
-    return Plan(terms, column_name(time), grid_of(spec, time), levels, levels.index(censored), levels.index(chosen))
-
-
 # --------------------------------------------------------------------------- inside a country
-
-
-@dataclass(frozen=True, slots=True)
-class Partial:
-    """Of some rows: who is there, who leaves when, and the sums of the round. Adds."""
-
-    rests: RestsOn
-    left: Integers  # (levels, T) leavers by cause
-    who: Integers  # (2, n) step and person of each row
-    rounded: bool
-    sums: tuple[Array, ...]
-
-    def __add__(self, other: Partial, /) -> Partial:
-        return Partial(
-            self.rests + other.rests,
-            self.left + other.left,
-            np.concatenate([self.who, other.who], axis=1),
-            self.rounded or other.rounded,
-            tuple(a + b for a, b in zip(self.sums, other.sums, strict=True)),
-        )
-
-
-def _look(block: Block, spec: Spec, plan: Plan, state: State) -> tuple[Array | None, Partial]:
-    """One block's share of a round, and the weights of its rows."""
-    steps, rounded = block.memo(
-        f"fine gray {plan.grid.step!r}", lambda: on_grid(plan.grid, block.numbers("time"), plan.time)
-    )
-    cause, size = block.codes("cause"), plan.grid.size
-    event = cause == plan.cause
-    left = np.bincount(cause * size + steps, minlength=len(plan.levels) * size).reshape(-1, size).astype(np.int64)
-    who = np.stack([steps, block.subject])
-    matrix_ = block.design.matrix if block.design is not None else np.zeros((block.rows, 0))
-    if not state:
-        return None, Partial(rest_on(block, spec, event=event), left, who, rounded, (matrix_.sum(axis=0),))
-    x = matrix_ - _of(state, "centre", (plan.terms.p,))
-    beta = _of(state, "beta", (plan.terms.p,))
-    if np.abs(x @ beta).max(initial=0.0) > FARTHEST:
-        raise MethodError("PREDICTOR_TOO_LARGE", "a linear predictor is beyond what can be added up", "fit fewer terms")
-    rows = CauseRows(x, steps, event, ~event & (cause != plan.censored), _of(state, "free", (size,)))
-    r = rows.relative(beta)
-    weights, sums = r, _sums(rows, r, state)
-    return weights, Partial(rest_on(block, spec, weights, x @ beta, event), left, who, rounded, sums)
-
-
-def _sums(rows: CauseRows, r: Array, state: State) -> tuple[Array, ...]:
-    """The sums that a round asks for."""
-    asked, listed = Round(int(state["ask"][0])), state["steps"].astype(np.int64)
-    if asked is Round.RISK_SETS:
-        return at_risk_at(rows, r, listed), rows.x[rows.event].sum(axis=0)
-    if asked is Round.WAITING:
-        return (waiting_at(rows, r, state["censored_steps"].astype(np.int64)),)
-    hazard = Hazard.of(listed, state["number"], state["at_risk"], rows.free)
-    if asked is Round.CURVATURE:
-        v = r * hazard.gathered(rows)[:, 0]
-        return (rows.x.T @ (rows.x * v[:, None]),)
-    parts = residuals(rows, hazard, r) + censoring_residuals(
-        rows, hazard, state["waiting"], state["censored_steps"].astype(np.int64), state["censored"], state["present"]
-    )
-    return (parts.T @ parts,)
-
-
-def _of(state: State, name: str, shape: tuple[int, ...]) -> Array:
-    """Part of a state, in the shape it must have."""
-    value = state.get(name)
-    if value is None or value.shape != shape or not np.all(np.isfinite(value)):
-        raise MethodError(
-            "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
-        )
-    return value
 
 
 def _summary(partial: Partial, support: ModelSupport, spec: Spec, plan: Plan, state: State) -> Summary:
@@ -211,7 +93,7 @@ def _summary(partial: Partial, support: ModelSupport, spec: Spec, plan: Plan, st
     }
     raised = frozenset(code for code, on in notes.items() if on)
     if not state:
-        leavers = _persons_leaving(partial.who, plan.grid.size)
+        leavers = persons_leaving(partial.who, plan.grid.size)
         axes = ((column_name(spec.role("cause")[0]), plan.levels), ("time", ()))
         return Summary(
             (
@@ -223,70 +105,15 @@ def _summary(partial: Partial, support: ModelSupport, spec: Spec, plan: Plan, st
         )
     asked = Round(int(state["ask"][0]))
     if asked is Round.RISK_SETS:
-        at = RiskSetSupport(_changes(partial, state["steps"].astype(np.int64), plan), support)
+        at = RiskSetSupport(changes(partial, state["steps"].astype(np.int64), plan), support)
         items = [Item("at_risk", partial.sums[0], at), Item("events", partial.sums[1], support)]
     elif asked is Round.WAITING:
-        at = RiskSetSupport(_arrivals(partial, state["censored_steps"].astype(np.int64), plan), support)
+        at = RiskSetSupport(arrivals(partial, state["censored_steps"].astype(np.int64), plan), support)
         items = [Item("waiting", partial.sums[0], at)]
     else:
         name = "cross_product" if asked is Round.CURVATURE else "meat"
         items = [Item(name, packed(partial.sums[0]), support)]
     return Summary(tuple(items), raised)
-
-
-def _persons_leaving(who: Integers, size: int) -> Integers:
-    """Persons by the last step at which they have a row, (T,)."""
-    last = np.full(int(who[1].max(initial=-1)) + 1, -1, dtype=np.int64)
-    np.maximum.at(last, who[1], who[0])
-    return np.bincount(last[last >= 0], minlength=size).astype(np.int64)
-
-
-def _between(leaving: Integers, listed: Integers) -> Integers:
-    """Leavers from each listed step up to the next, and from the last on, (J,)."""
-    upto = np.concatenate([[0], np.cumsum(leaving)])
-    ends = np.append(listed[1:], len(leaving))
-    number: Integers = (upto[ends] - upto[listed]).astype(np.int64)
-    return number
-
-
-def _changes(partial: Partial, listed: Integers, plan: Plan) -> TimeSupport:
-    """Sums over the risk sets differ by those who leave between listed times; those whom another cause ended stay."""
-    size = plan.grid.size
-    leaving = _persons_leaving(partial.who, size)
-    total = int(leaving.sum())
-    plain = np.cumsum(leaving[::-1])[::-1][listed].astype(np.int64)
-    other = np.delete(partial.left, (plan.censored, plan.cause), axis=0).sum(axis=0)
-    stay = np.concatenate([[0], np.cumsum(other)])[listed]
-    at_risk = np.minimum(plain + stay, total).astype(np.int64)
-    return TimeSupport(total, np.minimum(_between(leaving, listed), at_risk), at_risk)
-
-
-def _arrivals(partial: Partial, listed: Integers, plan: Plan) -> TimeSupport:
-    """Sums over those whom another cause ended differ by those whom it ended between the listed times."""
-    other = np.delete(partial.left, (plan.censored, plan.cause), axis=0).sum(axis=0).astype(np.int64)
-    total = int(_persons_leaving(partial.who, plan.grid.size).sum())
-    stay = np.minimum(np.concatenate([[0], np.cumsum(other)])[listed], total).astype(np.int64)
-    arrived = np.diff(stay, prepend=0)
-    return TimeSupport(total, np.minimum(np.append(arrived[1:], 0), stay).astype(np.int64), stay)
-
-
-def _empty(spec: Spec, plan: Plan, state: State) -> Partial:
-    """What no row gives."""
-    p = plan.terms.p
-    shapes: tuple[tuple[int, ...], ...] = ((p,),)
-    if state:
-        asked = Round(int(state["ask"][0]))
-        shapes = {
-            Round.RISK_SETS: ((len(state["steps"]), 1 + p), (p,)),
-            Round.WAITING: ((len(state.get("censored_steps", ())), 1 + p),),
-        }.get(asked, ((p, p),))
-    return Partial(
-        rests_on_nobody(spec, p),
-        np.zeros((len(plan.levels), plan.grid.size), dtype=np.int64),
-        np.zeros((2, 0), dtype=np.int64),
-        rounded=False,
-        sums=tuple(np.zeros(shape) for shape in shapes),
-    )
 
 
 # --------------------------------------------------------------------------- the method
@@ -344,14 +171,14 @@ class FineGray:
     # ----------------------------------------------------------------- inside a country
 
     def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Partial | HeaviestRow:
-        weights, partial = _look(block, spec, plan_of(spec), state)
+        weights, partial = look(block, spec, plan_of(spec), state)
         return partial if local is None else heaviest_row(block, local.rests, weights)
 
     def release(self, partial: Any, spec: Spec, state: State, local: Partial | None) -> Summary | Again:
         plan = plan_of(spec)
         if partial is None:
             support = support_of_nobody(spec, plan.terms.p, events=True)
-            return _summary(_empty(spec, plan, state), support, spec, plan, state)
+            return _summary(empty(spec, plan, state), support, spec, plan, state)
         if isinstance(partial, Partial):
             return Again(partial)
         if local is None:

@@ -40,13 +40,7 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.clusters import cluster_codes
-from isthmus_methods.parts.estimating_equations import (
-    ClusterRows,
-    Equations,
-    cluster_rows,
-    equations,
-    no_correlation,
-)
+from isthmus_methods.parts.estimating_equations import STRUCTURES, ClusterRows, Equations, Fit, cluster_rows, equations
 from isthmus_methods.parts.first_round import (
     LEVEL_ABSENT,
     LEVEL_ABSENT_SAYS,
@@ -75,23 +69,6 @@ from isthmus_methods.parts.regression_support import (
 from isthmus_methods.parts.symmetric import packed, unpacked
 
 MOST_ROUNDS = 80
-# Scoring ends where the next step is below this many standard errors, and alpha moves less.
-CLOSE = 1e-11
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """A working correlation and how its moments are taken."""
-
-    exchangeable: bool
-    less: bool  # moments divided by numbers less p, as the package gee does
-
-
-STRUCTURES: Mapping[str, Structure] = {
-    "geepack_exchangeable": Structure(exchangeable=True, less=False),
-    "geepack_independence": Structure(exchangeable=False, less=False),
-    "gee_package_exchangeable": Structure(exchangeable=True, less=True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,54 +266,6 @@ def _size_items(rows: ClusterRows, persons: int, support: ModelSupport) -> tuple
 
 
 # --------------------------------------------------------------------------- at the coordinator
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """One structure: where it is, or where it ended."""
-
-    beta: Array  # (p,) about the pooled centre
-    alpha: float
-    phi: float
-    kept: Booleans  # (p,)
-    over: bool
-    distance: float
-
-    def packed(self) -> Array:
-        numbers = [self.alpha, self.phi, float(self.over), self.distance]
-        return np.concatenate([numbers, self.kept.astype(np.float64), self.beta])
-
-    @classmethod
-    def recall(cls, memory: State, k: int) -> Fit:
-        array = memory[f"structure {k}"]
-        p = (len(array) - 4) // 2
-        return cls(
-            np.array(array[4 + p :]),
-            float(array[0]),
-            float(array[1]),
-            np.asarray(array[4 : 4 + p] > 0, dtype=np.bool_),
-            bool(array[2]),
-            float(array[3]),
-        )
-
-    def after(self, given: Equations, structure: Structure, memory: State) -> Fit:
-        """One scoring step, and the correlation that the residuals at this beta have."""
-        # which columns are combinations of earlier ones is found once, at the start
-        kept = solve(given.bread, self.kept).kept if self.distance < 0 else self.kept
-        rows, pairs = float(memory["rows"][0]), float(memory["pairs"][0])
-        p = int(kept.sum()) if structure.less else 0
-        phi = given.squares / (rows - p) if rows > p else np.nan
-        alpha = self.alpha
-        if structure.exchangeable and pairs > p and phi > 0:
-            alpha = given.products / phi / (pairs - p)
-        if not -1.0 < alpha < 1.0:
-            raise no_correlation()
-        step = solve(given.bread, kept).inverse @ given.score
-        distance = float(np.sqrt(max(float(given.score @ step) / phi, 0.0))) if phi > 0 else 0.0
-        if not np.isfinite(step).all():
-            raise MethodError("DIVERGED", "the estimating equations have no finite solution", "fit fewer terms")
-        still = distance <= CLOSE and abs(alpha - self.alpha) <= CLOSE
-        return Fit(self.beta if still else self.beta + step, alpha, phi, kept, still, distance)
 
 
 def _equations_of(contributions: Contributions, label: str, p: int, last: bool) -> Equations:

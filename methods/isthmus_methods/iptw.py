@@ -31,8 +31,9 @@ from isthmus_methods.contract import (
 from isthmus_methods.cox import Cox
 from isthmus_methods.glm import Glm
 from isthmus_methods.parts import iptw_answer, several
+from isthmus_methods.parts.iptw_curves import CurvesHalf
 from isthmus_methods.parts.iptw_plan import BALANCE, CURVES, PROPENSITY, Plan, plan_of
-from isthmus_methods.parts.iptw_rows import BalanceHalf, CurvesHalf, cox_rows, propensity_block
+from isthmus_methods.parts.iptw_rows import BalanceHalf, cox_rows, propensity_block
 from isthmus_methods.parts.several import Half, Part
 
 _OF_GLM = ("columns", "saturated", "deviance", "score", "information", "expected", "pearson")

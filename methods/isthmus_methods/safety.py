@@ -15,6 +15,7 @@ from isthmus_methods.contract import (
     Array,
     Block,
     Booleans,
+    CellSupport as Cells,
     Contributions,
     Done,
     EventRows,
@@ -31,7 +32,6 @@ from isthmus_methods.contract import (
     Summary,
     column_name,
 )
-from isthmus_methods.contract import CellSupport as Cells
 from isthmus_methods.parts import caveats, persons
 from isthmus_methods.parts.cross_table import CellCounts
 from isthmus_methods.parts.event_rates import Arms, block_of, by_arm_of

@@ -14,8 +14,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from isthmus.errors import AuthenticationError, ConfigError, IsthmusError, LinkError, Refused, UsageError, VersionError
-from isthmus.errors import WaitingForApproval as Waiting
+from isthmus.errors import (
+    AuthenticationError,
+    ConfigError,
+    IsthmusError,
+    LinkError,
+    Refused,
+    UsageError,
+    VersionError,
+    WaitingForApproval as Waiting,
+)
 from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods.registry import METHODS
@@ -30,8 +38,7 @@ from isthmus_node.link.submit import decide, submit
 from isthmus_node.noticing import Noticing
 from isthmus_node.ops.logs import Log
 from isthmus_node.shelf import Shelf, Shelved
-from isthmus_trust.documents import canonical
-from isthmus_trust.documents import digest as digest_of
+from isthmus_trust.documents import canonical, digest as digest_of
 from isthmus_trust.key_files import replace
 
 # Tasks the coordinator took back; remembered so that work under way on one is dropped before it leaves.

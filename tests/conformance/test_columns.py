@@ -20,8 +20,7 @@ from isthmus_client.formula.reader import read
 from isthmus_client.proposal import study_from_toml
 from isthmus_methods.contract import Indicator, Spec, column_name
 from isthmus_node.compute.rows import evaluate, holds
-from isthmus_node.sources import Source, typed
-from isthmus_node.sources import read as read_rows
+from isthmus_node.sources import Source, read as read_rows, typed
 
 ODD = 'b "x" `y`'
 NAMES = ("country", "age.yrs", "my sex", "score", "word", "id")

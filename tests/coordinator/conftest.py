@@ -28,8 +28,7 @@ from isthmus.v1 import (
 from isthmus.version import __version__
 from isthmus_coordinator.config import Home
 from isthmus_coordinator.service import Coordinator, create, open_office
-from isthmus_methods import codec
-from isthmus_methods import contract as c
+from isthmus_methods import codec, contract as c
 from isthmus_trust.certificates import Role, certificate_request, new_tls_key, tls_key_pem
 from isthmus_trust.documents import DECISION, REFUSAL, STUDY, SUMMARY, canonical, digest, prove
 from isthmus_trust.identity import IdentityKey

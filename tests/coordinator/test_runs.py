@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.v1 import analyst_pb2, exchange_pb2, study_pb2, summary_pb2
-from isthmus_methods import codec
-from isthmus_methods import contract as c
+from isthmus_methods import codec, contract as c
 from isthmus_trust.documents import digest, open_signed
 
 from .conftest import Climb, FakeNode, Region, alone, call, find_climb, score_of, spec

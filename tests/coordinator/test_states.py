@@ -12,8 +12,7 @@ from isthmus.v1 import analyst_pb2, study_pb2
 from isthmus_coordinator.analyses import turns
 from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, Request, Run
 from isthmus_coordinator.analyses.states import FINAL, TRANSITIONS, Event, State, check_transition, transition_allowed
-from isthmus_methods import codec
-from isthmus_methods import contract as c
+from isthmus_methods import codec, contract as c
 from isthmus_trust.documents import TASK
 from isthmus_trust.identity import IdentityKey
 

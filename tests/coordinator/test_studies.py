@@ -9,8 +9,7 @@ import pytest
 
 from isthmus.errors import IsthmusError
 from isthmus.v1 import analyst_pb2, exchange_pb2, spec_pb2, study_pb2
-from isthmus_methods import codec
-from isthmus_methods import contract as c
+from isthmus_methods import codec, contract as c
 from isthmus_trust.documents import DECISION, STUDY, canonical, digest
 from isthmus_trust.identity import IdentityKey
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from isthmus.errors import UsageError
-from isthmus_methods import codec
-from isthmus_methods import contract as c
+from isthmus_methods import codec, contract as c
 from isthmus_methods.validate import check_spec, nearest
 
 from .conftest import Climb, dataset

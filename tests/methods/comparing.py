@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from conformance.compare import error_of
-from conformance.compare import leaves as leaves
+from conformance.compare import error_of, leaves as leaves
 
 
 def differences(actual: Any, expected: Any, tolerance: Callable[[str], float | None], atol: float = 1e-12) -> list[str]:

@@ -11,8 +11,7 @@ from made_up_trial import EXAMPLES, TRIAL, Example, by_country, example_spec, sp
 
 from isthmus.errors import IsthmusError, MethodError
 from isthmus.v1 import study_pb2
-from isthmus_methods import codec
-from isthmus_methods import contract as c
+from isthmus_methods import codec, contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_methods.registry import find
 from isthmus_node.egress.gate import Cleared, judge

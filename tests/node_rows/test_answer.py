@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from isthmus.errors import IsthmusError, Refused, UsageError
 from isthmus_methods import contract as c

@@ -10,8 +10,7 @@ import pytest
 
 from isthmus.errors import Refused, UsageError
 from isthmus.v1 import study_pb2
-from isthmus_methods import codec
-from isthmus_methods import contract as c
+from isthmus_methods import codec, contract as c
 from isthmus_methods.registry import find
 from isthmus_methods.validate import check_spec
 from isthmus_node import compute

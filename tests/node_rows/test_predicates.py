@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from isthmus_methods import contract as c
 from isthmus_node.compute.rows import evaluate, group_codes, holds

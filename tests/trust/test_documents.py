@@ -8,8 +8,7 @@ import pytest
 from google.protobuf.internal.decoder import _DecodeVarint
 from google.protobuf.internal.encoder import _VarintBytes
 from google.protobuf.message import Message
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from isthmus.errors import AuthenticationError
 from isthmus.v1 import journal_pb2, spec_pb2, study_pb2, summary_pb2, values_pb2

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isthmus_client.plots.canvas import svg
-from isthmus_client.plots.forest import ForestRow, effect_text
-from isthmus_client.plots.forest import ratio_text as _ratio
+from isthmus_client.plots.forest import ForestRow, effect_text, ratio_text as _ratio
 from isthmus_client.results import CoxFit, Fit, KmFit, LogRankFit, MetaFit, TableOneFit
 from isthmus_client.results.fit import Footnotes
 from isthmus_client.results.frames import cell_text

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from isthmus.errors import IsthmusError
 from isthmus.v1 import spec_pb2, study_pb2
 from isthmus_coordinator.analyses.states import FINAL, State
-from isthmus_methods.contract import Cleared, Method, Spec
-from isthmus_methods.contract import State as Arrays
+from isthmus_methods.contract import Cleared, Method, Spec, State as Arrays
 
 
 @dataclass(frozen=True, slots=True)

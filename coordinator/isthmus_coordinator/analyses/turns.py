@@ -20,8 +20,7 @@ from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, OpenTask,
 from isthmus_coordinator.analyses.states import Event, check_transition
 from isthmus_coordinator.clock import SECOND
 from isthmus_methods import codec
-from isthmus_methods.contract import Contributions, Done, Next
-from isthmus_methods.contract import State as Arrays
+from isthmus_methods.contract import Contributions, Done, Next, State as Arrays
 from isthmus_trust.documents import canonical, digest
 
 # Signs a task's bytes with the coordinator's identity key.

@@ -9,6 +9,7 @@ Source: Liang & Zeger (1986), Biometrika 73, 13-22, equations 4 to 7.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import MethodError
-from isthmus_methods.contract import Array
+from isthmus_methods.contract import Array, Booleans, State
 from isthmus_methods.parts.clusters import ByCluster, by_cluster
 from isthmus_methods.parts.glm_family import Family
+from isthmus_methods.parts.newton import solve
+
+# Scoring ends where the next step is below this many standard errors, and alpha moves less.
+CLOSE = 1e-11
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A working correlation and how its moments are taken."""
+
+    exchangeable: bool
+    less: bool  # moments divided by numbers less p, as the package gee does
+
+
+STRUCTURES: Mapping[str, Structure] = {
+    "geepack_exchangeable": Structure(exchangeable=True, less=False),
+    "geepack_independence": Structure(exchangeable=False, less=False),
+    "gee_package_exchangeable": Structure(exchangeable=True, less=True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +112,54 @@ def equations(rows: ClusterRows, alpha: float) -> Equations:
         squares=rows.squares,
         products=(float(residual @ residual) - rows.squares) / 2.0,
     )
+
+
+# --------------------------------------------------------------------------- at the coordinator
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One structure: where it is, or where it ended."""
+
+    beta: Array  # (p,) about the pooled centre
+    alpha: float
+    phi: float
+    kept: Booleans  # (p,)
+    over: bool
+    distance: float
+
+    def packed(self) -> Array:
+        numbers = [self.alpha, self.phi, float(self.over), self.distance]
+        return np.concatenate([numbers, self.kept.astype(np.float64), self.beta])
+
+    @classmethod
+    def recall(cls, memory: State, k: int) -> Fit:
+        array = memory[f"structure {k}"]
+        p = (len(array) - 4) // 2
+        return cls(
+            np.array(array[4 + p :]),
+            float(array[0]),
+            float(array[1]),
+            np.asarray(array[4 : 4 + p] > 0, dtype=np.bool_),
+            bool(array[2]),
+            float(array[3]),
+        )
+
+    def after(self, given: Equations, structure: Structure, memory: State) -> Fit:
+        """One scoring step, and the correlation that the residuals at this beta have."""
+        # which columns are combinations of earlier ones is found once, at the start
+        kept = solve(given.bread, self.kept).kept if self.distance < 0 else self.kept
+        rows, pairs = float(memory["rows"][0]), float(memory["pairs"][0])
+        p = int(kept.sum()) if structure.less else 0
+        phi = given.squares / (rows - p) if rows > p else np.nan
+        alpha = self.alpha
+        if structure.exchangeable and pairs > p and phi > 0:
+            alpha = given.products / phi / (pairs - p)
+        if not -1.0 < alpha < 1.0:
+            raise no_correlation()
+        step = solve(given.bread, kept).inverse @ given.score
+        distance = float(np.sqrt(max(float(given.score @ step) / phi, 0.0))) if phi > 0 else 0.0
+        if not np.isfinite(step).all():
+            raise MethodError("DIVERGED", "the estimating equations have no finite solution", "fit fewer terms")
+        still = distance <= CLOSE and abs(alpha - self.alpha) <= CLOSE
+        return Fit(self.beta if still else self.beta + step, alpha, phi, kept, still, distance)

@@ -63,8 +63,7 @@ def add(
     it is, and is read again when it changes.
     """
     from isthmus_node.catalogue import Datasets
-    from isthmus_node.sources import Source
-    from isthmus_node.sources import read as read_rows
+    from isthmus_node.sources import Source, read as read_rows
 
     config = joined_config_of(home)
     datasets = Datasets(config.home.state, config.country)

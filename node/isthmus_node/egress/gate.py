@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import InitVar, dataclass, replace
-from dataclasses import field as dataclass_field
+from dataclasses import InitVar, dataclass, field as dataclass_field, replace
 
 import numpy as np
 

@@ -14,8 +14,7 @@ from cox_r_rows import VARIABLES, as_ours
 
 from isthmus.errors import DataError, MethodError, UsageError
 from isthmus.v1 import study_pb2
-from isthmus_methods import codec
-from isthmus_methods import contract as c
+from isthmus_methods import codec, contract as c
 from isthmus_methods.cox import Cox
 from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_node.egress.gate import Cleared, Refusal, judge

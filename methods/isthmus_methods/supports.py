@@ -1,0 +1,89 @@
+"""What supports a field that leaves, by its kind: what the gate judges it by. A support never leaves.
+
+A method reads these from `contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from isthmus_methods.rows import Array, Booleans, Integers
+
+
+@dataclass(frozen=True, slots=True)
+class CellSupport:
+    """For COUNT: distinct persons behind each cell, the same shape as the value.
+
+    `groups` names the axes along which the cells of one total lie: cell and complement are judged within them.
+    """
+
+    persons: Integers
+    # Axis along which the cells add up to a total that is also known; None: all cells together.
+    axis: int | None = None
+    # Persons each cell is taken from, the same shape, where the cells do not add up to it: the arm of a count of
+    # missing values. The gate judges what is left of it beside the cell; None: what the cells along `axis` leave.
+    within: Integers | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SumSupport:
+    """For SUM: for each cell, distinct persons and how concentrated the sum is (all the same shape as the value)."""
+
+    persons: Integers
+    largest: Array  # largest absolute contribution of one person
+    second: Array  # second largest
+    total: Array  # sum of absolute contributions
+    varied: Booleans  # at least two persons differ
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSupport:
+    """For SCORE, INFORMATION, CROSS_PRODUCT, ESTIMATE: what the model rests on in this country."""
+
+    persons: int
+    parameters: int
+    events: int | None = None  # survival models
+    level_persons: Mapping[str, int] = field(default_factory=dict)  # "grade=3" -> distinct persons on the rows used
+    effective_persons: float = 0.0  # (sum w)^2 / sum w^2
+    leverage: float = 0.0  # largest squared row norm of Q in the QR of sqrt(W) X
+    predictor: float = 0.0  # largest absolute centred linear predictor
+    # Columns of the sums, where that is more than the parameters this country's rows say anything about: a column that
+    # is constant here (another country's level) adds to the size of a sum and not to what it tells.
+    columns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSupport:
+    """For EVENTS, HAZARD: persons in the table, and for every step of the grid that anyone leaves at."""
+
+    persons: int
+    leavers: Integers  # persons who leave at each step that has any
+    at_risk: Integers  # persons at risk at those steps
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSetSupport:
+    """For RISK_SETS: the persons at risk at each listed time, and the weights that they have in the sums.
+
+    `time.leavers` counts who leaves from one listed time up to the next, in the country: two sums that follow one
+    another differ by what these persons have.
+    """
+
+    time: TimeSupport
+    model: ModelSupport
+
+
+@dataclass(frozen=True, slots=True)
+class BinSupport:
+    """For HISTOGRAM: distinct persons in each cell that is listed, (m,), and in all of them together.
+
+    `gaps`: whether the grid has cells of nobody between those listed.
+    """
+
+    persons: Integers
+    total: int
+    gaps: bool = True
+
+
+Support = CellSupport | SumSupport | ModelSupport | TimeSupport | RiskSetSupport | BinSupport
