@@ -49,6 +49,8 @@ from isthmus_methods.parts.time_table import (
 )
 
 FAMILIES = ("logrank", "peto_peto_rho1", "gehan_breslow")
+# Asked for by its exponents.
+FLEMING_HARRINGTON = "fleming_harrington"
 # Arms times strata that one table may have.
 MAX_GROUPS = 1000
 # Relative size below which a direction of V counts as absent.
@@ -71,6 +73,11 @@ class Plan:
     strata_named: tuple[str, ...]  # of them, those that are not the country itself
     within: bool  # each country is a stratum of its own
     unstratified: bool
+    exponents: tuple[float, ...]  # rho and gamma of a Fleming-Harrington test; none: it is not asked for
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        return (*FAMILIES, FLEMING_HARRINGTON) if self.exponents else FAMILIES
 
     @property
     def arms(self) -> int:
@@ -100,6 +107,14 @@ def plan_of(spec: Spec) -> Plan:
     within = bool(options["stratify_by_country"]) or len(named) < len(factors) - 1
     unstratified = bool(options["unstratified"]) or not within
     variable = spec.variables.get(column_name(time))
+    given = options["fleming_harrington"]
+    exponents = tuple(float(x) for x in given) if isinstance(given, tuple) else ()
+    if exponents and (len(exponents) != 2 or not all(0.0 <= x <= 10.0 for x in exponents)):
+        raise UsageError(
+            "WRONG_OPTION",
+            "fleming_harrington takes two exponents from 0 to 10, rho and gamma",
+            "write fleming_harrington = (0, 1) for differences that come late",
+        )
     plan = Plan(
         column_name(time),
         variable.grid_step if variable is not None else None,
@@ -110,6 +125,7 @@ def plan_of(spec: Spec) -> Plan:
         named,
         within,
         unstratified,
+        exponents,
     )
     cells = plan.tables * plan.arms * 2 * plan.grid.size if plan.grid is not None else 0
     if plan.groups > MAX_GROUPS or cells > MAX_CELLS:
@@ -150,11 +166,12 @@ def fold_table(block: Block, plan: Plan, by_person: bool) -> Table:
     return Table(times, counts, people, seen)
 
 
-def sums(counts: Integers) -> dict[str, tuple[Array, Array]]:
+def sums(counts: Integers, exponents: tuple[float, ...] = ()) -> dict[str, tuple[Array, Array]]:
     """Weighted observed and expected events by arm, (2, K), and their covariance, (K, K), in one stratum.
 
     With weight w at each event time: O = sum w d, E = sum w D n / N, V = sum w^2 D (N - D) / (N - 1) (diag(n/N) -
-    n n' / N^2). Weights: 1 (log-rank), the left-continuous Kaplan-Meier curve of all arms (Peto-Peto), N (Gehan).
+    n n' / N^2). Weights: 1 (log-rank), the left-continuous Kaplan-Meier curve S of all arms (Peto-Peto), N (Gehan), and
+    S^rho (1 - S)^gamma where `exponents` are given (Fleming-Harrington).
 
     Parameters
     ----------
@@ -171,19 +188,23 @@ def sums(counts: Integers) -> dict[str, tuple[Array, Array]]:
     spread = D * (N - D) / np.maximum(N - 1.0, 1.0)
     before = np.append(1.0, np.cumprod(1.0 - D / N))[:-1]
     result = {}
-    for family, w in zip(FAMILIES, (np.ones_like(N), before, N), strict=True):
+    weights = dict(zip(FAMILIES, (np.ones_like(N), before, N), strict=True))
+    if exponents:
+        weights[FLEMING_HARRINGTON] = before ** exponents[0] * (1.0 - before) ** exponents[1]
+    for family, w in weights.items():
         v = w**2 * spread
         V = np.diag((v * share).sum(axis=1)) - (v * share) @ share.T
         result[family] = (np.stack([(w * d).sum(axis=1), (w * D * n / N).sum(axis=1)]), V)
     return result
 
 
-def over_strata(counts: Integers, arms: int) -> dict[str, tuple[Array, Array]]:
+def over_strata(counts: Integers, plan: Plan) -> dict[str, tuple[Array, Array]]:
     """`sums` added over the strata of (strata x arms, 2, U) counts, in their order."""
-    total = {family: (np.zeros((2, arms)), np.zeros((arms, arms))) for family in FAMILIES}
+    arms = plan.arms
+    total = {family: (np.zeros((2, arms)), np.zeros((arms, arms))) for family in plan.families}
     for stratum in counts.reshape(len(counts) // arms, arms, *counts.shape[1:]):
         if stratum[:, 0].any():
-            for family, (score, variance) in sums(stratum).items():
+            for family, (score, variance) in sums(stratum, plan.exponents).items():
                 total[family] = (total[family][0] + score, total[family][1] + variance)
     return total
 
@@ -205,7 +226,7 @@ def items_of(table: Table, plan: Plan) -> tuple[tuple[Item, ...], bool]:
             effective_persons=float(table.persons.number),
             leverage=1.0 / float(people[people > 0].min()) if people.any() else 0.0,
         )
-        for family, (score, variance) in over_strata(counts, plan.arms).items():
+        for family, (score, variance) in over_strata(counts, plan).items():
             axes = (plan.arm, plan.levels)
             items.append(Item("score", score, support, family, (("sum", ("observed", "expected")), axes)))
             items.append(Item("variance", variance, support, family, (axes, axes)))
@@ -284,6 +305,7 @@ class LogRank:
     options: ClassVar[Mapping[str, OptionRule]] = {
         "stratify_by_country": OptionRule("each country is a stratum of its own", True),
         "unstratified": OptionRule("the tests over all countries as one, too: a time table by arm leaves", False),
+        "fleming_harrington": OptionRule("also a test with these exponents rho and gamma, such as (0, 1)", ()),
     }
     uses_terms: ClassVar[bool] = False
     missingness: ClassVar[Missingness] = Missingness.COMPLETE
@@ -325,13 +347,13 @@ class LogRank:
         table = contributions.total("table", plan.arm)
         if table is not None:
             counts = np.rint(table).astype(np.int64).reshape(plan.tables, plan.arms, 2, -1)
-            results[""] = sums(counts.sum(axis=0))
+            results[""] = sums(counts.sum(axis=0), plan.exponents)
             if not plan.within and plan.strata:
-                results["_stratified"] = over_strata(counts.reshape(-1, *counts.shape[2:]), plan.arms)
+                results["_stratified"] = over_strata(counts.reshape(-1, *counts.shape[2:]), plan)
         if plan.within:
             zero = np.zeros((plan.arms, plan.arms))
             pooled = {}
-            for family in FAMILIES:
+            for family in plan.families:
                 score, variance = contributions.total("score", family), contributions.total("variance", family)
                 pooled[family] = (zero[:2] if score is None else score, zero if variance is None else variance)
             results["_stratified"] = pooled
@@ -339,7 +361,7 @@ class LogRank:
             "groups": [plan.levels[k] for k in present],
             "n": {plan.levels[k]: int(rows[k]) for k in present},
         }
-        for family in FAMILIES:
+        for family in plan.families:
             for suffix, by_family in results.items():
                 answer[family + suffix] = tested(family, *by_family[family], present)
         answer["strata"] = ["country"] * plan.within + list(plan.strata_named)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from made_up_trial import SURVIVAL, TRIAL, by_country, refs, trial_rows
-from reference_cases import Rows, block_of
+from reference_cases import Case, Rows, block_of
 
 from isthmus.errors import MethodError, UsageError
 from isthmus_methods import contract as c
@@ -15,6 +18,7 @@ from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_methods.log_rank import LogRank
 
 METHOD = LogRank()
+R_ANSWERS = Path(__file__).parent / "r_answers"
 SPEC = c.Spec("log_rank", "trial", TRIAL, roles={**SURVIVAL, "arm": refs("arm")}, countries=TRIAL["country"].levels)
 
 
@@ -156,3 +160,32 @@ def test_observed_and_expected_add_up_to_the_events() -> None:
     test = done.answer["logrank_stratified"]
     assert sum(test["observed"]) == pytest.approx(sum(test["expected"]), rel=1e-13)
     assert np.allclose(np.sum(test["variance"], axis=0), 0.0, atol=1e-10)
+
+
+def test_fleming_harrington_test_equals_r(load_case: Callable[[str], Case]) -> None:
+    answers = json.loads((R_ANSWERS / "fleming_harrington.json").read_text(encoding="utf-8"))
+    case = load_case("p11_km_lung")
+    step = next(s for s in case.plan if s["method"] == "logrank")
+    spec = case.spec(step, fleming_harrington=(answers["rho"], 0.0))
+    answer = pool_in_process(METHOD, case.blocks(step, spec, METHOD), spec)[0].answer
+    for key, name in (("plain", "fleming_harrington"), ("stratified", "fleming_harrington_stratified")):
+        assert answer[name]["chisq"] == pytest.approx(answers[key], rel=1e-10)  # type: ignore[index, call-overload]
+
+
+def test_weight_of_late_differences_is_what_peto_leaves_of_one() -> None:
+    spec = replace(SPEC, options={"unstratified": True, "fleming_harrington": (0.0, 1.0)})
+    answer = pool_in_process(METHOD, by_country(trial_rows(2, 240), spec, METHOD), spec)[0].answer
+
+    def difference(name: str) -> np.ndarray:
+        own = answer[name]
+        return np.array(own["observed"]) - np.array(own["expected"])  # type: ignore[index, call-overload]
+
+    late = difference("fleming_harrington")
+    np.testing.assert_allclose(late, difference("logrank") - difference("peto_peto_rho1"), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("exponents", [(1.0,), (-1.0, 0.0), (0.0, 1.0, 2.0)])
+def test_exponents_that_make_no_weight_are_refused(exponents: tuple[float, ...]) -> None:
+    spec = replace(SPEC, options={"fleming_harrington": exponents})
+    with pytest.raises(UsageError, match="two exponents"):
+        fields(spec)

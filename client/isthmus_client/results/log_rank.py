@@ -17,6 +17,7 @@ FAMILIES = {
     "logrank": "log-rank",
     "peto_peto_rho1": "Peto-Peto",
     "gehan_breslow": "Gehan-Breslow",
+    "fleming_harrington": "Fleming-Harrington",
 }
 
 
