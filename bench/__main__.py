@@ -72,10 +72,8 @@ def _run(found: Found, names: Sequence[str], measure: Callable[[Path, Sequence[s
 
 def _summary(found: Found) -> list[str]:
     """A line for every comparison."""
-    lines = [
-        "",
-        f"{'analysis':<8} {'against':<58}{'ours s':>8}{'its s':>8}{'times':>7}{'target':>8}  largest difference",
-    ]
+    head = f"{'analysis':<8} {'against':<58}{'ours s':>8}{'its s':>8}{'times':>7}{'target':>8}  largest difference"
+    lines = ["", head] if any(name in found for name in COMPARED) else [""]
     for name in COMPARED:
         part = found.get(name, {})
         for tool, one in part.get("against", {}).items():

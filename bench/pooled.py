@@ -112,7 +112,7 @@ def lmm(rows: pd.DataFrame, x: list[str], theta: float) -> None:
     def fit() -> Any:
         return mixedlm(formula, rows, groups=rows["SITE"]).fit(reml=True)
 
-    own = fit()
+    own: Any = fit()
     # its restricted likelihood at the ratio of the variances that the exchange found
     params: Any = mixed_linear_model.MixedLMParams
     ratio = np.array([[theta**2]])
@@ -126,7 +126,7 @@ def main() -> None:
     part, folder, answer = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     rows = rows_of(folder)
     theta = folder / "theta.extra"
-    parts = {
+    parts: dict[str, Callable[[pd.DataFrame, list[str]], None]] = {
         "cox": cox,
         "glm": glm,
         "km": km,
