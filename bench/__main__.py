@@ -72,7 +72,8 @@ def _run(found: Found, names: Sequence[str], measure: Callable[[Path, Sequence[s
 
 def _summary(found: Found) -> list[str]:
     """A line for every comparison."""
-    head = f"{'analysis':<8} {'against':<58}{'ours s':>8}{'its s':>8}{'times':>7}{'target':>8}  largest difference"
+    columns = (("ours s", 8), ("its s", 8), ("times", 7), ("target", 8), ("cpu s", 8), ("its cpu", 8))
+    head = f"{'analysis':<8} {'against':<58}" + "".join(f"{c:>{w}}" for c, w in columns) + "  largest difference"
     lines = ["", head] if any(name in found for name in COMPARED) else [""]
     for name in COMPARED:
         part = found.get(name, {})
@@ -84,7 +85,8 @@ def _summary(found: Found) -> list[str]:
             shown = ", ".join(f"{what} {value:.1g}" for what, value in differences.items())
             lines.append(
                 f"{name:<8} {tool + ' ' + one['version']:<58}{part['seconds']['median']:>8.2f}{one['seconds']:>8.2f}"
-                f"{one['ratio']:>7.1f}{one['target'] or '-':>8}  {shown}"
+                f"{one['ratio']:>7.1f}{one['target'] or '-':>8}"
+                f"{part['processor_seconds']:>8.2f}{one['processor_seconds']:>8.2f}  {shown}"
                 + ("" if one["counts"] else f" (does not count: not within {AGREES:g})")
             )
     for what, grown in found.get("growth", {}).items():

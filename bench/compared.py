@@ -179,7 +179,7 @@ def measure_compared(folder: Path, rows: int, names: Sequence[str]) -> dict[str,
         for part in parts:
             # one right after the other: whatever else the machine does, it does to both; the nodes wait meanwhile
             load = os.getloadavg()[0]
-            said, seconds, fits = _ours(part, study)
+            said, seconds, fits = _ours(part, study, [process.pid for process in box.processes.values()])
             said |= {"against": _others(part, seconds, fits, folder / part.dataset)}
             found[part.name] = {
                 **_size(datasets[part.dataset]),
@@ -202,22 +202,35 @@ def _warm(dataset: str) -> Planned:
     return Planned(f"warm-{dataset}", "linear_model", dataset, f"{outcome} ~ {where}")
 
 
-def _ours(part: Part, study: Study) -> tuple[dict[str, object], float, list[Fit]]:
-    first, again = [], []
+def _ours(part: Part, study: Study, pids: Sequence[int]) -> tuple[dict[str, object], float, list[Fit]]:
+    first: list[float] = []
     fits: list[Fit] = []
+    used = _processor_seconds(pids)
     for same in part.asked:
         names = [planned.name for planned in same]
         seconds, found = ask(study, *names)
         first.append(seconds)
         fits = fits or found
+    used = (_processor_seconds(pids) - used) / len(part.asked)
     names = [planned.name for planned in part.asked[0]]
     again = [ask(study, *names)[0] for _ in range(3)]
     said: dict[str, object] = {
         "seconds": spread(first),
+        "processor_seconds": round(used, 3),
         "seconds_rows_prepared": spread(again),
         "rounds": sum(fit.result.rounds for fit in fits),
     }
     return said, statistics.median(first), fits
+
+
+def _processor_seconds(pids: Sequence[int]) -> float:
+    """Of processes since they began, added up: what a crowded machine changes least."""
+    ticks = 0
+    for pid in pids:
+        # after the name, which may hold anything and ends with the last bracket
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _others(part: Part, seconds: float, fits: Sequence[Fit], handed: Path) -> dict[str, object]:
@@ -249,6 +262,7 @@ def _against(values: Values, other: Mapping[str, Any], seconds: float, target: f
     return {
         "version": other["version"],
         "seconds": round(theirs, 3),
+        "processor_seconds": round(statistics.median(np.atleast_1d(other["processor_seconds"]).tolist()), 3),
         "ratio": round(theirs / seconds, 2),
         "target": target,
         "largest_relative_difference": {**agreement, **own},

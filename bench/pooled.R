@@ -22,9 +22,13 @@ said <- list()
 numbers <- function(x) if (length(x)) paste0("[", paste(sprintf("%.17g", x), collapse = ", "), "]") else "[]"
 # seconds of up to three runs, fewer where they are long; `values` is evaluated after them
 tell <- function(name, package, fit, values = list()) {
-  seconds <- numeric()
-  while (length(seconds) < 3 && sum(seconds) < 4) seconds <- c(seconds, system.time(fit())[["elapsed"]])
-  values <- c(list(seconds = seconds), values)
+  seconds <- processor <- numeric()
+  while (length(seconds) < 3 && sum(seconds) < 4) {
+    took <- system.time(fit())
+    seconds <- c(seconds, took[["elapsed"]])
+    processor <- c(processor, took[["user.self"]] + took[["sys.self"]])
+  }
+  values <- c(list(seconds = seconds, processor_seconds = processor), values)
   fields <- sprintf('"%s": %s', names(values), vapply(values, numbers, ""))
   version <- sprintf('"version": "%s (R %s)"', packageVersion(package), getRversion())
   said[[length(said) + 1]] <<- sprintf('"%s": {%s}', name, paste(c(version, fields), collapse = ", "))
