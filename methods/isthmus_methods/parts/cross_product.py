@@ -111,7 +111,11 @@ def largest_distance(x: Array, weights: Array, map_: Array, known: KnownDistance
     offset = float(np.linalg.norm(map_[0] - old[0] @ link))
     if float(np.abs(old[1:] @ link - map_[1:]).max()) > 1e-8 * float(np.abs(map_[1:]).max()):
         return float(np.max(weights * distances(x, map_), initial=0.0))
-    bound = weights * (stretch * np.sqrt(squared) + offset) ** 2
+    bound = np.sqrt(squared)
+    bound *= stretch
+    bound += offset
+    bound *= bound
+    bound *= weights
     top = int(np.argmax(bound))
     best = float(weights[top] * distances(x[top : top + 1], map_)[0])
     able = np.flatnonzero(bound >= best)

@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Array, Block, Booleans, Spec, State
 from isthmus_methods.parts.clusters import ClusterScores, cluster_scores
-from isthmus_methods.parts.cross_product import CrossProduct, distances, recentring, weighted_product
+from isthmus_methods.parts.cross_product import CHUNK, CrossProduct, distances, recentring, weighted_product
 from isthmus_methods.parts.glm_family import Family
 from isthmus_methods.parts.model_terms import ModelTerms
 from isthmus_methods.parts.regression_support import CentredRows, HeaviestRow, RestsOn, heaviest_row, rest_on
@@ -162,7 +162,7 @@ def predictor(block: Block, spec: Spec, rows: CentredRows, columns: Booleans, be
     if is_empty(columns):
         return np.full(block.rows, beta[0]) + offset_of(block, spec)
     eta: Array = rows.x @ (recentring(rows.centre, centre) @ beta)
-    return eta + offset_of(block, spec)
+    return eta + offset_of(block, spec) if spec.role("offset") else eta
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +177,13 @@ class Rowwise:
 
 def rowwise(family: Family, y: Array, eta: Array) -> Rowwise:
     """At one predictor (n,); where it is beyond what numbers hold, nothing but a deviance that says so."""
+    score, weights, deviance = np.empty_like(eta), np.empty_like(eta), 0.0
     with np.errstate(all="ignore"):
-        score, weights, each = family.all_of(y, eta)
-        deviance = float(each.sum())
+        # what is made on the way stays in the processor's cache, and asks the system for no memory
+        for low in range(0, len(eta), CHUNK):
+            some = slice(low, low + CHUNK)
+            score[some], weights[some], each = family.all_of(y[some], eta[some])
+            deviance += float(each.sum())
         if not np.isfinite(deviance + float(score @ score) + float(weights @ weights)):
             return Rowwise(np.zeros_like(eta), np.ones_like(eta), np.zeros_like(eta), BEYOND)
     return Rowwise(score, weights, eta, deviance)
