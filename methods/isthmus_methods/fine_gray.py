@@ -243,7 +243,7 @@ def _begin(contributions: Contributions, spec: Spec, plan: Plan) -> Next:
     kept: dict[str, Array] = {
         "outcomes": outcomes,
         "centre": columns / outcomes.sum(),
-        "free": censoring_free(left, censored),
+        "free": censoring_free(left, censored, plan.grid.times(np.arange(plan.grid.size))),
         "steps": steps.astype(np.float64),
         "number": table[plan.cause][steps],
         "censored_steps": times.astype(np.float64),

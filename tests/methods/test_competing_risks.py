@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,21 @@ def test_fine_gray_equals_crr(case: Case, cause: str) -> None:
     assert differences(answer, case.expected["competing"]["fine_gray_crr"][cause], case.tolerance) == []
     assert answer["converged"]
     assert answer["gradient_norm"] < 1e-9
+
+
+def test_times_of_0_equal_crr(case: Case) -> None:
+    """Who is censored at time 0 counts there as gone before, as in `crr`: the weights of those who ended at 0 tell."""
+    early = complete(case)
+    tables: dict[str, Any] = {}
+    for country, rows in early.tables["main"].items():
+        moved = rows.pick(range(rows.number))
+        moved.columns["etime"] = [str(max(int(time) - 20, 0)) for time in moved.columns["etime"]]
+        tables[country] = moved
+    etime = replace(case.variables["etime"], minimum=0.0)
+    early = replace(early, tables={"main": tables}, variables={**early.variables, "etime": etime})
+    answer = pooled(early, "fine_gray", {}, ("age", "sex"), of="pcm")
+    expected = json.loads((Path(__file__).parent / "r_answers" / "fine_gray_answers.json").read_text(encoding="utf-8"))
+    assert differences(answer, expected, case.tolerance) == []
 
 
 def test_daily_risk_sets_are_refused_but_for_open_data(case: Case) -> None:

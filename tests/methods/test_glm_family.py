@@ -41,10 +41,25 @@ def test_curvature_is_minus_the_slope_of_the_score_and_weights_its_mean(family: 
     np.testing.assert_allclose(family.curvature(family.mean(ETA), ETA), family.weights(ETA), rtol=1e-14)
 
 
+VARIANCE = {
+    "binomial": lambda mean: mean * (1.0 - mean),
+    "poisson": lambda mean: mean,
+    "quasipoisson": lambda mean: mean,
+    "gamma": lambda mean: mean**2,
+    "gaussian": np.ones_like,
+}
+
+
 @every_family
-def test_pearson_residual_and_score_agree_through_the_weights(family: Family) -> None:
-    y = outcomes(family)
-    np.testing.assert_allclose(family.score(y, ETA) ** 2, family.pearson(y, ETA) * family.weights(ETA), rtol=1e-12)
+def test_pearson_residual_is_the_distance_over_the_variance(family: Family) -> None:
+    y, mean = outcomes(family), family.mean(ETA)
+    np.testing.assert_allclose(family.pearson(y, ETA), (y - mean) ** 2 / VARIANCE[family.name](mean), rtol=1e-12)
+
+
+def test_pearson_residual_of_a_fitted_0_or_1_does_not_cancel() -> None:
+    """One row whose fitted probability is 1 to the last digit must not make a country's sum infinite."""
+    y, eta = np.array([1.0, 0.0, 1.0, 0.0]), np.array([40.0, -40.0, 800.0, -800.0])
+    np.testing.assert_allclose(family_of("binomial").pearson(y, eta), [np.exp(-40), np.exp(-40), 0.0, 0.0], rtol=1e-12)
 
 
 @every_family

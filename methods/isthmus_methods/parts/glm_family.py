@@ -1,8 +1,8 @@
-"""Families of generalised linear models: mean, variance, score, deviance and log-likelihood of each row.
+"""Families of generalised linear models: mean, score, deviance and log-likelihood of each row.
 
 Interface, the same for every family: ``eta`` (n,) is the linear predictor with its offset, ``y`` (n,) the outcome.
 
-- ``mean``, ``variance``, ``weights`` (expected information per row: (dmu/deta)^2/V), ``curvature`` (observed
+- ``mean``, ``weights`` (expected information per row: (dmu/deta)^2/V), ``curvature`` (observed
   information per row; equal to ``weights`` for a canonical link), ``score`` (derivative in eta: (y - mu) (dmu/deta)/V),
   ``pearson`` ((y - mu)^2/V), ``deviance`` (a row's share).
 - ``start(y)``: a linear predictor to begin Fisher scoring at, row by row, as R's ``glm`` does. The first step from it
@@ -46,7 +46,6 @@ class Family:
     allows: Callable[[Array], bool]
     start: Rowwise  # of y
     mean: Rowwise  # of eta
-    variance: Rowwise  # of the mean
     weights: Rowwise  # of eta
     curvature: Paired  # of y and eta
     score: Paired
@@ -81,10 +80,13 @@ class Family:
         return None if self.likelihood is None else self.likelihood(deviance, saturated, rows)
 
     def pearson(self, y: Array, eta: Array) -> Array:
-        """Squared Pearson residuals, dispersion 1, (n,)."""
-        mean = self.mean(eta)
+        """Squared Pearson residuals, dispersion 1, (n,).
+
+        From score and weights, so that a fitted 0 or 1 does not cancel; 0 where both are too small to be told from 0.
+        """
+        score, weights = self.score(y, eta), self.weights(eta)
         with np.errstate(all="ignore"):
-            squared: Array = (y - mean) ** 2 / self.variance(mean)
+            squared: Array = np.where(score == 0.0, 0.0, score**2 / weights)
         return squared
 
 
@@ -128,7 +130,6 @@ BINOMIAL = Family(
     allows=_binary,
     start=lambda y: special.logit((y + 0.5) / 2.0),
     mean=lambda eta: special.expit(eta),
-    variance=lambda mean: mean * (1.0 - mean),
     weights=_logistic_weights,
     curvature=lambda _, eta: _logistic_weights(eta),
     score=_logistic_score,
@@ -172,7 +173,6 @@ POISSON = Family(
     allows=_counts,
     start=lambda y: np.log(y + 0.1),
     mean=_exp,
-    variance=lambda mean: mean,
     weights=_exp,
     curvature=lambda _, eta: _exp(eta),
     score=lambda y, eta: y - _exp(eta),
@@ -190,7 +190,6 @@ QUASIPOISSON = Family(
     allows=lambda y: bool(np.all((y >= 0) & np.isfinite(y))),
     start=POISSON.start,
     mean=POISSON.mean,
-    variance=POISSON.variance,
     weights=POISSON.weights,
     curvature=POISSON.curvature,
     score=POISSON.score,
@@ -233,7 +232,6 @@ GAMMA = Family(
     allows=lambda y: bool(np.all((y > 0) & np.isfinite(y))),
     start=lambda y: np.log(y),
     mean=_exp,
-    variance=lambda mean: mean**2,
     weights=np.ones_like,
     curvature=_gamma_ratio,
     score=lambda y, eta: _gamma_ratio(y, eta) - 1.0,
@@ -261,7 +259,6 @@ GAUSSIAN = Family(
     allows=lambda y: bool(np.all(np.isfinite(y))),
     start=lambda y: y,
     mean=lambda eta: eta,
-    variance=np.ones_like,
     weights=np.ones_like,
     curvature=lambda _, eta: np.ones_like(eta),
     score=lambda y, eta: y - eta,
@@ -323,7 +320,6 @@ def negative_binomial(alpha: float) -> Family:
         allows=POISSON.allows,
         start=POISSON.start,
         mean=_exp,
-        variance=lambda mean: mean + alpha * mean**2,
         weights=weights,
         curvature=curvature,
         score=score,

@@ -37,11 +37,16 @@ class CauseRows:
         return r
 
 
-def censoring_free(left: Array, censored: Array) -> Array:
-    """G just before each step, (T,), from leavers and censored by step."""
+def censoring_free(left: Array, censored: Array, times: Array) -> Array:
+    """G just before each step, (T,), from leavers and censored by step.
+
+    Nothing is just before time 0: there, as in `crr`, G is what the rows censored at 0 leave of it.
+    """
     at_risk = np.cumsum(left[::-1])[::-1]
     factors = 1.0 - censored / np.where(at_risk > 0, at_risk, 1.0)
-    free: Array = np.concatenate([[1.0], np.cumprod(factors)[:-1]])
+    after = np.cumprod(factors)
+    before = np.concatenate([[1.0], after[:-1]])
+    free: Array = np.where(times > 0, before, after)
     return free
 
 
