@@ -18,7 +18,6 @@ from isthmus_methods.contract import (
     Answer,
     Array,
     Block,
-    Column,
     Contributions,
     Done,
     Field,
@@ -27,10 +26,8 @@ from isthmus_methods.contract import (
     Kind,
     Missingness,
     OptionRule,
-    Ref,
     Role,
     Scope,
-    Setting,
     Spec,
     State,
     Summary,
@@ -50,6 +47,7 @@ from isthmus_methods.parts.time_table import (
     leavers_of,
     on_grid,
     time_support,
+    times_in,
 )
 
 OVERALL = "overall"
@@ -104,7 +102,7 @@ def plan_of(spec: Spec) -> Plan:
     groupings = [Grouping("table", "", (), 0, (), country=False)]
     for k, column in enumerate(spec.role("by")):
         axes = ((column_name(column), spec.levels(column)),)
-        groupings.append(Grouping("subgroup_table", axes[0][0], ("by",), k, axes, _is_country(spec, column)))
+        groupings.append(Grouping("subgroup_table", axes[0][0], ("by",), k, axes, spec.is_country(column_name(column))))
     if spec.role("arm"):
         arm = spec.role("arm")[0]
         axes_ = ((column_name(arm), spec.levels(arm)),)
@@ -112,7 +110,14 @@ def plan_of(spec: Spec) -> Plan:
         for column in spec.role("strata"):
             within = (column_name(column), spec.levels(column))
             groupings.append(
-                Grouping("stratum_table", within[0], ("strata", "arm"), 0, (within, *axes_), _is_country(spec, column))
+                Grouping(
+                    "stratum_table",
+                    within[0],
+                    ("strata", "arm"),
+                    0,
+                    (within, *axes_),
+                    spec.is_country(column_name(column)),
+                )
             )
     elif spec.role("strata"):
         raise UsageError(
@@ -133,18 +138,9 @@ def plan_of(spec: Spec) -> Plan:
         levels,
         levels.index(censored),
         tuple(groupings),
-        tuple(sorted(_numbers(options["times"]))),
+        tuple(sorted(times_in(options["times"]))),
         bool(options["curves"]),
     )
-
-
-def _numbers(setting: Setting) -> tuple[float, ...]:
-    values = setting if isinstance(setting, tuple) else (setting,)
-    return tuple(float(value) for value in values)
-
-
-def _is_country(spec: Spec, column: Column) -> bool:
-    return isinstance(column, Ref) and "COUNTRY" in spec.variables[column.variable].roles
 
 
 # --------------------------------------------------------------------------- inside a country

@@ -63,6 +63,7 @@ from isthmus_methods.parts.inference import coefficients, matrix
 from isthmus_methods.parts.model_support import ROWS, count_items
 from isthmus_methods.parts.model_terms import level_rows, shown
 from isthmus_methods.parts.newton import Accepted, Move, decide, solve
+from isthmus_methods.parts.out_of_turn import wrong_pass
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     heaviest_row,
@@ -182,7 +183,7 @@ class FineGray:
         if isinstance(partial, Partial):
             return Again(partial)
         if local is None:
-            raise MethodError("WRONG_PASS", "a pass over the rows does not follow the one before it", "report this")
+            raise wrong_pass()
         return _summary(local, model_support(local.rests, partial, spec, plan.terms.p, events=True), spec, plan, state)
 
     # ----------------------------------------------------------------- at the coordinator

@@ -56,6 +56,7 @@ from isthmus_methods.parts.inference import coefficients, matrix, number
 from isthmus_methods.parts.model_support import ROWS, count_items
 from isthmus_methods.parts.model_terms import ModelTerms, level_rows, model_terms, shown
 from isthmus_methods.parts.newton import solve
+from isthmus_methods.parts.out_of_turn import wrong_pass, wrong_state
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,
@@ -151,7 +152,7 @@ class Gee:
         if isinstance(partial, Partial):
             return Again(partial)
         if local is None:
-            raise MethodError("WRONG_PASS", "a pass over the rows does not follow the one before it", "report this")
+            raise wrong_pass()
         return _summary(local, model_support(local.rests, partial, spec, terms.p), spec, state)
 
     # ----------------------------------------------------------------- at the coordinator
@@ -203,9 +204,7 @@ def _look(block: Block, spec: Spec, state: State) -> tuple[Array | None, Partial
         sizes, _ = cluster_rows(x, np.zeros(block.rows), codes, np.zeros(terms.p), family_of("gaussian"))
         return None, Partial(rest_on(block, spec), sums, (sizes,) * len(STRUCTURES))
     if state["centre"].shape != (matrix_.shape[1],) or not np.isfinite(state["beta"]).all():
-        raise MethodError(
-            "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
-        )
+        raise wrong_state()
     x = np.column_stack([np.ones(block.rows), matrix_ - state["centre"]])
     looked = [cluster_rows(x, y - state["middle"][0], codes, beta, family) for beta in state["beta"]]
     weights = np.max([w for _, w in looked], axis=0)

@@ -19,7 +19,6 @@ from isthmus_methods.contract import (
     Answer,
     Array,
     Block,
-    Column,
     Contributions,
     Done,
     Field,
@@ -110,7 +109,7 @@ def _asked(spec: Spec) -> Asked:
             "the last term of the model has to be the interaction that is tested, of two terms of the model",
             "write OUTCOME ~ AGE + COUNTRY + ARM + COUNTRY:ARM",
         )
-    country = next((column for column in tested.columns if _is_country(spec, column)), None)
+    country = next((column for column in tested.columns if spec.is_country(column_name(column))), None)
     roles = {role: columns for role, columns in spec.roles.items() if role in (*needed, "start")}
     options = {"ties": spec.options.get("ties", "efron")} if model == "cox" else {}
 
@@ -139,11 +138,6 @@ def _asked(spec: Spec) -> Asked:
         own = replace(spec, roles=roles, terms=terms, options=options)
         parts.append(part(OWN, OwnFits(OWN_KINDS[model], arm, t_tests=model == "linear"), own))
     return Asked(model, tuple(parts), tested, country is not None)
-
-
-def _is_country(spec: Spec, column: Column) -> bool:
-    variable = spec.variables.get(column_name(column))
-    return variable is not None and "COUNTRY" in variable.roles
 
 
 class Interaction:

@@ -25,7 +25,6 @@ from isthmus_methods.contract import (
     OptionRule,
     Role,
     Scope,
-    Setting,
     Spec,
     State,
     Summary,
@@ -55,6 +54,7 @@ from isthmus_methods.parts.time_table import (
     on_grid,
     tabulate,
     time_support,
+    times_in,
 )
 
 OVERALL = "overall"
@@ -95,13 +95,6 @@ class Plan:
         return 1 + sum(len(by.levels) for by in self.by)
 
 
-def numbers(setting: Setting) -> tuple[float, ...]:
-    values = setting if isinstance(setting, tuple) else (setting,)
-    if any(isinstance(x, str) for x in values):
-        raise UsageError("WRONG_OPTION", "times are numbers, and texts were given", "give numbers in the unit of time")
-    return tuple(float(x) for x in values)
-
-
 def plan_of(spec: Spec) -> Plan:
     """Raises `UsageError` where the request cannot be answered."""
     options = {name: spec.options.get(name, rule.default) for name, rule in KaplanMeier.options.items()}
@@ -109,9 +102,8 @@ def plan_of(spec: Spec) -> Plan:
     by = []
     for column in spec.role("by"):
         levels = spec.levels(column)
-        variable = spec.variables.get(column_name(column))
-        by.append(By(column_name(column), levels, variable is not None and "COUNTRY" in variable.roles))
-    grid, landmark = grid_of(spec, time), numbers(options["landmark"])[0]
+        by.append(By(column_name(column), levels, spec.is_country(column_name(column))))
+    grid, landmark = grid_of(spec, time), times_in(options["landmark"])[0]
     skip = 0
     if landmark:
         steps, off = grid.steps(np.array([landmark]))
@@ -134,7 +126,7 @@ def plan_of(spec: Spec) -> Plan:
                 f"choose two of: {', '.join(known)}" if known else "name a `by` variable",
             )
         pair = (str(compare[0]), str(compare[1]))
-    tau = numbers(options["tau"])[0]
+    tau = times_in(options["tau"])[0]
     if tau < 0 or not math.isfinite(tau) or (pair is not None and tau == 0):
         raise UsageError(
             "TAU_NEEDED", "a restricted mean needs a positive, finite time tau", "set tau, for example 365"
@@ -145,7 +137,7 @@ def plan_of(spec: Spec) -> Plan:
         skip,
         landmark,
         tuple(by),
-        tuple(sorted(numbers(options["times"]))),
+        tuple(sorted(times_in(options["times"]))),
         tau,
         bool(options["curves"]),
         pair,

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from isthmus.errors import MethodError
 from isthmus_methods.contract import (
     Again,
     Array,
@@ -41,6 +40,7 @@ from isthmus_methods.parts.group_values import zero_of
 from isthmus_methods.parts.linear_plan import MOST_ROUNDS, OPTIONS, Plan, plan_of
 from isthmus_methods.parts.model_support import ROWS, count_items, nobody
 from isthmus_methods.parts.moments import Sums
+from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,
@@ -121,9 +121,7 @@ class Coordinates:
             or not 2 <= map_.shape[1] <= width
             or not (np.isfinite(centre).all() and np.isfinite(map_).all())
         ):
-            raise MethodError(
-                "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
-            )
+            raise wrong_state()
         return cls(centre, map_, "last" in state)
 
     def rows(self, block: Block) -> Array:

@@ -28,7 +28,6 @@ from isthmus_methods.contract import (
     Missingness,
     Next,
     OptionRule,
-    Ref,
     Role,
     Scope,
     Spec,
@@ -159,7 +158,7 @@ class Lmm:
 def plan_of(spec: Spec) -> Plan:
     """What a request asks for. Raises `UsageError` where it cannot be carried out."""
     [group] = spec.role("group")
-    by_country = isinstance(group, Ref) and "COUNTRY" in spec.variables[column_name(group)].roles
+    by_country = spec.is_country(column_name(group))
     basis, name = basis_of(spec), column_name(group)
     if any(name in parts for parts in basis.terms.parts):
         raise UsageError(

@@ -61,6 +61,7 @@ from isthmus_methods.parts.nested_fits import (
     remember,
     unpacked_each,
 )
+from isthmus_methods.parts.out_of_turn import wrong_pass, wrong_state
 from isthmus_methods.parts.persons import widened
 from isthmus_methods.parts.proportional_odds import OddsSums, marginal_thresholds, odds_sums
 from isthmus_methods.parts.regression_support import (
@@ -161,7 +162,7 @@ class Ordinal:
         if isinstance(partial, Partial):
             return Again(Looked(partial))
         if local is None:
-            raise MethodError("WRONG_PASS", "a pass over the rows does not follow the one before it", "report this")
+            raise wrong_pass()
         support = model_support(local.partial.rests, partial, spec, parameters)
         return _summary(local.partial, support, spec, state)
 
@@ -215,9 +216,7 @@ def _places(state: State, categories: tuple[str, ...], codes: Integers) -> Integ
     """Each row's place among the categories that are present over all countries."""
     present = state.get("present", np.zeros(0)) > 0
     if present.shape != (len(categories),) or "beta" not in state or "centre" not in state or "which" not in state:
-        raise MethodError(
-            "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
-        )
+        raise wrong_state()
     if not np.all(np.isfinite(state["beta"])) or not present[codes].all():
         raise MethodError("WRONG_STATE", "the coordinator's state does not fit the rows", "start the analysis anew")
     place: Integers = (np.cumsum(present) - 1).astype(np.int64)

@@ -156,6 +156,10 @@ class Spec:
     version: int = 1
     events: Spec | None = None
 
+    def is_country(self, name: str) -> bool:
+        """Whether this is the variable that says the country of a row."""
+        return name in self.variables and "COUNTRY" in self.variables[name].roles
+
     def role(self, name: str) -> tuple[Column, ...]:
         return self.roles.get(name, ())
 

@@ -27,6 +27,7 @@ from isthmus_methods.parts.country_fit import (
 from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, NO_EVENTS, Plan
 from isthmus_methods.parts.first_round import LEVEL_ABSENT, NO_ROWS
 from isthmus_methods.parts.model_support import count_items, level_persons, nobody
+from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.proportionality import pieces
 from isthmus_methods.parts.regression_support import level_absent
 from isthmus_methods.parts.risk_steps import Steps, cumulative_hazard
@@ -64,9 +65,7 @@ def beta_of(plan: Plan, state: State) -> Array:
     if beta is None:
         return np.zeros(plan.p)
     if beta.shape != (plan.p,) or not np.all(np.isfinite(beta)):
-        raise MethodError(
-            "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
-        )
+        raise wrong_state()
     return beta
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from isthmus.errors import MethodError
 from isthmus_methods.contract import (
     Again,
     Array,
@@ -33,6 +32,7 @@ from isthmus_methods.parts.country_fit import (
 )
 from isthmus_methods.parts.estimated import STEPS, Fitted
 from isthmus_methods.parts.newton import Accepted, Decision, Move, decide, solve
+from isthmus_methods.parts.out_of_turn import wrong_pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class CoxEstimate:
         if isinstance(partial, Second) and isinstance(here.known, Gathered):
             return Again(_next(here, weighed(here.known, partial)))
         if not isinstance(here.known, Weighed) or here.over is None:
-            raise MethodError("WRONG_PASS", "a pass over the rows does not follow the one before it", "report this")
+            raise wrong_pass()
         return _fitted(here, here.known, here.over, support_of(here.known, partial, spec), spec)
 
 

@@ -135,9 +135,7 @@ def plan_of(spec: Spec, options: Mapping[str, OptionRule] = OPTIONS) -> Plan:
         efron=setting("ties") == "efron",
         robust=tuple(label for label, on in wanted.items() if on),
         cluster=column_name(cluster[0]) if cluster else spec.subject,
-        cluster_is_country=any(
-            isinstance(column, Ref) and "COUNTRY" in spec.variables[column.variable].roles for column in cluster
-        ),
+        cluster_is_country=any(spec.is_country(column_name(column)) for column in cluster),
         weighted=weighted,
         baseline=baseline,
         concordance=bool(setting("concordance")),

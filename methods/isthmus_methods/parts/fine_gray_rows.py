@@ -19,6 +19,7 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.model_terms import ModelTerms, model_terms
+from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.regression_support import (
     RestsOn,
     rest_on,
@@ -143,9 +144,7 @@ def part_of_state(state: State, name: str, shape: tuple[int, ...]) -> Array:
     """Part of a state, in the shape it must have."""
     value = state.get(name)
     if value is None or value.shape != shape or not np.all(np.isfinite(value)):
-        raise MethodError(
-            "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
-        )
+        raise wrong_state()
     return value
 
 

@@ -36,7 +36,7 @@ def _lacking_nothing(contributions: Contributions, spec: Spec, terms: ModelTerms
     """
     lacking: set[str] = set()
     for name, _ in terms.factors:
-        if name in spec.variables and "COUNTRY" in spec.variables[name].roles:
+        if spec.is_country(name):
             continue
         pooled = contributions.whole("levels", name)
         if pooled is None:

@@ -20,6 +20,7 @@ from isthmus_methods.parts.glm_family import GAUSSIAN, Family, family_of
 from isthmus_methods.parts.model_support import ROWS
 from isthmus_methods.parts.model_terms import INTERCEPT
 from isthmus_methods.parts.newton import solve
+from isthmus_methods.parts.out_of_turn import wrong_pass
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,
@@ -122,7 +123,7 @@ class GlmEstimate:
                 )
             return Again(_begun(partial) if local is None else _next(partial, family, local))
         if not isinstance(partial, HeaviestRow) or local is None or local.over is None:
-            raise MethodError("WRONG_PASS", "a pass over the rows does not follow the one before it", "report this")
+            raise wrong_pass()
         return _fitted(local, local.over, partial, family, spec)
 
 

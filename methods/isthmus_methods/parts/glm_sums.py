@@ -18,6 +18,7 @@ from isthmus_methods.parts.clusters import ClusterScores, cluster_scores
 from isthmus_methods.parts.cross_product import CHUNK, CrossProduct, distances, recentring, weighted_product
 from isthmus_methods.parts.glm_family import Family
 from isthmus_methods.parts.model_terms import ModelTerms
+from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.regression_support import CentredRows, HeaviestRow, RestsOn, heaviest_row, rest_on
 
 # The models of one request, by the label their sums have; then one without each term.
@@ -119,9 +120,7 @@ class Asked:
             and all(np.all(np.isfinite(x)) for x in (centre, beta, end, inverse, aside) if x is not None)
         )
         if not sound:
-            raise MethodError(
-                "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
-            )
+            raise wrong_state()
         asked = tuple((labels[int(k)], models[labels[int(k)]], b) for k, b in zip(which, beta, strict=True))
         if aside is not None:
             asked += ((ASIDE, models[EMPTY], aside),)

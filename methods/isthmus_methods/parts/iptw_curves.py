@@ -22,7 +22,8 @@ from isthmus_methods.contract import (
 from isthmus_methods.parts.cross_product import padded_sum
 from isthmus_methods.parts.iptw_plan import ARMS, Plan
 from isthmus_methods.parts.iptw_rows import share_of, weighted_rows, weights_of
-from isthmus_methods.parts.pooled_risk_sets import Listed, Stays, rows_on_grid, supports_at, wrong_state
+from isthmus_methods.parts.out_of_turn import wrong_state
+from isthmus_methods.parts.pooled_risk_sets import Listed, Stays, rows_on_grid, supports_at
 from isthmus_methods.parts.risk_steps import Steps, TimeCounts, time_counts
 from isthmus_methods.parts.time_table import Grid, on_grid
 

@@ -27,7 +27,7 @@ from isthmus_methods.contract import (
 from isthmus_methods.parts.glm_sums import WHOLE, predictor
 from isthmus_methods.parts.iptw_plan import ARMS, UNWEIGHTED, Plan
 from isthmus_methods.parts.model_support import ROWS
-from isthmus_methods.parts.pooled_risk_sets import wrong_state
+from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,

@@ -56,6 +56,7 @@ from isthmus_methods.parts.model_support import (
     nobody,
     used,
 )
+from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.partial_likelihood import Place
 from isthmus_methods.parts.pooled_risk_sets import (
     FARTHEST,
@@ -64,7 +65,6 @@ from isthmus_methods.parts.pooled_risk_sets import (
     pooled_sets,
     shares_at,
     supports_at,
-    wrong_state,
 )
 from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, risk_table
 from isthmus_methods.parts.risk_steps import Steps, TimeCounts, time_counts
@@ -207,15 +207,11 @@ def notes_of(counts: Used, spec: Spec, rounded: bool = False) -> frozenset[str]:
     raised = {
         NO_EVENTS: not persons[EVENTS],
         # of countries a country has one only
-        LEVEL_ABSENT: any(0 in persons[where] for name, _, where in level_slices(spec) if not _is_country(spec, name)),
+        LEVEL_ABSENT: any(0 in persons[where] for name, _, where in level_slices(spec) if not spec.is_country(name)),
         EMPTY_INTERVAL: counts.empty_intervals > 0,
         ROUNDED: rounded,
     }
     return frozenset(code for code, on in raised.items() if on)
-
-
-def _is_country(spec: Spec, name: str) -> bool:
-    return name in spec.variables and "COUNTRY" in spec.variables[name].roles
 
 
 def _there(block: Block, spec: Spec, rows: SortedRows, place: Place, rounded: bool) -> There:

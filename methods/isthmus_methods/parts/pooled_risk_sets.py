@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import MethodError
 from isthmus_methods.contract import Array, Block, Booleans, Integers, State, TimeSupport
+from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.partial_likelihood import Place, RiskSets, at_risk_at, from_sums
 from isthmus_methods.parts.risk_sets import RiskTable, SortedRows, case_weights, in_order, strata_of
 from isthmus_methods.parts.time_table import TIE, Grid, on_grid
@@ -94,12 +94,6 @@ class Listed:
         found = np.searchsorted(mine, stratum * top + step + 1, side="right")
         place: Integers = np.clip(found, low, high).astype(np.int64)
         return place
-
-
-def wrong_state() -> MethodError:
-    return MethodError(
-        "WRONG_STATE", "the coordinator sent a state that is not this model's", "start the analysis anew"
-    )
 
 
 # --------------------------------------------------------------------------- rows on the time grid

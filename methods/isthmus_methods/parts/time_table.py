@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.errors import DataError, UsageError
-from isthmus_methods.contract import Array, Booleans, Column, Integers, Ref, Spec, TimeSupport, column_name
+from isthmus_methods.contract import Array, Booleans, Column, Integers, Ref, Setting, Spec, TimeSupport, column_name
 
 # Times closer than this, relative, count as equal.
 TIE = 1e-8
@@ -126,3 +126,11 @@ def last_steps(steps: Integers, groups: Integers, subject: Integers, number: int
 def leavers_of(last: Integers, size: int) -> Integers:
     """Persons who leave at each step, (number, size), from `last_steps`."""
     return np.stack([np.bincount(row[row > 0] - 1, minlength=size) for row in last]).astype(np.int64)
+
+
+def times_in(setting: Setting) -> tuple[float, ...]:
+    """A setting's numbers, one or several. Raises `UsageError` where it holds texts."""
+    values = setting if isinstance(setting, tuple) else (setting,)
+    if any(isinstance(x, str) for x in values):
+        raise UsageError("WRONG_OPTION", "times are numbers, and texts were given", "give numbers in the unit of time")
+    return tuple(float(x) for x in values)
