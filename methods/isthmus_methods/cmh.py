@@ -68,8 +68,7 @@ def plan_of(spec: Spec) -> Plan:
     strata: list[Axis] = []
     order: list[str | int] = []
     for k, column in enumerate(spec.role("strata")):
-        variable = spec.variables.get(column_name(column))
-        if variable is not None and COUNTRY in variable.roles:
+        if spec.is_country(column_name(column)):
             order.append(COUNTRY)
         else:
             order.append(len(strata))

@@ -29,7 +29,6 @@ from isthmus_methods.contract import (
 from isthmus_methods.parts import caveats, persons, two_arms
 from isthmus_methods.parts.contingency import association, labelled
 from isthmus_methods.parts.cross_table import (
-    COUNTRY,
     Axis,
     Crossed,
     axis_of,
@@ -93,8 +92,7 @@ class Crosstab:
     rounds: ClassVar[tuple[int, int]] = (1, 1)
 
     def scope(self, spec: Spec) -> Scope:
-        countries = {name for name, variable in spec.variables.items() if COUNTRY in variable.roles}
-        return Scope.BY_COUNTRY if any(axis.name in countries for axis in plan_of(spec).axes) else Scope.TOTAL
+        return Scope.BY_COUNTRY if any(spec.is_country(axis.name) for axis in plan_of(spec).axes) else Scope.TOTAL
 
     def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Crossed:
         return Crossed.of(block, plan_of(spec).axes, by_person=local is not None)

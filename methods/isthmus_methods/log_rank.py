@@ -102,8 +102,7 @@ def plan_of(spec: Spec) -> Plan:
     options = {name: spec.options.get(name, rule.default) for name, rule in LogRank.options.items()}
     time, arm = spec.role("time")[0], spec.role("arm")[0]
     factors = [(column_name(column), spec.levels(column)) for column in (arm, *spec.role("strata"))]
-    countries = {name for name, variable in spec.variables.items() if "COUNTRY" in variable.roles}
-    named = tuple(name for name, _ in factors[1:] if name not in countries)
+    named = tuple(name for name, _ in factors[1:] if not spec.is_country(name))
     within = bool(options["stratify_by_country"]) or len(named) < len(factors) - 1
     unstratified = bool(options["unstratified"]) or not within
     variable = spec.variables.get(column_name(time))

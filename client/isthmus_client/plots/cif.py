@@ -9,24 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus_client.plots.canvas import (
-    FONT,
-    INK,
-    LINE,
-    QUIET,
-    SIZE,
-    SMALL,
-    literal,
     new_figure,
     shortened,
     style,
     time_axis,
 )
+from isthmus_client.plots.steps import PANEL, ROW, WIDTH, beneath, frame, legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Inches.
-WIDTH, PANEL, ROW = 7.2, 3.3, 0.20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +70,10 @@ def cif_figure(
     axes = figure.add_axes((0.80 / WIDTH, foot / height, 1 - 1.05 / WIDTH, PANEL / height))
     top = max((x for c in curves for x in (*c.incidence, *(u for u in c.upper if u is not None))), default=0.0)
     top = min(1.0, max(0.1, np.ceil(top * 10.0) / 10.0))
-    axes.set_xlim(0, end * 1.01)
     axes.set_ylim(0, top * 1.02)
-    axes.set_xticks(axis.ticks, axis.labels, family=FONT, size=SIZE)
     step = 0.02 if top <= 0.1 else 0.05 if top <= 0.3 else 0.1 if top <= 0.6 else 0.2
     shares = np.arange(0.0, top + step / 2, step)
-    axes.set_yticks(shares, [f"{100 * s:.0f} %" for s in shares], family=FONT, size=SIZE)
-    axes.set_ylabel(literal(endpoint), family=FONT, size=SIZE, color=INK)
-    axes.set_xlabel(f"time ({axis.unit})" if axis.unit else "time", family=FONT, size=SIZE, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(QUIET)
-    axes.tick_params(colors=INK, length=3, color=QUIET)
-    axes.grid(axis="y", color=LINE, linewidth=0.4, alpha=0.6)
-    axes.set_axisbelow(True)
+    frame(axes, axis, end, shares.tolist(), endpoint)
     for k, curve in enumerate(curves):
         colour, dash = style(k)
         steps = np.array([0.0, *curve.incidence, curve.incidence[-1] if curve.incidence else 0.0])
@@ -108,27 +90,7 @@ def cif_figure(
         for t, low, high in zip(curve.at, curve.lower, curve.upper, strict=True):
             if low is not None and high is not None and t <= end:
                 axes.plot([t + beside] * 2, [low, high], color=colour, linewidth=1.1)
-    _legend(figure, curves, title, test, height)
-    for k, note in enumerate(reversed(notes)):
-        figure.text(0.12 / WIDTH, (0.10 + ROW * 0.85 * k) / height, literal(note), size=SMALL, color=QUIET, family=FONT)
+    said = [f"{shortened(c.name)}:  n = {c.n:,}, {c.events:,} events" for c in curves]
+    legend(figure, said, title, test, left=0.80, top=height - (0.34 if title else 0.10), height=height)
+    beneath(figure, notes, height)
     return figure
-
-
-def _legend(figure: Figure, curves: Sequence[IncidenceCurve], title: str, test: str, height: float) -> None:
-    from matplotlib.lines import Line2D
-
-    top = height - (0.34 if title else 0.10)
-    if title:
-        figure.text(
-            0.80 / WIDTH, (height - 0.20) / height, literal(shortened(title, 90)), size=SIZE + 1, weight="bold",
-            family=FONT, color=INK, va="center",
-        )  # fmt: skip
-    for k, curve in enumerate(curves):
-        y = (top - ROW * (k + 0.5)) / height
-        colour, dash = style(k)
-        figure.add_artist(Line2D([0.80 / WIDTH, 1.18 / WIDTH], [y, y], color=colour, linestyle=dash, linewidth=1.5))
-        said = f"{shortened(curve.name)}:  n = {curve.n:,}, {curve.events:,} events"
-        figure.text(1.27 / WIDTH, y, literal(said), size=SIZE, family=FONT, color=INK, va="center")
-    if test:
-        y = (top - ROW * (len(curves) + 0.5)) / height
-        figure.text(1.27 / WIDTH, y, literal(test), size=SIZE, family=FONT, color=INK, va="center")

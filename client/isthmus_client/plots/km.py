@@ -12,7 +12,6 @@ import numpy as np
 from isthmus_client.plots.canvas import (
     FONT,
     INK,
-    LINE,
     QUIET,
     SIZE,
     SMALL,
@@ -24,6 +23,7 @@ from isthmus_client.plots.canvas import (
     time_axis,
     widest,
 )
+from isthmus_client.plots.steps import PANEL, ROW, WIDTH, beneath, frame, legend
 from isthmus_client.results.kaplan_meier import Curve
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Inches.
-WIDTH = 7.2
-ROW = 0.20
-PANEL = 3.3
 RIGHT = 0.35
 
 
@@ -87,14 +84,15 @@ def km_figure(
     first = widest([_at_risk(c, 0.0) for c in curves], SMALL) / 2 + 0.12
     left = max(0.80, 0.20 + widest(labels) + first)
     axes = figure.add_axes((left / WIDTH, (risk + foot) / height, 1 - (left + RIGHT) / WIDTH, PANEL / height))
-    _frame(axes, axis, endpoint)
+    axes.set_ylim(0, 1.02)
+    frame(axes, axis, axis.last, (0, 0.25, 0.5, 0.75, 1), endpoint)
     for k, curve in enumerate(curves):
         _draw(axes, curve, k, band)
     _medians(axes, curves)
-    _header(figure, curves, axis, title, test, left, height)
+    said = [f"{shortened(c.name)}:  n = {c.n:,}, {c.events:,} events, {median_text(c, axis)}" for c in curves]
+    legend(figure, said, title, test, left=left, top=height - (0.30 if title else 0.08), height=height)
     _risk_table(figure, axes, curves, labels, axis, left, first, height, foot)
-    for k, line in enumerate(reversed(wrapped)):
-        figure.text(0.12 / WIDTH, (0.10 + ROW * 0.85 * k) / height, literal(line), size=SMALL, color=QUIET, family=FONT)
+    beneath(figure, wrapped, height)
     return figure
 
 
@@ -122,21 +120,6 @@ def _axis(curves: Sequence[Curve], unit: str, until: float | None) -> TimeAxis:
         if not spaced or t - spaced[-1] >= last / 10:
             spaced.append(t)
     return TimeAxis(tuple(spaced), tuple(f"{t:,.10g}" for t in spaced), unit, last)
-
-
-def _frame(axes: Axes, axis: TimeAxis, endpoint: str) -> None:
-    axes.set_xlim(0, axis.last * 1.01)
-    axes.set_ylim(0, 1.02)
-    axes.set_xticks(axis.ticks, axis.labels, family=FONT, size=SIZE)
-    shares = [0, 0.25, 0.5, 0.75, 1]
-    axes.set_yticks(shares, [f"{100 * s:.0f} %" for s in shares], family=FONT, size=SIZE)
-    axes.set_ylabel(literal(endpoint), family=FONT, size=SIZE, color=INK)
-    axes.set_xlabel(f"time ({axis.unit})" if axis.unit else "time", family=FONT, size=SIZE, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(QUIET)
-    axes.tick_params(colors=INK, length=3, color=QUIET)
-    axes.grid(axis="y", color=LINE, linewidth=0.4, alpha=0.6)
-    axes.set_axisbelow(True)
 
 
 def _draw(axes: Axes, curve: Curve, k: int, band: bool) -> None:
@@ -177,32 +160,6 @@ def median_text(curve: Curve, axis: TimeAxis) -> str:
         return "not reached" if value is None else f"{value / scale:,.{places}f}"
 
     return f"median {shown(estimate)} ({shown(lower)} – {shown(upper)}) {axis.unit}".rstrip()
-
-
-def _header(
-    figure: Figure, curves: Sequence[Curve], axis: TimeAxis, title: str, test: str, left: float, height: float
-) -> None:
-    from matplotlib.lines import Line2D
-
-    top = height - (0.30 if title else 0.08)
-    if title:
-        figure.text(
-            left / WIDTH, (height - 0.20) / height, literal(shortened(title, 90)), size=SIZE + 1, weight="bold",
-            family=FONT, color=INK, va="center",
-        )  # fmt: skip
-    for k, curve in enumerate(curves):
-        y = (top - ROW * (k + 0.5)) / height
-        colour, dash = style(k)
-        figure.add_artist(
-            Line2D([left / WIDTH, (left + 0.38) / WIDTH], [y, y], color=colour, linestyle=dash, linewidth=1.5)
-        )
-        said = f"{shortened(curve.name)}:  n = {curve.n:,}, {curve.events:,} events, {median_text(curve, axis)}"
-        figure.text((left + 0.47) / WIDTH, y, literal(said), size=SIZE, family=FONT, color=INK, va="center")
-    if test:
-        figure.text(
-            (left + 0.47) / WIDTH, (top - ROW * (len(curves) + 0.5)) / height, literal(test), size=SIZE, family=FONT,
-            color=INK, va="center",
-        )  # fmt: skip
 
 
 def _risk_table(
