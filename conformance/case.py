@@ -30,6 +30,7 @@ class Table:
     name: str
     files: Mapping[str, Path]
     columns: Mapping[str, tuple[str, ...]]  # every cell of every country; "" is missing
+    shared: frozenset[str]  # columns with a value that stands in several countries
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class Case:
     def is_number(self, name: str) -> bool:
         return self.variables.get(name, {}).get("type") in ("numeric", "integer")
 
+    def crosses_borders(self, name: str) -> bool:
+        """Whether rows of several countries have the same value of a variable."""
+        return any(name in table.shared for table in self.tables.values())
+
     @property
     def country(self) -> str:
         """The column that holds the country."""
@@ -95,7 +100,7 @@ def _read(folder: Path) -> Case:
         folder,
         document.get("title") or folder.name,
         tuple(dict.fromkeys(entry["country"] for entry in document["countries"])),
-        {name: Table(name, paths, _columns(paths.values())) for name, paths in files.items()},
+        {name: _table(name, paths) for name, paths in files.items()},
         document["variables"],
         tuple(document["plan"]),
         tuple(
@@ -105,13 +110,26 @@ def _read(folder: Path) -> Case:
     )
 
 
-def _columns(paths: Any) -> dict[str, tuple[str, ...]]:
+def _table(name: str, files: Mapping[str, Path]) -> Table:
     found: dict[str, list[str]] = {}
-    for path in paths:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            cells = [found.setdefault(name, []) for name in next(rows)]
-            for row in rows:
-                for into, cell in zip(cells, row, strict=True):
-                    into.append(cell)
-    return {name: tuple(values) for name, values in found.items()}
+    seen: dict[str, set[str]] = {}
+    shared: set[str] = set()
+    for path in files.values():
+        for column, cells in _columns(path).items():
+            values = set(cells) - {""}
+            if values & seen.setdefault(column, set()):
+                shared.add(column)
+            seen[column] |= values
+            found.setdefault(column, []).extend(cells)
+    return Table(name, files, {column: tuple(cells) for column, cells in found.items()}, frozenset(shared))
+
+
+def _columns(path: Path) -> dict[str, list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        names = next(rows)
+        cells: list[list[str]] = [[] for _ in names]
+        for row in rows:
+            for into, cell in zip(cells, row, strict=True):
+                into.append(cell)
+    return dict(zip(names, cells, strict=True))

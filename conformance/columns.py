@@ -36,6 +36,10 @@ class Columns:
             return f"factor({self.column(name)})"
         return self.column(name)
 
+    def cluster(self, name: str) -> str:
+        """A column that says which rows belong together; with levels where a cluster has rows in several countries."""
+        return self.factor(name) if self.case.crosses_borders(name) else self.column(name)
+
     def term(self, text: str, factors: Sequence[str] = ()) -> str:
         """A term of a plan, ``a`` or ``a:b``; those named in `factors` as factors."""
         return ":".join(self.factor(part) if part in factors else self.column(part) for part in split_term(self, text))

@@ -42,7 +42,8 @@ class Uses:
 def uses_of(case: Case) -> Uses:
     """What the steps of a case take its variables for.
 
-    The person is the subject or id that a step names, otherwise the cluster, unless that makes groups as well.
+    The person is the subject or id that a step names, otherwise the cluster, unless that makes groups as well or has
+    rows in several countries.
     """
     factors: set[str] = set()
     named: set[str] = set()
@@ -53,9 +54,14 @@ def uses_of(case: Case) -> Uses:
         persons.update(dict.fromkeys(step[key] for key in PERSON if step.get(key)))
         clusters.update(dict.fromkeys([step[CLUSTER]] if step.get(CLUSTER) else []))
         named |= set(_names({key: value for key, value in step.items() if key not in (*PERSON, CLUSTER)}))
+    across = {name for name in clusters if case.crosses_borders(name)}
     units = [
-        name for name in clusters if name != case.country and name not in named and not _levels_declared(case, name)
+        name
+        for name in clusters
+        if name != case.country and name not in named | across and not _levels_declared(case, name)
     ]
+    factors |= across
+    persons = {name: None for name in persons if name not in factors}
     return Uses(frozenset(factors), frozenset(named), frozenset([*persons, *units]), next(iter([*persons, *units]), ""))
 
 
@@ -155,7 +161,7 @@ def _variable(case: Case, table: Table, name: str, uses: Uses, person: str) -> I
     elif name in uses.units and declared.get("type") != "factor":
         yield 'type = "text"'
         yield 'roles = ["identifier"]'
-    elif declared.get("type") == "factor" or name in uses.named:
+    elif declared.get("type") == "factor" or name in uses.named | uses.factors:
         yield 'type = "factor"'
         yield f"levels = {_list(case.levels(name))}"
     else:

@@ -14,17 +14,19 @@ _NAMES = {"missing": "n_missing", "percent": "percent_of_nonmissing"}
 
 
 def _describe(step: Step, context: Context) -> Sequence[Plan]:
-    """One table for each `by` that is no country; the country's own come with the first."""
+    """A table of everybody, with the countries' own, and one for each `by` that is no country.
+
+    Who has no value of a `by` is left out of that table only.
+    """
     columns, country = context.columns(step), context.case.country
     as_written = columns.factor if step["method"] == "frequency" else columns.column
     variables = [as_written(name) for name in step["variables"]]
-    arms: list[str | None] = [columns.factor(name) for name in step["by"] if name != country]
+    arms = [columns.factor(name) for name in step["by"] if name != country]
     common = context.common(step, references=False)
-    by_country = country in step["by"]
     ask = context.study.table_one if step["method"] == "frequency" else context.study.describe
     return [
-        ask(variables, arm=arm, by="country" if by_country and k == 0 else None, **common)
-        for k, arm in enumerate(arms or [None])
+        ask(variables, by="country" if country in step["by"] else None, **common),
+        *(ask(variables, arm=arm, **common) for arm in arms),
     ]
 
 
@@ -33,18 +35,19 @@ def _described(step: Step, fits: Sequence[Fit], context: Context) -> Mapping[str
 
 
 def described(step: Step, answers: Sequence[Any], country: str) -> dict[str, dict[str, Any]]:
-    """Tables of a step, one for each of its `by` that is no country, as one: by variable and subgroup."""
-    by = [name for name in step["by"] if name != country]
-    shaped: dict[str, dict[str, Any]] = {}
-    for k, answer in enumerate(answers):
+    """Tables of a step as one: by variable and subgroup.
+
+    The first table is of everybody, the others of the levels of each of the step's `by` that is no country.
+    """
+    whole, *by_level = answers
+    shaped: dict[str, dict[str, Any]] = {name: {"overall": row["overall"]} for name, row in whole["rows"].items()}
+    for by, answer in zip([name for name in step["by"] if name != country], by_level, strict=True):
         for variable, row in answer["rows"].items():
-            groups = {"overall": row["overall"]}
-            if by:
-                groups.update({f"{by[k]}={arm}": row[arm] for arm in answer["arms"]})
-            own = answer.get("countries") or {}
-            groups.update({f"{country}={name}": rows[variable]["overall"] for name, rows in own.items()})
-            shaped.setdefault(variable, {}).update({group: _renamed(cell) for group, cell in groups.items()})
-    return shaped
+            shaped[variable].update({f"{by}={level}": row[level] for level in answer["arms"]})
+    for name, rows in (whole.get("countries") or {}).items():
+        for variable, row in rows.items():
+            shaped[variable][f"{country}={name}"] = row["overall"]
+    return {name: {group: _renamed(cell) for group, cell in groups.items()} for name, groups in shaped.items()}
 
 
 def _renamed(cell: Mapping[str, Any]) -> dict[str, Any]:

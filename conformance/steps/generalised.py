@@ -23,7 +23,7 @@ def _glm(step: Step, context: Context) -> Sequence[Plan]:
     columns = context.columns(step)
     more = _offset(step, context)
     if step.get("cluster"):
-        more.append(f"cluster({columns.column(step['cluster'])})")
+        more.append(f"cluster({columns.cluster(step['cluster'])})")
     formula = context.formula(step, columns.column(step["outcome"]), more=" + ".join(more))
     settings = {"family": step["family"], "link": step["link"], "drop1": True, "robust": True, "null_restarted": True}
     return [context.study.glm(formula, **settings, **context.common(step))]

@@ -16,7 +16,7 @@ def _linear_model(step: Step, context: Context) -> Sequence[Plan]:
         context.study.lm(
             context.formula(step, columns.column(step["outcome"])),
             robust=True,
-            cluster=columns.column(step["cluster"]) if step.get("cluster") else None,
+            cluster=columns.cluster(step["cluster"]) if step.get("cluster") else None,
             arm=step.get("arm") or None,
             control=as_text(step["control"]) if step.get("arm") else None,
             **context.common(step),

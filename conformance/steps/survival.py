@@ -54,7 +54,7 @@ def _cox(step: Step, context: Context) -> Sequence[Plan]:
     }
     cluster = step["cluster"]
     # in every model, since rows without a cluster are in none
-    clusters = f"cluster({context.columns(step).column(cluster)})" if cluster else ""
+    clusters = f"cluster({context.columns(step).cluster(cluster)})" if cluster else ""
     by_country = context.common(step)
     by_country["references"] = _without(context.references(step), country)
     plans = []

@@ -38,6 +38,14 @@ def test_formula_gives_outcome_terms_strata_and_cluster(dictionary: Dictionary) 
     assert model.cluster == Ref("USUBJID")
 
 
+def test_cluster_may_be_a_number_taken_as_a_factor(dictionary: Dictionary) -> None:
+    numbered = [name for name, v in dictionary.variables.items() if v.levels and v.type is not VariableType.FACTOR]
+    for name in numbered:
+        model = parse_model(SURV + f"AGE + cluster(factor({name}))", dictionary)
+        assert model.cluster == Transform(Function.FACTOR, Ref(name))
+    assert numbered
+
+
 def test_formula_with_three_arguments_has_a_start(dictionary: Dictionary) -> None:
     model = parse_model("Surv(ASTDY, AVAL, DTH) ~ AGE", dictionary)
     assert (model.start, model.time, model.event) == (Ref("ASTDY"), Ref("AVAL"), Ref("DTH"))

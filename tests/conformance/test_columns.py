@@ -185,3 +185,32 @@ def test_terms_are_split_at_colons_between_names(case: Case) -> None:
     assert split_term(columns, "age.yrs:my sex") == ["age.yrs", "my sex"]
     assert split_term(columns, "old woman") == ["old woman"]
     assert columns.term("age.yrs:my sex") == "age.yrs:`my sex`"
+
+
+def test_clusters_with_rows_in_several_countries_have_levels(tmp_path: Path) -> None:
+    rows = {"X": "score,site,ward,country\n1,1,a,X\n2,2,b,X\n", "Y": "score,site,ward,country\n3,2,c,Y\n4,3,d,Y\n"}
+    for country, text in rows.items():
+        (tmp_path / f"{country}.csv").write_text(text, encoding="utf-8")
+    steps = [
+        {
+            "at": ["x", str(k)],
+            "method": "linear_model",
+            "table": "main",
+            "outcome": "score",
+            "terms": [],
+            "cluster": name,
+        }
+        for k, name in enumerate(("site", "ward"))
+    ]
+    countries = [{"country": c, "table": "main", "file": f"{c}.csv"} for c in rows]
+    document = {
+        "countries": countries,
+        "variables": {"score": {"type": "numeric"}, "site": {"type": "integer"}, "ward": {"type": "string"}},
+        "plan": steps,
+    }
+    (tmp_path / "case.json").write_text(json.dumps(document), encoding="utf-8")
+    case = read_case(tmp_path)
+    assert [Columns(case, step).cluster(step["cluster"]) for step in case.plan] == ["factor(site)", "ward"]
+    assert uses_of(case).units == {"ward"}
+    assert '[dataset.variables."site"]\ntype = "integer"' in study_toml(case, "X", {"X": "n1", "Y": "n2"})
+    assert 'levels = ["1", "2", "3"]' in study_toml(case, "X", {"X": "n1", "Y": "n2"})

@@ -29,10 +29,9 @@ def answered(case: Case, step: Mapping[str, Any]) -> Mapping[str, Any]:
         curves = next(s for s in case.plan if s["at"] == step["from"])
         return rmst_difference(answered(case, curves), step["group"], step["treated"], step["control"])
     if step["method"] in ("descriptive", "frequency"):
-        arms = [name for name in step["by"] if name != "country"]
-        step = {**step, "arm": arms[0] if arms else None}
-        spec = case.spec(step, by_country=True, quantiles=step["method"] == "descriptive")
-        return described(step, [pooled(case, step, spec)], "country")
+        settings = {"by_country": True, "quantiles": step["method"] == "descriptive"}
+        asked = [{**step, "arm": name} for name in (None, *(by for by in step["by"] if by != "country"))]
+        return described(step, [pooled(case, one, case.spec(one, **settings)) for one in asked], "country")
     if step["method"] == "cox":
         return {
             ties: {"stratified_by_country": pooled(case, step, case.spec(step, ties=ties))} for ties in step["ties"]

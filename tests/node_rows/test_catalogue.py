@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from isthmus.errors import ConfigError, DataError
+from isthmus_methods.contract import Variable, VariableType
 from isthmus_node.catalogue import Datasets, Finding, Mapped, Registration, Severity, check_against
+from isthmus_node.catalogue.findings import _numbers
 from isthmus_node.catalogue.registration import read_registrations, written
 from isthmus_node.sources import Source, read
 
@@ -58,6 +60,12 @@ def test_what_does_not_fit_is_named_and_counted(
     assert findings[0].count == count
     assert findings[0].severity is Severity(severity)
     assert word in findings[0].words
+
+
+@pytest.mark.parametrize(("value", "codes"), [(1000000018.833, []), (1000000018.8334, ["OFF_GRID"])])
+def test_large_number_is_on_the_grid_as_far_as_it_can_be_written(value: float, codes: list[str]) -> None:
+    variable = Variable("X", VariableType.NUMERIC, grid=0.001)
+    assert [f.code for f in _numbers(variable, np.array([value]))] == codes
 
 
 def test_no_rows_is_a_warning(sample: Any, csv_file: Writer) -> None:

@@ -70,10 +70,14 @@ class Columns:
         return self.column(node)
 
     def unit(self, node: Node) -> Column:
-        """What is counted as one: a variable, and an identifier too."""
+        """What is counted as one: a variable, an identifier too, or ``factor()`` of a number with declared levels."""
         node = bare(node)
+        if isinstance(node, Call) and node.function == "factor":
+            return self.factor(node)
         if not isinstance(node, Name):
-            raise complaint("FORMULA_SYNTAX", "a unit is one variable", node.place, "name the variable")
+            raise complaint(
+                "FORMULA_SYNTAX", "a unit is one variable", node.place, "name the variable, or factor() of it"
+            )
         variable = self.dictionary.find(node.name, node.place)
         if variable.name != self.dictionary.subject and "IDENTIFIER" not in variable.roles:
             self.dictionary.usable(node.name, node.place)

@@ -129,10 +129,9 @@ class RightSide:
                 raise complaint("FORMULA_SYNTAX", "offset() names one number, once", call.place, remedy)
             self.offset = self.columns.number(call.arguments[0][1])
             return
-        argument = bare(call.arguments[0][1])
-        if len(call.arguments) != 1 or not isinstance(argument, Name) or self.cluster is not None:
+        if len(call.arguments) != 1 or self.cluster is not None or not _is_unit(call.arguments[0][1]):
             raise complaint("FORMULA_SYNTAX", "cluster() names one variable, once", call.place, remedy)
-        self.cluster = self.columns.unit(argument)
+        self.cluster = self.columns.unit(call.arguments[0][1])
 
     def _is_country(self, column: Column) -> bool:
         variable = self.columns.dictionary.variables.get(variable_of(column))
@@ -207,3 +206,9 @@ class RightSide:
 
     def _written(self, column: Column) -> str:
         return column_name(column)
+
+
+def _is_unit(node: Node) -> bool:
+    """Whether a node names a variable, or is ``factor()`` of one."""
+    node = bare(node)
+    return isinstance(node, Name) or (isinstance(node, Call) and node.function == "factor")

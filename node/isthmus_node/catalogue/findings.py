@@ -161,7 +161,9 @@ def _numbers(variable: Variable, values: Array) -> Iterator[Finding]:
         )
     if variable.grid:
         steps = present / variable.grid
-        count = int(np.count_nonzero(np.abs(steps - np.rint(steps)) > _ON_GRID))
+        # a large value is itself written to some figures only: half a unit in its last place, and as much of the grid
+        slack = np.maximum(_ON_GRID, 2 * np.finfo(np.float64).eps * np.abs(steps))
+        count = int(np.count_nonzero(np.abs(steps - np.rint(steps)) > slack))
         if count:
             yield Finding(
                 "OFF_GRID",
