@@ -19,7 +19,7 @@ from isthmus_methods.parts.cross_product import CHUNK, CrossProduct, distances, 
 from isthmus_methods.parts.glm_family import Family
 from isthmus_methods.parts.model_terms import ModelTerms
 from isthmus_methods.parts.out_of_turn import wrong_state
-from isthmus_methods.parts.regression_support import CentredRows, HeaviestRow, RestsOn, heaviest_row, rest_on
+from isthmus_methods.parts.regression_support import CentredRows, HeaviestRow, RestsOn, heaviest_row, people, rest_on
 
 # The models of one request, by the label their sums have; then one without each term.
 WHOLE, EMPTY, WITHOUT = "model", "null", "without "
@@ -205,20 +205,14 @@ def model_sums(block: Block, spec: Spec, rows: CentredRows, values: Rowwise, cen
             float(v @ v),
             np.bincount(block.subject, weights=v, minlength=1).astype(np.float64),
         )
-        whole = rest_on_counts(block, spec, values.eta)
-        rests = RestsOn(whole.used, cross, whole.low, whole.high, whole.total)
+        eta = values.eta
+        low, high = (float(eta.min()), float(eta.max())) if len(eta) else (np.inf, -np.inf)
+        rests = RestsOn(people(block, spec), cross, low, high, float(eta.sum()))
         return ModelSums(rests, np.array([values.score.sum()]), values.deviance)
     move = recentring(rows.centre, centre)
     return ModelSums(
         rest_on(block, spec, values.weights, values.eta), move.T @ (values.score @ rows.x), values.deviance
     )
-
-
-def rest_on_counts(block: Block, spec: Spec, eta: Array) -> RestsOn:
-    """Who is there, from the counts that the block keeps, and the reach of a predictor."""
-    known = block.memo("rests on", lambda: rest_on(block, spec))
-    low, high = (float(eta.min()), float(eta.max())) if len(eta) else (np.inf, -np.inf)
-    return RestsOn(known.used, known.cross, low, high, float(eta.sum()))
 
 
 # --------------------------------------------------------------------------- pieces of the answer

@@ -76,6 +76,11 @@ class RestsOn:
         return max(self.high - middle, middle - self.low, 0.0)
 
 
+def people(block: Block, spec: Spec) -> Used:
+    """Who is on the block's rows, counted once."""
+    return block.memo("used", lambda: used_rows(block, spec))
+
+
 def rest_on(
     block: Block,
     spec: Spec,
@@ -92,7 +97,7 @@ def rest_on(
     event : (n,), rows with an event, for a model judged by its events.
     """
     rows = centred_rows(block)
-    counts = used_rows(block, spec, event) if event is not None else block.memo("used", lambda: used_rows(block, spec))
+    counts = used_rows(block, spec, event) if event is not None else people(block, spec)
     v = np.ones(block.rows) if weights is None else weights
     persons = np.bincount(block.subject, weights=v, minlength=1).astype(np.float64)
     cross = CrossProduct(rows.centre, weighted_product(rows.x, v), float(v @ v), persons)
