@@ -25,9 +25,17 @@ from isthmus_methods.contract import (
     column_name,
     option,
 )
-from isthmus_methods.parts import group_values, rank_tests
-from isthmus_methods.parts.group_values import Groups, Moments, Partial, after_first, distributions, moments, told
 from isthmus_methods.parts.inference import chi_square, f_p, number
+from isthmus_methods.parts.tables import group_values, rank_tests
+from isthmus_methods.parts.tables.group_values import (
+    Groups,
+    Moments,
+    Partial,
+    after_first,
+    distributions,
+    moments,
+    told,
+)
 from isthmus_methods.parts.value_grid import ValueGrid
 
 

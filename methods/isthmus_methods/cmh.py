@@ -29,7 +29,7 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import caveats, persons
-from isthmus_methods.parts.cross_table import (
+from isthmus_methods.parts.tables.cross_table import (
     COUNTRY,
     Axis,
     Crossed,
@@ -38,7 +38,7 @@ from isthmus_methods.parts.cross_table import (
     check_size,
     event_axis,
 )
-from isthmus_methods.parts.mantel_haenszel import Strata, effect, general_association
+from isthmus_methods.parts.tables.mantel_haenszel import Strata, effect, general_association
 
 SINGULAR_SAYS = "the general association cannot be tested: some level occurs only where nothing else varies"
 

@@ -28,9 +28,9 @@ from isthmus_methods.contract import (
     State,
     Summary,
 )
-from isthmus_methods.parts import cox_answer, cox_country, cox_plan, pooled_answer, pooled_passes
-from isthmus_methods.parts.cox_plan import EMPTY_INTERVAL, FAR_OFF, NO_EVENTS, plan_of
 from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, NO_ROWS, NO_ROWS_SAYS
+from isthmus_methods.parts.survival import cox_answer, cox_country, cox_plan, pooled_answer, pooled_passes
+from isthmus_methods.parts.survival.cox_plan import EMPTY_INTERVAL, FAR_OFF, NO_EVENTS, plan_of
 from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS
 
 # Fields of a fit in which each country has a baseline hazard of its own, and of one in which all share one.

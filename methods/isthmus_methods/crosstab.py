@@ -26,9 +26,10 @@ from isthmus_methods.contract import (
     State,
     Summary,
 )
-from isthmus_methods.parts import caveats, persons, two_arms
-from isthmus_methods.parts.contingency import association, labelled
-from isthmus_methods.parts.cross_table import (
+from isthmus_methods.parts import caveats, persons
+from isthmus_methods.parts.tables import two_arms
+from isthmus_methods.parts.tables.contingency import association, labelled
+from isthmus_methods.parts.tables.cross_table import (
     Axis,
     Crossed,
     axis_of,
@@ -37,7 +38,7 @@ from isthmus_methods.parts.cross_table import (
     event_axis,
     whole_numbers,
 )
-from isthmus_methods.parts.exact_tables import fisher_p
+from isthmus_methods.parts.tables.exact_tables import fisher_p
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import caveats, persons
-from isthmus_methods.parts.gray import gray_test
-from isthmus_methods.parts.incidence import CauseTable, cuminc, described
 from isthmus_methods.parts.persons import Persons, widened
+from isthmus_methods.parts.survival.gray import gray_test
+from isthmus_methods.parts.survival.incidence import CauseTable, cuminc, described
 from isthmus_methods.parts.time_table import (
     MAX_CELLS,
     ROUNDED,

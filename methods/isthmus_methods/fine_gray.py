@@ -38,17 +38,6 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import caveats, persons
-from isthmus_methods.parts.fine_gray_rows import (
-    Partial,
-    Plan,
-    Round,
-    arrivals,
-    changes,
-    empty,
-    look,
-    persons_leaving,
-    plan_of,
-)
 from isthmus_methods.parts.first_round import (
     LEVEL_ABSENT,
     LEVEL_ABSENT_SAYS,
@@ -71,7 +60,18 @@ from isthmus_methods.parts.regression_support import (
     model_support,
     support_of_nobody,
 )
-from isthmus_methods.parts.subdistribution import (
+from isthmus_methods.parts.survival.fine_gray_rows import (
+    Partial,
+    Plan,
+    Round,
+    arrivals,
+    changes,
+    empty,
+    look,
+    persons_leaving,
+    plan_of,
+)
+from isthmus_methods.parts.survival.subdistribution import (
     censoring_free,
 )
 from isthmus_methods.parts.symmetric import packed, unpacked

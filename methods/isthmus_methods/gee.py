@@ -40,7 +40,6 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts import caveats
 from isthmus_methods.parts.clusters import cluster_codes
-from isthmus_methods.parts.estimating_equations import STRUCTURES, ClusterRows, Equations, Fit, cluster_rows, equations
 from isthmus_methods.parts.first_round import (
     LEVEL_ABSENT,
     LEVEL_ABSENT_SAYS,
@@ -51,12 +50,20 @@ from isthmus_methods.parts.first_round import (
     told_rows,
 )
 from isthmus_methods.parts.gathered import needed
-from isthmus_methods.parts.glm_family import FAMILIES, Family, family_of
 from isthmus_methods.parts.inference import coefficients, matrix, number
 from isthmus_methods.parts.model_support import ROWS, count_items
 from isthmus_methods.parts.model_terms import ModelTerms, level_rows, model_terms, shown
 from isthmus_methods.parts.newton import solve
 from isthmus_methods.parts.out_of_turn import wrong_pass, wrong_state
+from isthmus_methods.parts.regression.estimating_equations import (
+    STRUCTURES,
+    ClusterRows,
+    Equations,
+    Fit,
+    cluster_rows,
+    equations,
+)
+from isthmus_methods.parts.regression.glm_family import FAMILIES, Family, family_of
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,

@@ -31,12 +31,15 @@ from isthmus_methods.contract import (
     State,
     Summary,
 )
-from isthmus_methods.parts import clusters, glm_answer
+from isthmus_methods.parts import clusters
 from isthmus_methods.parts.clusters import cluster_items
 from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, NO_ROWS, NO_ROWS_SAYS
-from isthmus_methods.parts.glm_family import FAMILIES
-from isthmus_methods.parts.glm_plan import MOST_ROUNDS, Plan, plan_of
-from isthmus_methods.parts.glm_sums import (
+from isthmus_methods.parts.model_support import ROWS, count_items, nobody
+from isthmus_methods.parts.persons import REPEATED, REPEATED_SAYS
+from isthmus_methods.parts.regression import glm_answer
+from isthmus_methods.parts.regression.glm_family import FAMILIES
+from isthmus_methods.parts.regression.glm_plan import MOST_ROUNDS, Plan, plan_of
+from isthmus_methods.parts.regression.glm_sums import (
     WHOLE,
     Asked,
     EndSums,
@@ -55,8 +58,6 @@ from isthmus_methods.parts.glm_sums import (
     rowwise,
     starting,
 )
-from isthmus_methods.parts.model_support import ROWS, count_items, nobody
-from isthmus_methods.parts.persons import REPEATED, REPEATED_SAYS
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,

@@ -40,13 +40,13 @@ from isthmus_methods.cox import Cox
 from isthmus_methods.glm import Glm
 from isthmus_methods.linear_model import LinearModel
 from isthmus_methods.parts import several
-from isthmus_methods.parts.cox_estimate import CoxEstimate
-from isthmus_methods.parts.estimated import CountryEstimate
-from isthmus_methods.parts.glm_estimate import GlmEstimate, LinearEstimate
+from isthmus_methods.parts.countries.cox_estimate import CoxEstimate
+from isthmus_methods.parts.countries.estimated import CountryEstimate
+from isthmus_methods.parts.countries.glm_estimate import GlmEstimate, LinearEstimate
+from isthmus_methods.parts.countries.own_fits import OwnFits
 from isthmus_methods.parts.inference import chi_square, f_p, number
 from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.newton import solve
-from isthmus_methods.parts.own_fits import OwnFits
 from isthmus_methods.parts.several import Part, Together, Whole
 
 MAIN, FULL = "main_effects_model", "interaction_model"

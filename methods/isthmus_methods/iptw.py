@@ -30,11 +30,12 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.cox import Cox
 from isthmus_methods.glm import Glm
-from isthmus_methods.parts import iptw_answer, several
-from isthmus_methods.parts.iptw_curves import CurvesHalf
-from isthmus_methods.parts.iptw_plan import BALANCE, CURVES, PROPENSITY, Plan, plan_of
-from isthmus_methods.parts.iptw_rows import BalanceHalf, cox_rows, propensity_block
+from isthmus_methods.parts import several
 from isthmus_methods.parts.several import Half, Part
+from isthmus_methods.parts.weighting import iptw_answer
+from isthmus_methods.parts.weighting.iptw_curves import CurvesHalf
+from isthmus_methods.parts.weighting.iptw_plan import BALANCE, CURVES, PROPENSITY, Plan, plan_of
+from isthmus_methods.parts.weighting.iptw_rows import BalanceHalf, cox_rows, propensity_block
 
 _OF_GLM = ("columns", "saturated", "deviance", "score", "information", "expected", "pearson")
 _OF_COX = ("loglik", "meat", "time_table", "whole", "at_risk", "dying", "event_weight", "events", "cross_product")

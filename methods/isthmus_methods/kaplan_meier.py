@@ -31,7 +31,8 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import caveats, persons
-from isthmus_methods.parts.curve import (
+from isthmus_methods.parts.persons import Persons
+from isthmus_methods.parts.survival.curve import (
     Curve,
     at_times,
     even_times,
@@ -41,8 +42,7 @@ from isthmus_methods.parts.curve import (
     restricted_mean,
     risk_table,
 )
-from isthmus_methods.parts.persons import Persons
-from isthmus_methods.parts.restricted_means import rmst_difference
+from isthmus_methods.parts.survival.restricted_means import rmst_difference
 from isthmus_methods.parts.time_table import (
     MAX_CELLS,
     ROUNDED,

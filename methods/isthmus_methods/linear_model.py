@@ -33,14 +33,14 @@ from isthmus_methods.contract import (
     State,
     Summary,
 )
-from isthmus_methods.parts import clusters, linear_answer, persons
+from isthmus_methods.parts import clusters, persons
 from isthmus_methods.parts.clusters import ClusterScores, cluster_items, cluster_scores
 from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, NO_ROWS, NO_ROWS_SAYS
-from isthmus_methods.parts.group_values import zero_of
-from isthmus_methods.parts.linear_plan import MOST_ROUNDS, OPTIONS, Plan, plan_of
 from isthmus_methods.parts.model_support import ROWS, count_items, nobody
 from isthmus_methods.parts.moments import Sums
 from isthmus_methods.parts.out_of_turn import wrong_state
+from isthmus_methods.parts.regression import linear_answer
+from isthmus_methods.parts.regression.linear_plan import MOST_ROUNDS, OPTIONS, Plan, plan_of
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,
@@ -51,6 +51,7 @@ from isthmus_methods.parts.regression_support import (
     support_of_nobody,
 )
 from isthmus_methods.parts.symmetric import packed
+from isthmus_methods.parts.tables.group_values import zero_of
 
 FITTED_BY_ITSELF = "FITTED_BY_ITSELF"
 # A row whose leverage is nearer to 1 has no residual of its own.

@@ -35,15 +35,22 @@ from isthmus_methods.contract import (
     Summary,
     column_name,
 )
-from isthmus_methods.parts import mixed_exchange as exchange
 from isthmus_methods.parts.first_round import NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.kept import kept_by_request
-from isthmus_methods.parts.lmm_answer import lmm_answer
-from isthmus_methods.parts.mixed_columns import Basis, basis_of
-from isthmus_methods.parts.mixed_coordinates import columns_present, level_rows
-from isthmus_methods.parts.mixed_rows import Records, check_nested, clustered, least_support, records_of, whole_support
+from isthmus_methods.parts.mixed import mixed_exchange as exchange
+from isthmus_methods.parts.mixed.lmm_answer import lmm_answer
+from isthmus_methods.parts.mixed.mixed_columns import Basis, basis_of
+from isthmus_methods.parts.mixed.mixed_coordinates import columns_present, level_rows
+from isthmus_methods.parts.mixed.mixed_rows import (
+    Records,
+    check_nested,
+    clustered,
+    least_support,
+    records_of,
+    whole_support,
+)
+from isthmus_methods.parts.mixed.random_intercepts import Fit, Group, RhoSearch, Sizes, fit
 from isthmus_methods.parts.newton import solve
-from isthmus_methods.parts.random_intercepts import Fit, Group, RhoSearch, Sizes, fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,8 @@ class Plan:
 class Lmm:
     """Random intercepts of groups (REML and ML), or of groups and of subjects inside them (REML).
 
-    Source: Laird & Ware (1982), Biometrics 38, 963-974; for what it is computed from, `parts/random_intercepts.py`.
-    Answers are those of R's `lme4::lmer(y ~ terms + (1 | group))` and `(1 | group/subject)` at the exact optimum.
+    Source: Laird & Ware (1982), Biometrics 38, 963-974; for what it is computed from,
+    `parts/mixed/random_intercepts.py`. Answers are those of R's `lme4::lmer(y ~ terms + (1 | group))` and `(1 | group/subject)` at the exact optimum.
     """
 
     name: ClassVar[str] = "lmm"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from isthmus_methods.contract import Contributions, Done, Spec, State
-from isthmus_methods.parts.country_studies import CountryStudies
-from isthmus_methods.parts.random_effects import meta_analysis
+from isthmus_methods.parts.countries.country_studies import CountryStudies
+from isthmus_methods.parts.countries.random_effects import meta_analysis
 
 
 class MetaAnalysis(CountryStudies):

@@ -39,15 +39,15 @@ from isthmus_methods.contract import (
     column_name,
     option,
 )
-from isthmus_methods.parts import mixed_exchange as exchange
 from isthmus_methods.parts.first_round import NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.kept import kept_by_request
-from isthmus_methods.parts.mixed_columns import Basis, basis_of
-from isthmus_methods.parts.mixed_coordinates import columns_present, level_rows
-from isthmus_methods.parts.mixed_rows import Records, grouped, least_support, records_of, whole_support
-from isthmus_methods.parts.mmrm_answer import Asked, mmrm_answer
-from isthmus_methods.parts.reml import Pattern
-from isthmus_methods.parts.reml_search import Found, Search, advance, answered
+from isthmus_methods.parts.mixed import mixed_exchange as exchange
+from isthmus_methods.parts.mixed.mixed_columns import Basis, basis_of
+from isthmus_methods.parts.mixed.mixed_coordinates import columns_present, level_rows
+from isthmus_methods.parts.mixed.mixed_rows import Records, grouped, least_support, records_of, whole_support
+from isthmus_methods.parts.mixed.mmrm_answer import Asked, mmrm_answer
+from isthmus_methods.parts.mixed.reml import Pattern
+from isthmus_methods.parts.mixed.reml_search import Found, Search, advance, answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class Mmrm:
     """MMRM with an unstructured covariance common to all, restricted maximum likelihood, Satterthwaite's df.
 
     Source: Mallinckrodt et al. (2008), Drug Information Journal 42, 303-319; for what it is computed from,
-    `parts/reml.py`. Answers are those of R's `nlme::gls(corSymm, varIdent, method = "REML")` at the exact optimum, and
-    of `mmrm::mmrm(us(visit | subject))` for the degrees of freedom.
+    `parts/mixed/reml.py`. Answers are those of R's `nlme::gls(corSymm, varIdent, method = "REML")` at the exact
+    optimum, and of `mmrm::mmrm(us(visit | subject))` for the degrees of freedom.
     """
 
     name: ClassVar[str] = "mmrm"

@@ -32,10 +32,11 @@ from isthmus_methods.contract import (
     Summary,
 )
 from isthmus_methods.glm import START, Glm, first_summary
-from isthmus_methods.parts import negative_binomial_answer
-from isthmus_methods.parts.glm_family import POISSON, negative_binomial
-from isthmus_methods.parts.glm_plan import MOST_ROUNDS
-from isthmus_methods.parts.glm_sums import (
+from isthmus_methods.parts.persons import REPEATED
+from isthmus_methods.parts.regression import negative_binomial_answer
+from isthmus_methods.parts.regression.glm_family import POISSON, negative_binomial
+from isthmus_methods.parts.regression.glm_plan import MOST_ROUNDS
+from isthmus_methods.parts.regression.glm_sums import (
     WHOLE,
     Asked,
     EndSums,
@@ -52,9 +53,8 @@ from isthmus_methods.parts.glm_sums import (
     refuse_outcome,
     starting,
 )
-from isthmus_methods.parts.negative_binomial_answer import COUNTS, NegativePlan, alpha_of, plan_of
-from isthmus_methods.parts.overdispersion import Counts, JointSums, overdispersed, poisson_sums
-from isthmus_methods.parts.persons import REPEATED
+from isthmus_methods.parts.regression.negative_binomial_answer import COUNTS, NegativePlan, alpha_of, plan_of
+from isthmus_methods.parts.regression.overdispersion import Counts, JointSums, overdispersed, poisson_sums
 from isthmus_methods.parts.regression_support import (
     CentredRows,
     RestsOn,

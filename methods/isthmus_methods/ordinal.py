@@ -63,7 +63,7 @@ from isthmus_methods.parts.nested_fits import (
 )
 from isthmus_methods.parts.out_of_turn import wrong_pass, wrong_state
 from isthmus_methods.parts.persons import widened
-from isthmus_methods.parts.proportional_odds import OddsSums, marginal_thresholds, odds_sums
+from isthmus_methods.parts.regression.proportional_odds import OddsSums, marginal_thresholds, odds_sums
 from isthmus_methods.parts.regression_support import (
     HeaviestRow,
     RestsOn,

@@ -26,12 +26,12 @@ from isthmus_methods.contract import (
     Spec,
     State,
 )
-from isthmus_methods.parts import shrinkage
-from isthmus_methods.parts.country_studies import CountryStudies, Given
-from isthmus_methods.parts.glm_family import family_of
+from isthmus_methods.parts.countries import shrinkage
+from isthmus_methods.parts.countries.country_studies import CountryStudies, Given
+from isthmus_methods.parts.countries.qualitative_interaction import gail_simon
+from isthmus_methods.parts.countries.regional_criteria import Asked, criteria, overall
 from isthmus_methods.parts.inference import Z95
-from isthmus_methods.parts.qualitative_interaction import gail_simon
-from isthmus_methods.parts.regional_criteria import Asked, criteria, overall
+from isthmus_methods.parts.regression.glm_family import family_of
 
 LOWER, HIGHER = "lower", "higher"
 # Of log ratios: 0.5 is a substantial spread between regions (Rover et al. 2021, Res. Synth. Methods 12, 448-474).

@@ -33,11 +33,11 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts import caveats, persons
-from isthmus_methods.parts.cross_table import CellCounts
-from isthmus_methods.parts.event_rates import Arms, block_of, by_arm_of
-from isthmus_methods.parts.event_sets import EventSets
 from isthmus_methods.parts.gathered import Gathered
 from isthmus_methods.parts.moments import Sums
+from isthmus_methods.parts.tables.cross_table import CellCounts
+from isthmus_methods.parts.tables.event_rates import Arms, block_of, by_arm_of
+from isthmus_methods.parts.tables.event_sets import EventSets
 
 NO_ARM, NO_EXPOSURE, EVENTS_LEFT_OUT = "NO_ARM", "NO_EXPOSURE", "EVENTS_LEFT_OUT"
 OTHER = "OTHER"
@@ -250,7 +250,7 @@ def empty(plan: Plan) -> Partial:
 class Safety:
     """Adverse events by arm over two datasets: the subjects with their exposure, and their events.
 
-    Source: of each number in `parts/two_arms.py`; for exposure-adjusted rates Rothman, Greenland & Lash, Modern
+    Source: of each number in `parts/tables/two_arms.py`; for exposure-adjusted rates Rothman, Greenland & Lash, Modern
     Epidemiology, 3rd ed., chapter 14.
     """
 

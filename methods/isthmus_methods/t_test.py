@@ -27,10 +27,19 @@ from isthmus_methods.contract import (
     column_name,
     option,
 )
-from isthmus_methods.parts import group_values, persons, rank_tests
+from isthmus_methods.parts import persons
 from isthmus_methods.parts.first_round import NO_ROWS
-from isthmus_methods.parts.group_values import Groups, Moments, Partial, after_first, distributions, moments, told
 from isthmus_methods.parts.inference import number, t_limits, t_p
+from isthmus_methods.parts.tables import group_values, rank_tests
+from isthmus_methods.parts.tables.group_values import (
+    Groups,
+    Moments,
+    Partial,
+    after_first,
+    distributions,
+    moments,
+    told,
+)
 from isthmus_methods.parts.value_grid import ValueGrid
 
 DIFFERENCE = "difference"

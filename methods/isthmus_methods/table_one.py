@@ -29,10 +29,11 @@ from isthmus_methods.contract import (
     State,
     Summary,
 )
-from isthmus_methods.parts import persons, table_answer
+from isthmus_methods.parts import persons
 from isthmus_methods.parts.moments import Sums
 from isthmus_methods.parts.persons import Persons
-from isthmus_methods.parts.table_plan import Plan, plan_of
+from isthmus_methods.parts.tables import table_answer
+from isthmus_methods.parts.tables.table_plan import Plan, plan_of
 from isthmus_methods.parts.value_grid import ROUNDED, ROUNDED_SAYS, Cells
 
 NO_ARM = "NO_ARM"

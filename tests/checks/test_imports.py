@@ -83,7 +83,7 @@ def test_only_the_codec_of_the_methods_knows_protobuf() -> None:
 
 # Of the methods: their types, and what is computed from numbers a person gives, or from an answer: no rows in it.
 TYPES = ("contract", "request", "codec", "registry", "validate", "__init__")
-WITHOUT_ROWS = ("planning", "parts/restricted_means.py")
+WITHOUT_ROWS = ("planning", "parts/survival/restricted_means.py")
 
 
 def test_client_reads_only_the_types_of_the_methods_and_what_needs_no_rows() -> None:

@@ -17,7 +17,7 @@ from isthmus.errors import MethodError, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
-from isthmus_methods.parts.gray import gray_test
+from isthmus_methods.parts.survival.gray import gray_test
 from isthmus_methods.registry import find
 from isthmus_node.egress.gate import Cleared, Refusal, judge
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy

@@ -16,7 +16,7 @@ from isthmus.errors import MethodError, UsageError
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_methods.meta_analysis import MetaAnalysis
-from isthmus_methods.parts.random_effects import meta_analysis
+from isthmus_methods.parts.countries.random_effects import meta_analysis
 
 HERE = Path(__file__).parent / "r_answers"
 ANSWERS = json.loads((HERE / "estimates_answers.json").read_text(encoding="utf-8"))

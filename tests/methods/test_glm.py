@@ -18,8 +18,8 @@ from isthmus.errors import MethodError, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
-from isthmus_methods.parts.glm_family import negative_binomial
-from isthmus_methods.parts.overdispersion import Counts, ascending, overdispersed
+from isthmus_methods.parts.regression.glm_family import negative_binomial
+from isthmus_methods.parts.regression.overdispersion import Counts, ascending, overdispersed
 from isthmus_methods.registry import find
 from isthmus_node.egress.gate import Cleared, judge
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from isthmus.errors import UsageError
-from isthmus_methods.parts.glm_family import FAMILIES, Family, family_of
+from isthmus_methods.parts.regression.glm_family import FAMILIES, Family, family_of
 
 EVERY = [pytest.param(family, id=family.name) for family in FAMILIES.values()]
 every_family = pytest.mark.parametrize("family", EVERY)

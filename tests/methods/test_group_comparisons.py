@@ -15,7 +15,7 @@ from isthmus.errors import MethodError, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
-from isthmus_methods.parts.group_values import Moments
+from isthmus_methods.parts.tables.group_values import Moments
 from isthmus_methods.registry import find
 from isthmus_methods.t_test import TTest
 from isthmus_node.egress.gate import Cleared, judge

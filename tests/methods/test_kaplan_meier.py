@@ -13,7 +13,7 @@ from isthmus.errors import DataError, UsageError
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_methods.kaplan_meier import KaplanMeier
-from isthmus_methods.parts.restricted_means import rmst_difference
+from isthmus_methods.parts.survival.restricted_means import rmst_difference
 
 METHOD = KaplanMeier()
 SPEC = c.Spec(

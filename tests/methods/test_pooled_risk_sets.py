@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from isthmus.errors import MethodError
-from isthmus_methods.parts.partial_likelihood import Place, risk_sets
-from isthmus_methods.parts.pooled_risk_sets import Listed, Stays, pooled_sets, shares_at, start_steps, supports_at
-from isthmus_methods.parts.risk_sets import SortedRows, in_order, risk_table
+from isthmus_methods.parts.survival.partial_likelihood import Place, risk_sets
+from isthmus_methods.parts.survival.pooled_risk_sets import (
+    Listed,
+    Stays,
+    pooled_sets,
+    shares_at,
+    start_steps,
+    supports_at,
+)
+from isthmus_methods.parts.survival.risk_sets import SortedRows, in_order, risk_table
 from isthmus_methods.parts.time_table import Grid
 
 BETA = np.array([0.3, -0.2])

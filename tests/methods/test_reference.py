@@ -12,7 +12,7 @@ from reference_cases import METHODS, REFERENCE, Case
 from conformance.steps.descriptive import described
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process
-from isthmus_methods.parts.restricted_means import rmst_difference
+from isthmus_methods.parts.survival.restricted_means import rmst_difference
 from isthmus_methods.registry import find
 
 STEPS = [

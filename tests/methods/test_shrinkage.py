@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from isthmus_methods.parts import shrinkage
-from isthmus_methods.parts.qualitative_interaction import critical_value, gail_simon, upper_tail
-from isthmus_methods.parts.random_effects import meta_analysis
-from isthmus_methods.parts.shrinkage import Posterior, Prior
+from isthmus_methods.parts.countries import shrinkage
+from isthmus_methods.parts.countries.qualitative_interaction import critical_value, gail_simon, upper_tail
+from isthmus_methods.parts.countries.random_effects import meta_analysis
+from isthmus_methods.parts.countries.shrinkage import Posterior, Prior
 
 # Rubin (1981), J. Educ. Stat. 6, 377-401: coaching in eight schools
 SCHOOLS = tuple("ABCDEFGH")

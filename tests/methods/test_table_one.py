@@ -12,7 +12,7 @@ from reference_cases import Rows, block_of
 from isthmus.errors import MethodError, UsageError
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
-from isthmus_methods.parts.standardised import of_factor
+from isthmus_methods.parts.tables.standardised import of_factor
 from isthmus_methods.table_one import TableOne
 
 METHOD = TableOne()

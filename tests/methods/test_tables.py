@@ -15,9 +15,9 @@ from made_up_trial import by_country, refs, split, trial_rows
 from isthmus.errors import MethodError, UsageError
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
-from isthmus_methods.parts import two_arms
-from isthmus_methods.parts.exact_tables import fisher_p
-from isthmus_methods.parts.mantel_haenszel import Strata, general_association
+from isthmus_methods.parts.tables import two_arms
+from isthmus_methods.parts.tables.exact_tables import fisher_p
+from isthmus_methods.parts.tables.mantel_haenszel import Strata, general_association
 from isthmus_methods.registry import find
 
 ANSWERS = json.loads((Path(__file__).parent / "r_answers" / "tables_answers.json").read_text(encoding="utf-8"))

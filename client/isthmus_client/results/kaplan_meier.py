@@ -115,7 +115,7 @@ class KmFit(Fit):
         UsageError
             ``NO_RESTRICTED_MEAN`` where the curves were asked for without `tau`, or a level has no rows.
         """
-        from isthmus_methods.parts.restricted_means import rmst_difference
+        from isthmus_methods.parts.survival.restricted_means import rmst_difference
 
         return rmst_difference(self.answer, group, treated, control)
 

@@ -10,7 +10,7 @@ import numpy as np
 from isthmus_methods.contract import Block, Booleans, CellSupport, Integers, Item, Spec
 from isthmus_methods.parts.model_terms import factors
 from isthmus_methods.parts.persons import widened
-from isthmus_methods.parts.risk_sets import SortedRows
+from isthmus_methods.parts.survival.risk_sets import SortedRows
 
 # The first labels of every `Used`; then come the levels of the factors.
 ROWS, EVENTS, CENSORED = range(3)

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from isthmus_methods.parts.concordance import Predictors, concordance, pair_counts
 from isthmus_methods.parts.newton import Accepted, Decision, Move, decide, quadratic, solve
+from isthmus_methods.parts.survival.concordance import Predictors, concordance, pair_counts
 
 
 def test_solve_drops_a_column_that_repeats_earlier_ones() -> None:

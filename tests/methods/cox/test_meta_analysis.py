@@ -13,7 +13,7 @@ from isthmus.errors import MethodError, UsageError
 from isthmus_methods import contract as c
 from isthmus_methods.in_process import pool_in_process, summarise
 from isthmus_methods.meta_analysis import MetaAnalysis
-from isthmus_methods.parts.random_effects import between_variance, generalised_q, meta_analysis
+from isthmus_methods.parts.countries.random_effects import between_variance, generalised_q, meta_analysis
 
 HERE = Path(__file__).parents[1] / "r_answers"
 ANSWERS = json.loads((HERE / "meta_answers.json").read_text(encoding="utf-8"))

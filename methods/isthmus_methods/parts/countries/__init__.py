@@ -1,0 +1,1 @@
+"""Countries' own estimates: how each is made, how they are combined and compared."""

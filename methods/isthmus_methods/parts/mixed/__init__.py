@@ -1,0 +1,1 @@
+"""Repeated records: restricted likelihoods, random intercepts, unstructured covariances."""

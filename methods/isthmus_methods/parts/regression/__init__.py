@@ -1,0 +1,1 @@
+"""Models of an outcome: families, sums, fits, tests of terms."""

@@ -1,0 +1,1 @@
+"""Times to an event: risk sets, curves, partial likelihoods, competing causes."""

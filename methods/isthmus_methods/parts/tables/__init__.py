@@ -1,0 +1,1 @@
+"""Counts and groups: tables of arms and outcomes, exact tests, ranks, events by arm."""

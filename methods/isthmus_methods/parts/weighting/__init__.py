@@ -1,0 +1,1 @@
+"""Inverse probability weighting: weights, balance, weighted curves and fits."""
