@@ -213,6 +213,8 @@ class Done:
     caveats: tuple[str, ...] = ()
     # Fields that others made up for: where a gate withheld them, the answer is the same, and that is no caveat.
     made_up_for: frozenset[str] = frozenset()
+    # By code of a note, countries that raised it and need not have: a country knows its own rows alone.
+    no_news: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Scope(Enum):

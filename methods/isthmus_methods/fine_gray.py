@@ -43,6 +43,7 @@ from isthmus_methods.parts.first_round import (
     LEVEL_ABSENT_SAYS,
     NO_ROWS,
     NO_ROWS_SAYS,
+    no_news,
     remember_rows,
     told_notes,
     told_rows,
@@ -311,4 +312,4 @@ def _answer(spec: Spec, plan: Plan, beta: Array, memory: State, meat: Array, not
         "notes": list(told_notes(memory, spec, notes, (NO_ROWS, NO_EVENTS, LEVEL_ABSENT))),
     }
     said = caveats.of_fit(move, plan.terms.names, memory["infinite"], float(memory["iterations"][0]))
-    return Done(answer, (*said, *told_notes(memory, spec, notes, (ROUNDED, persons.REPEATED))))
+    return Done(answer, (*said, *told_notes(memory, spec, notes, (ROUNDED, persons.REPEATED))), no_news=no_news(memory))

@@ -45,6 +45,7 @@ from isthmus_methods.parts.first_round import (
     LEVEL_ABSENT_SAYS,
     NO_ROWS,
     NO_ROWS_SAYS,
+    no_news,
     remember_rows,
     told_notes,
     told_rows,
@@ -371,4 +372,4 @@ def _answer(
         **told_rows(kept, terms),
         "notes": list(told_notes(kept, spec, notes, (NO_ROWS, LEVEL_ABSENT))),
     }
-    return Done(answer, tuple(said))
+    return Done(answer, tuple(said), no_news=no_news(kept))

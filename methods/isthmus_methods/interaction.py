@@ -215,7 +215,8 @@ def _compared(asked: Asked, done: Mapping[str, Done]) -> Done:
     for part in asked.parts:
         for sentence in done[part.name].caveats:
             said.setdefault(sentence if part.name in (FULL, OWN) else _of_part(part.name, sentence, done))
-    return Done(answer, tuple(said))
+    # its factors are those of every fit
+    return Done(answer, tuple(said), no_news=done[FULL].no_news)
 
 
 def _of_levels_there(own: Mapping[str, Answer], pooled: Answer) -> dict[str, Answer]:

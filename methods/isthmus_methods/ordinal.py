@@ -45,6 +45,7 @@ from isthmus_methods.parts.first_round import (
     LEVEL_ABSENT_SAYS,
     NO_ROWS,
     NO_ROWS_SAYS,
+    no_news,
     remember_rows,
     told_notes,
     told_rows,
@@ -362,4 +363,4 @@ def _answer(
     for fit in fits:
         which = "" if fit.name == WHOLE else f" (the model without {fit.name})"
         said += caveats.of_fit(fit.over, [*between, *terms.names], fit.infinite, fit.rounds, which)
-    return Done(answer, (*said, *told_notes(kept, spec, notes, (persons.REPEATED,))))
+    return Done(answer, (*said, *told_notes(kept, spec, notes, (persons.REPEATED,))), no_news=no_news(kept))

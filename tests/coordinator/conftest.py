@@ -66,6 +66,7 @@ class Climb:
     missingness: ClassVar[c.Missingness] = c.Missingness.COMPLETE
     notes: ClassVar[Mapping[str, str]] = {"FLAT": "{countries} did not slope."}
     made_up_for: ClassVar[frozenset[str]] = frozenset()
+    no_news: ClassVar[Mapping[str, frozenset[str]]] = {}
     rounds: ClassVar[tuple[int, int]] = (1, 40)
 
     def scope(self, spec: c.Spec) -> c.Scope:
@@ -91,7 +92,7 @@ class Climb:
         path = np.append(np.asarray(memory.get("path", np.zeros(0))), beta.sum())
         if len(path) >= int(c.option(spec, self, "rounds")):
             answer = {"beta": float(beta[0]), "path": list(path), "countries": list(contributions.countries)}
-            return c.Done(answer, made_up_for=self.made_up_for)
+            return c.Done(answer, made_up_for=self.made_up_for, no_news=self.no_news)
         return c.Next({"beta": beta}, {"path": path}, "slope", float(np.abs(total).max()))
 
 

@@ -237,6 +237,19 @@ def test_note_alone_leaves_the_result_exact(region: Region) -> None:
     assert list(result.caveats) == ["NL did not slope."]
 
 
+@pytest.mark.parametrize(("known", "said"), [({"BE"}, ["DE did not slope."]), ({"BE", "DE"}, [])])
+def test_note_that_is_no_news_over_all_countries_is_not_told(
+    region: Region, monkeypatch: pytest.MonkeyPatch, known: set[str], said: list[str]
+) -> None:
+    monkeypatch.setattr(Climb, "no_news", {"FLAT": frozenset(known)})
+    nodes = region.nodes("nl", "be", "de")
+    nodes[1].notes = nodes[2].notes = ("FLAT",)
+    for node in nodes:
+        node.attach()
+    result = region.result(region.submit(region.approved(nodes), "fail"))
+    assert list(result.caveats) == said
+
+
 @pytest.mark.parametrize(("fault", "code", "exit_code"), [("method", "SEPARATION", 11), ("bug", "BUG", 1)])
 def test_fault_in_pooling_ends_the_run(
     region: Region, caplog: pytest.LogCaptureFixture, fault: str, code: str, exit_code: int

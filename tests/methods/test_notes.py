@@ -38,6 +38,7 @@ def levels_told(example: Example, name: str, without_low: Sequence[str] = ()) ->
     done, _ = pool_in_process(method, countries, spec)
     notes = done.answer["notes"]
     assert isinstance(notes, Sequence)
+    assert {*without_low} == {*countries} - done.no_news["LEVEL_ABSENT"]
     return [str(said) for said in (*notes, *done.caveats) if "no row has one of the levels" in str(said)]
 
 

@@ -35,7 +35,7 @@ def result_bytes(run: Run, done: Done | None = None, failure: Failure | None = N
         purpose=request.purpose,
         state=run.state.value,
         exact=done is not None and not inexact,
-        caveats=[*inexact, *(notes_of(run) if done is not None else ())],
+        caveats=[*inexact, *(notes_of(run, done) if done is not None else ())],
         rounds=run.round,
         software=__version__,
         started_at=run.started_at,
@@ -73,7 +73,7 @@ def caveats_of(run: Run, done: Done | None) -> list[str]:
     return caveats
 
 
-def notes_of(run: Run) -> list[str]:
+def notes_of(run: Run, done: Done) -> list[str]:
     """What the method has to say about some countries; the answer stays exact."""
     method = run.request.method
     codes = sorted({code for given in run.given.values() for code in given.notes})
@@ -84,6 +84,9 @@ def notes_of(run: Run) -> list[str]:
             for node in run.participants
             if node in run.given and code in run.given[node].notes
         ]
+        countries = [country for country in countries if country not in done.no_news.get(code, ())]
+        if not countries:
+            continue
         # a note's text is the method's own; braces in it other than these are left alone
         sentences.append(method.notes[code].replace("{countries}", _joined(countries)))
     return sentences

@@ -79,12 +79,17 @@ def told_notes(kept: State, spec: Spec, notes: Mapping[str, str], codes: Collect
     for code, sentence in notes.items():
         start = f"note {code} "
         raised = [key.removeprefix(start) for key in kept if key.startswith(start)]
-        if code == LEVEL_ABSENT:
-            raised = [country for country in raised if f"every level {country}" not in kept]
+        raised = [country for country in raised if country not in no_news(kept).get(code, ())]
         countries = tuple(c for c in dict.fromkeys([*spec.countries, *raised]) if c in raised)
         if code in codes and countries:
             said.append(sentence.replace("{countries}", caveats.joined(countries)))
     return said
+
+
+def no_news(kept: State) -> dict[str, frozenset[str]]:
+    """Of `remember_rows`, what need not be told: `Done.no_news`."""
+    start = "every level "
+    return {LEVEL_ABSENT: frozenset(key.removeprefix(start) for key in kept if key.startswith(start))}
 
 
 def taking_part(contributions: Contributions, spec: Spec) -> Array:

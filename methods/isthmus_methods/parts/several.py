@@ -232,7 +232,8 @@ def pool(
 
 def _packed(done: Done) -> Array:
     """An answer as numbers: memory holds nothing else."""
-    text = json.dumps([done.answer, list(done.caveats)])
+    no_news = {code: sorted(countries) for code, countries in done.no_news.items()}
+    text = json.dumps([done.answer, list(done.caveats), no_news])
     codes: Array = np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.float64)
     return codes
 
@@ -240,5 +241,5 @@ def _packed(done: Done) -> Array:
 def _unpacked(codes: Array) -> Done:
     numbers: Integers = codes.astype(np.int64)
     answer: Mapping[str, Answer]
-    answer, caveats = json.loads(bytes(numbers.tolist()).decode("utf-8"))
-    return Done(answer, tuple(caveats))
+    answer, caveats, no_news = json.loads(bytes(numbers.tolist()).decode("utf-8"))
+    return Done(answer, tuple(caveats), no_news={code: frozenset(countries) for code, countries in no_news.items()})

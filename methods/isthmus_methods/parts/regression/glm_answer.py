@@ -18,6 +18,7 @@ from isthmus_methods.parts.first_round import (
     LEVEL_ABSENT,
     NO_ROWS,
     check_same_countries,
+    no_news,
     remember_rows,
     taking_part,
     told_notes,
@@ -287,7 +288,7 @@ def answer_of(plan: Plan, spec: Spec, fits: Sequence[ModelFit], kept: State, not
     }
     said = [s for f in fits for s in convergence(f, plan.terms.names)]
     said += told_notes(kept, spec, notes, ("FULL_LEVERAGE", "REPEATED_SUBJECTS")) + _said_withheld(kept)
-    return Done(answer, tuple(said))
+    return Done(answer, tuple(said), no_news=no_news(kept))
 
 
 class Shown:

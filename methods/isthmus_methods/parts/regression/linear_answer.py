@@ -13,6 +13,7 @@ from isthmus_methods.parts import caveats, persons
 from isthmus_methods.parts.clusters import pooled_meat
 from isthmus_methods.parts.first_round import (
     check_same_countries,
+    no_news,
     remember_notes,
     remember_rows,
     taking_part,
@@ -165,7 +166,7 @@ def _answer(
         "notes": noted,
     }
     said += told_notes(memory, spec, notes, [persons.REPEATED])
-    return Done(answer, tuple(dict.fromkeys(said)))
+    return Done(answer, tuple(dict.fromkeys(said)), no_news=no_news(memory))
 
 
 def _fit_statistics(end: Solution, explained: float, terms: int) -> dict[str, Answer]:

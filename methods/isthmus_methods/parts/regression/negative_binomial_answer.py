@@ -10,7 +10,14 @@ import numpy as np
 from scipy import special
 
 from isthmus_methods.contract import Answer, Array, Booleans, Contributions, Done, Next, Spec, State
-from isthmus_methods.parts.first_round import LEVEL_ABSENT, NO_ROWS, check_same_countries, told_notes, told_rows
+from isthmus_methods.parts.first_round import (
+    LEVEL_ABSENT,
+    NO_ROWS,
+    check_same_countries,
+    no_news,
+    told_notes,
+    told_rows,
+)
 from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import chi_square, coefficients, matrix, number
 from isthmus_methods.parts.kept import kept_by_request
@@ -217,7 +224,7 @@ def _answer(
     said = [] if finite else [INFINITE_THETA]
     said += [s for f in fits[1:] for s in _convergence(f, plan.terms.names)]
     said += told_notes(kept, spec, notes, ("REPEATED_SUBJECTS",))
-    return Done(answer, tuple(said))
+    return Done(answer, tuple(said), no_news=no_news(kept))
 
 
 def _slopes(fit: ModelFit) -> int:

@@ -16,6 +16,7 @@ from isthmus_methods.parts import caveats
 from isthmus_methods.parts.first_round import (
     NO_ROWS,
     check_same_countries,
+    no_news,
     remember_notes,
     remember_rows,
     taking_part,
@@ -200,7 +201,7 @@ def told(
         **told_rows(memory, plan.model),
         "notes": told_notes(noted, spec, notes, [code for code in notes if code != ROUNDED]),
     }
-    return Done(answer, (*said, *told_notes(noted, spec, notes, (ROUNDED,))))
+    return Done(answer, (*said, *told_notes(noted, spec, notes, (ROUNDED,))), no_news=no_news(memory))
 
 
 # A robust variance in the answer, by the label of its sums.
