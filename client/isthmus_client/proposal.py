@@ -36,7 +36,7 @@ def _registered(name: str) -> str:
     try:
         return find(name).name
     except UsageError as error:
-        raise ValueError(error.message) from error
+        raise ValueError(f"{error.message}; {error.remedy}") from error
 
 
 MethodName = Annotated[str, AfterValidator(_registered)]

@@ -67,7 +67,8 @@ class Lmm:
     """Random intercepts of groups (REML and ML), or of groups and of subjects inside them (REML).
 
     Source: Laird & Ware (1982), Biometrics 38, 963-974; for what it is computed from,
-    `parts/mixed/random_intercepts.py`. Answers are those of R's `lme4::lmer(y ~ terms + (1 | group))` and `(1 | group/subject)` at the exact optimum.
+    `parts/mixed/random_intercepts.py`. Answers are those of R's `lme4::lmer(y ~ terms + (1 | group))` and
+    `(1 | group/subject)` at the exact optimum.
     """
 
     name: ClassVar[str] = "lmm"
