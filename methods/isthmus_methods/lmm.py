@@ -46,7 +46,6 @@ from isthmus_methods.parts.mixed.mixed_rows import (
     check_nested,
     clustered,
     least_support,
-    records_of,
     whole_support,
 )
 from isthmus_methods.parts.mixed.random_intercepts import Fit, Group, RhoSearch, Sizes, fit
@@ -110,10 +109,7 @@ class Lmm:
     # ----------------------------------------------------------------- inside a country
 
     def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Records:
-        plan = plan_of(spec)
-        centre, middle = exchange.centre_of(state, plan.basis)
-        build = lambda: records_of(block, plan.basis, centre, middle, "group")  # noqa: E731
-        return block.memo("records of the first round" if not state else "records", build)
+        return exchange.records_kept(block, plan_of(spec).basis, state, "group")
 
     def release(self, partial: Records | None, spec: Spec, state: State, local: Any) -> Summary | Again:
         plan = plan_of(spec)

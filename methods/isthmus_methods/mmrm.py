@@ -44,7 +44,7 @@ from isthmus_methods.parts.kept import kept_by_request
 from isthmus_methods.parts.mixed import mixed_exchange as exchange
 from isthmus_methods.parts.mixed.mixed_columns import Basis, basis_of
 from isthmus_methods.parts.mixed.mixed_coordinates import columns_present, level_rows
-from isthmus_methods.parts.mixed.mixed_rows import Records, grouped, least_support, records_of, whole_support
+from isthmus_methods.parts.mixed.mixed_rows import Records, grouped, least_support, whole_support
 from isthmus_methods.parts.mixed.mmrm_answer import Asked, mmrm_answer
 from isthmus_methods.parts.mixed.reml import Pattern
 from isthmus_methods.parts.mixed.reml_search import Found, Search, advance, answered
@@ -130,10 +130,7 @@ class Mmrm:
     # ----------------------------------------------------------------- inside a country
 
     def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Records:
-        plan = plan_of(spec)
-        centre, middle = exchange.centre_of(state, plan.basis)
-        build = lambda: records_of(block, plan.basis, centre, middle, "visit")  # noqa: E731
-        return block.memo("records of the first round" if not state else "records", build)
+        return exchange.records_kept(block, plan_of(spec).basis, state, "visit")
 
     def release(self, partial: Records | None, spec: Spec, state: State, local: Any) -> Summary | Again:
         plan = plan_of(spec)

@@ -100,10 +100,13 @@ def _first_status(region: Region, node: FakeNode, folder: Path, version: ssl.TLS
     context.minimum_version = context.maximum_version = version
     context.load_cert_chain(chain, key)
     context.set_alpn_protocols(["h2"])
-    frame = lambda kind, flags, stream, body: (  # noqa: E731
-        len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
-    )
-    literal = lambda name, value: b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value  # noqa: E731
+
+    def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+        return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+    def literal(name: bytes, value: bytes) -> bytes:
+        return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
     headers = b"".join(
         literal(name, value)
         for name, value in (

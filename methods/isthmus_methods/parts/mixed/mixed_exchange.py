@@ -13,6 +13,7 @@ import numpy as np
 from isthmus_methods.contract import (
     Answer,
     Array,
+    Block,
     Contributions,
     Item,
     ModelSupport,
@@ -20,7 +21,7 @@ from isthmus_methods.contract import (
     State,
 )
 from isthmus_methods.parts.mixed.mixed_columns import Basis
-from isthmus_methods.parts.mixed.mixed_rows import Grouped, Records
+from isthmus_methods.parts.mixed.mixed_rows import Grouped, Records, records_of
 from isthmus_methods.parts.mixed.reml import Pattern, pairs
 from isthmus_methods.parts.mixed.reml_search import Ask
 
@@ -32,6 +33,15 @@ def centre_of(state: State, basis: Basis) -> tuple[Array, float]:
     if not state:
         return np.zeros(len(basis.centred)), 0.0
     return state["centre"], float(state["middle"][0])
+
+
+def records_kept(block: Block, basis: Basis, state: State, at: str) -> Records:
+    """A block's records, built once for the first round and once about the centre; `at` is the role, visit or group."""
+
+    def build() -> Records:
+        return records_of(block, basis, *centre_of(state, basis), at)
+
+    return block.memo("records" if state else "records of the first round", build)
 
 
 def atom_of(basis: Basis, number: str) -> int:
