@@ -17,7 +17,6 @@ from isthmus_node.egress.wire import Header, encode, encode_refusal
 from isthmus_node.egress.words import (
     MOST_ROWS,
     printable,
-    table_of_item,
     tables_of_payload,
     words_of_cleared,
     words_of_item,
@@ -37,6 +36,12 @@ LEAVES = {
 }
 
 
+@pytest.fixture
+def table(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> Callable[[Item], list[str]]:
+    """The lines of an item's numbers, read back from the bytes that left: its name and size, then its rows."""
+    return lambda item: tables_of_payload(encode(cleared_of(policy, item), header("t"), key).payload).splitlines()[2:]
+
+
 def cleared_of(policy: Policy, *items: Item, notes: frozenset[str] = frozenset()) -> Cleared:
     verdict = judge(Summary(items, notes), LEAVES, notes, study_pb2.TRIAL_ANALYSIS, policy, False)
     assert isinstance(verdict, Cleared)
@@ -53,55 +58,50 @@ def test_words_have_one_line_an_item(policy: Policy) -> None:
         "counts of persons [line]: withheld, SMALL_CELL",
         "notes: ROUNDED",
     ]
-    assert table_of_item(cleared.items[2]) == "counts of persons [line]: withheld, SMALL_CELL"
+    assert words_of_item(cleared.items[2]) == "counts of persons [line]: withheld, SMALL_CELL"
 
 
 def test_words_of_a_summary_without_items_say_so(policy: Policy) -> None:
     assert words_of_cleared(cleared_of(policy)) == "nothing but the word that there is nothing"
 
 
-def test_table_names_rows_and_columns(policy: Policy) -> None:
-    lines = table_of_item(cleared_of(policy, COUNT).items[0]).splitlines()
-    assert lines[1].split() == ["F", "M", "missing"]
-    assert [line.split() for line in lines[2:]] == [["20", "30", "25", "A"], ["21", "31", "26", "B"]]
+def test_table_says_size_and_place_of_its_rows(table: Callable[[Item], list[str]]) -> None:
+    lines = table(COUNT)
+    assert lines[0] == "count[sex]: 2 x 3"
+    assert [line.split() for line in lines[1:]] == [["20", "30", "25", "0"], ["21", "31", "26", "1"]]
 
 
-def test_table_of_one_number_is_that_number(policy: Policy) -> None:
-    assert table_of_item(cleared_of(policy, SCALAR).items[0]).splitlines()[1].split() == ["-1234.5"]
+def test_table_of_one_number_is_that_number(table: Callable[[Item], list[str]]) -> None:
+    assert table(SCALAR)[1].split() == ["-1234.5"]
 
 
-def test_time_grid_runs_down_the_page_without_its_empty_steps(policy: Policy) -> None:
+def test_time_grid_runs_down_the_page_without_its_empty_steps(table: Callable[[Item], list[str]]) -> None:
     value = np.zeros((2, 40), dtype=np.int64)
     value[:, 7], value[:, 33] = (12, 20), (0, 40)
     support = TimeSupport(60, np.array([20, 40]), np.array([60, 40]))
     item = Item("table", value, support, "overall", (("count", ("events", "leavers")), ("time", ())))
-    lines = table_of_item(cleared_of(policy, item).items[0]).splitlines()
-    assert [line.split() for line in lines[1:]] == [["events", "leavers"], ["12", "20", "7"], ["0", "40", "33"]]
+    assert [line.split() for line in table(item)[1:]] == [["12", "20", "7"], ["0", "40", "33"]]
 
 
-def test_long_table_says_how_much_is_not_shown(policy: Policy) -> None:
+def test_long_table_says_how_much_is_not_shown(table: Callable[[Item], list[str]]) -> None:
     value = np.full((MOST_ROWS + 3, 1), 20)
-    text = table_of_item(cleared_of(policy, Item("count", value, CellSupport(value))).items[0])
-    assert text.splitlines()[-1] == "    ... 3 more rows"
+    assert table(Item("count", value, CellSupport(value)))[-1] == "    ... 3 more rows"
 
 
-def test_table_wider_than_a_line_that_is_no_time_grid_stays_as_it_is(policy: Policy) -> None:
+def test_table_wider_than_a_line_that_is_no_time_grid_stays_as_it_is(table: Callable[[Item], list[str]]) -> None:
     # event times down the page, many covariates along the line: turned round it would be unreadable
     value = np.arange(30 * 14, dtype=np.float64).reshape(30, 14) + 0.5
     risk = RiskSetSupport(
         TimeSupport(60, np.full(30, 20), np.full(30, 60)), ModelSupport(60, 14, 60, effective_persons=60.0)
     )
-    lines = table_of_item(cleared_of(policy, Item("sets", value, risk)).items[0]).splitlines()
+    lines = table(Item("sets", value, risk))
     assert len(lines) == 31
     assert lines[1].split() == [*(repr(x) for x in value[0].tolist()), "0"]
 
 
-def test_long_run_of_numbers_is_folded(policy: Policy) -> None:
-    lines = table_of_item(
-        cleared_of(
-            policy, Item("information", np.arange(30.0), ModelSupport(400, 30, effective_persons=400.0, leverage=0.1))
-        ).items[0]
-    ).splitlines()
+def test_long_run_of_numbers_is_folded(table: Callable[[Item], list[str]]) -> None:
+    support = ModelSupport(400, 30, effective_persons=400.0, leverage=0.1)
+    lines = table(Item("information", np.arange(30.0), support))
     assert [line.split()[-1] for line in lines[1:]] == ["0", "12", "24"]
     assert sum(len(line.split()) - 1 for line in lines[1:]) == 30
 
@@ -157,12 +157,12 @@ def test_bytes_that_are_no_document_are_an_error() -> None:
         tables_of_payload(b"\xff\xff\xff")
 
 
-def test_terminal_obeys_nothing_in_a_name(policy: Policy) -> None:
+def test_terminal_obeys_nothing_in_a_name(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> None:
     # clear the screen, change the title, write right to left
     hostile = "sex\x1b[2J\x1b]0;x\x07\u202e\n"
     assert printable(hostile) == "sex\\u001b[2J\\u001b]0;x\\u0007\\u202e\\u000a"
     item = replace(COUNT, label=hostile, axes=((hostile, (hostile, "B")), ("s", ("F", "M", hostile))))
     cleared = cleared_of(policy, item)
-    text = words_of_item(cleared.items[0]) + table_of_item(cleared.items[0])
+    text = words_of_item(cleared.items[0]) + tables_of_payload(encode(cleared, header("t"), key).payload)
     assert all(c.isprintable() or c == "\n" for c in text)
     assert printable("Überleben 年齢 ≥ 65") == "Überleben 年齢 ≥ 65"

@@ -5,7 +5,7 @@ Names and labels come from studies that others wrote: whatever a terminal would 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -49,14 +49,6 @@ def words_of_refusal(refusal: Refusal) -> str:
     return printable(f"refused: {refusal.code}{where}; rule: {refusal.rule}; remedy: {refusal.remedy}")
 
 
-def table_of_item(item: ClearedItem) -> str:
-    """One item with all its numbers, rows and columns named, as it would leave."""
-    if item.value is None:
-        return words_of_item(item)
-    names = [labels for _, labels in item.axes]
-    return "\n".join([words_of_item(item), *_table(item.value, names, MOST_ROWS)])
-
-
 def tables_of_payload(payload: bytes, most_rows: int = MOST_ROWS) -> str:
     """The numbers in bytes that left, read back from the bytes themselves, of each table so many rows at most.
 
@@ -81,38 +73,32 @@ def _summary(summary: summary_pb2.Summary, most_rows: int) -> Iterator[str]:
             continue
         value = array_from_message(item.value)
         yield f"{place}: {' x '.join(str(n) for n in value.shape) or '1'}"
-        yield from _table(value, [], most_rows)
+        yield from _table(value, most_rows)
     if summary.notes:
         yield printable(f"notes: {', '.join(summary.notes)}")
 
 
-def _table(value: Array | Integers, names: Sequence[Sequence[str]], most_rows: int) -> Iterator[str]:
-    """The array row by row: the last axis runs along the line, the others are named at its end."""
-    labels = [list(names[k]) if k < len(names) else [] for k in range(value.ndim)]
-    long = value.ndim > 0 and not labels[-1] and value.shape[-1] > MOST_COLUMNS
+def _table(value: Array | Integers, most_rows: int) -> Iterator[str]:
+    """The array row by row: the last axis runs along the line, places on the others are at its end."""
+    long = value.ndim > 0 and value.shape[-1] > MOST_COLUMNS
     if long and value.ndim == 1:
         yield from _run(value, most_rows)
         return
     # an axis longer than every other is one of time: it runs down the page, without the steps at which nothing happens
     grid = long and value.shape[-1] > max(value.shape[:-1])
     if grid:
-        value, labels = np.moveaxis(value, -1, 0), [labels[-1], *labels[:-1]]
+        value = np.moveaxis(value, -1, 0)
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
-    columns = [printable(name) for name in labels[-1]] if value.ndim else []
-    width = max([12, *(len(name) for name in columns)])
-    if columns:
-        yield "    " + " ".join(name.rjust(width) for name in columns)
     shown = [k for k in range(len(rows)) if not grid or rows[k].any()]
     for k in shown[:most_rows]:
         place = np.unravel_index(k, value.shape[:-1]) if value.ndim > 1 else ()
-        names_of_row = (printable(labels[axis][i]) if labels[axis] else str(i) for axis, i in enumerate(place))
-        yield "    " + " ".join([*(repr(x.item()).rjust(width) for x in rows[k]), "", *names_of_row]).rstrip()
+        yield "    " + " ".join([*(repr(x.item()).rjust(12) for x in rows[k]), "", *map(str, place)]).rstrip()
     if len(shown) > most_rows:
         yield f"    ... {len(shown) - most_rows} more rows"
 
 
 def _run(value: Array | Integers, most_rows: int) -> Iterator[str]:
-    """Numbers without names one after the other, with the place of each line's first at its end."""
+    """Numbers one after the other, with the place of each line's first at its end."""
     starts = range(0, value.size, MOST_COLUMNS)
     for start in starts[:most_rows]:
         numbers = " ".join(repr(x.item()).rjust(12) for x in value[start : start + MOST_COLUMNS])
