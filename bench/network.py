@@ -45,7 +45,7 @@ def _set_up(
     document.write_text(study_toml(STUDY, datasets, list(countries), plan), encoding="utf-8")
     with box.connect() as connection:
         connection.propose(study_from_toml(document, connection.participants()))
-    box.at_each_node(dict.fromkeys(countries, ("approve", STUDY, "--reason", "bench")))
+    box.approve(STUDY, countries, "bench")
 
 
 def seconds_of(run: Callable[[], Fit]) -> tuple[float, Fit]:

@@ -126,7 +126,7 @@ def follow_plan(box: Sandbox, outcome: Outcome, name: str, limit: float = LIMIT,
                     message.plan.append(step.analysis)
                     message.plan[-1].name = f"a{k}-{j}"
         connection.propose(message)
-        box.at_each_node(dict.fromkeys(nodes.values(), ("approve", name, "--reason", "conformance")))
+        box.approve(name, nodes.values(), "conformance")
         context = Context(case, connection.study(name), form=form)
         approved = _asked(Outcome(case), context)  # what could not be asked is said already
         for plan in (p for plans in approved.values() for p in plans):

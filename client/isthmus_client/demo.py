@@ -85,7 +85,7 @@ def run_demo(out: Path) -> list[Fit]:
             with box.connect() as connection:
                 connection.propose(study_from_toml(example / "study.toml", connection.participants()))
                 study = connection.study_lines()[0].name
-            box.at_each_node(dict.fromkeys(COUNTRIES, ("approve", study, "--reason", "demo")))
+            box.approve(study, COUNTRIES, "demo")
             screen.print(f"[green]✓[/] study {study} approved by four custodians")
         with box.connect() as connection:
             fits = _analyse(connection.study(study))

@@ -29,6 +29,8 @@ from isthmus_client.connection import Connection, connect, login
 # Seconds a process may take until it says it is ready, and to end once asked to.
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+# Seconds a study may take on its way from the author to a running node.
+ARRIVAL_SECONDS = 60.0
 # Commands and starting nodes at the same time: a network of thirty countries shall not ask for all memory at once.
 AT_ONCE = 8
 
@@ -248,6 +250,28 @@ class Sandbox:
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             answers = {node: pool.submit(self.node, node, *words) for node, words in arguments.items()}
             return {node: answer.result() for node, answer in answers.items()}
+
+    def approve(self, study: str, nodes: Iterable[str], reason: str = "") -> None:
+        """Each custodian approves a study, once it has arrived at the node: the coordinator sends it as nodes attach.
+
+        Raises the `IsthmusError` that a command reported; ``UNKNOWN_STUDY`` where it did not arrive in time.
+        """
+        words = ("approve", study, *(["--reason", reason] if reason else []))
+        until = time.monotonic() + ARRIVAL_SECONDS
+
+        def decide(node: str) -> None:
+            while True:
+                try:
+                    self.node(node, *words)
+                except IsthmusError as error:
+                    if error.code != "UNKNOWN_STUDY" or time.monotonic() > until:
+                        raise
+                else:
+                    return
+
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            for done in [pool.submit(decide, node) for node in nodes]:
+                done.result()
 
     # ------------------------------------------------------------------ processes
 

@@ -38,7 +38,7 @@ def set_up(box: Sandbox, *more: str, study: Path | None = None) -> str:
     with box.connect() as connection:
         connection.propose(study_from_toml(study or example / "study.toml", connection.participants()))
         name = connection.study_lines()[0].name
-    box.at_each_node(dict.fromkeys(COUNTRIES, ("approve", name, "--reason", "test")))
+    box.approve(name, COUNTRIES, "test")
     return name
 
 

@@ -74,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def study(network: Sandbox, folder: Path) -> study_pb2.Study:
     message = propose(network, STUDY, folder)
-    network.at_each_node(dict.fromkeys(COUNTRIES, ("approve", STUDY)))
+    network.approve(STUDY, COUNTRIES)
     return message
 
 
@@ -183,7 +183,7 @@ def test_answer_after_the_deadline_changes_nothing(
 def test_run_waits_for_custodians_and_goes_without_a_country_that_refuses(network: Sandbox, folder: Path) -> None:
     name = "BREAST-DECLINED"
     study = propose(network, name, folder)
-    network.at_each_node(dict.fromkeys(("nl", "de", "at"), ("approve", name)))
+    network.approve(name, ("nl", "de", "at"))
     wait_for_decisions(network, name, 3)
     plan = str(plan_file(folder, name, "waits"))
     undecided = run_program("isthmus", "run", plan, "--no-wait", "--profile", str(network.profile), "--json")
@@ -210,7 +210,7 @@ def test_run_waits_for_custodians_and_goes_without_a_country_that_refuses(networ
 def test_approval_that_is_taken_back_ends_the_next_run(network: Sandbox, folder: Path) -> None:
     name = "BREAST-WITHDRAWN"
     propose(network, name, folder)
-    network.at_each_node(dict.fromkeys(COUNTRIES, ("approve", name)))
+    network.approve(name, COUNTRIES)
     with network.connect() as connection:
         opened = connection.study(name)
         opened.planned("fails").run(progress=False)

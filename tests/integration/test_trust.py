@@ -48,7 +48,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox(folder / "network") as made:
         set_up(made)
         propose(made, STUDY, folder)
-        made.at_each_node(dict.fromkeys(COUNTRIES, ("approve", STUDY)))
+        made.approve(STUDY, COUNTRIES)
         yield made
 
 
