@@ -113,7 +113,10 @@ class Noticing:
     def _record_of_decision(self, made: Made) -> journal_pb2.Record:
         decision = made.decision
         record = journal_pb2.Record(
-            actor="custodian", event="APPROVED" if decision.approved else "DECLINED", purpose=decision.reason
+            actor="custodian",
+            event="APPROVED" if decision.approved else "DECLINED",
+            purpose=decision.reason,
+            document=canonical(made.signed),
         )
         if made.about_study:
             shelved = self._shelf.get(decision.study_digest)

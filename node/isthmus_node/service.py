@@ -300,7 +300,7 @@ class Service:
             return
         self._drop_waiting(name)
         if name not in self._withdrawn:
-            self._release(outbound, began)
+            self._release(outbound, signed, began)
 
     def _answer(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed) -> Outbound | None:
         """The answer, a refusal where something stands against it, None where a person has to decide first."""
@@ -359,9 +359,9 @@ class Service:
 
     # ------------------------------------------------------------------ out
 
-    def _release(self, outbound: Outbound, began: float) -> None:
+    def _release(self, outbound: Outbound, order: study_pb2.Signed, began: float) -> None:
         header = outbound.header
-        journaled = self._parts.journal.release(outbound)
+        journaled = self._parts.journal.release(outbound, canonical(order))
         self._figures["releases" if outbound.event == "RELEASED" else "refusals"] += 1
         self._send(journaled)
         milliseconds = round((self._clock() - began) * 1000, 1)

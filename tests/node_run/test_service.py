@@ -19,7 +19,7 @@ from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.journal_read import read
 from isthmus_node.link import submit as submit_module
 from isthmus_node.sources import Source
-from isthmus_trust.documents import canonical, digest
+from isthmus_trust.documents import DECISION, canonical, digest, open_signed
 
 
 class Killed(BaseException):
@@ -59,6 +59,27 @@ def test_bytes_sent_are_the_bytes_in_the_journal(site: Any) -> None:
     site.ask(site.task())
     assert payloads(site) == site.wire.submitted
     assert events(site)[-2:] == ["RELEASED", "ACKNOWLEDGED"]
+
+
+def test_record_of_an_answer_has_the_task_as_the_coordinator_signed_it(site: Any) -> None:
+    signed = site.task()
+    site.ask(signed)
+    (record,) = [entry.record for entry in read(site.home.journal) if entry.record.event == "RELEASED"]
+    assert record.document == canonical(signed)
+    assert record.task == digest(signed.body)
+
+
+def test_record_of_a_refusal_has_the_task_too(site: Any) -> None:
+    signed = site.task(round=9999)
+    site.ask(signed)
+    (record,) = [entry.record for entry in read(site.home.journal) if entry.record.event == "REFUSED"]
+    assert record.document == canonical(signed)
+
+
+def test_record_of_a_decision_has_it_as_the_custodian_signed_it(site: Any) -> None:
+    (record,) = [entry.record for entry in read(site.home.journal) if entry.record.event == "APPROVED"]
+    decision = open_signed(study_pb2.Signed.FromString(record.document), DECISION, study_pb2.Decision)
+    assert (decision.study_digest, decision.approved) == (record.study_digest, True)
 
 
 def test_no_row_of_the_source_is_in_the_bytes(site: Any) -> None:
@@ -239,7 +260,7 @@ def test_fault_at_the_coordinator_is_tried_again_later(site: Any, failing: Any) 
 def test_nothing_is_sent_where_the_journal_cannot_be_written(
     site: Any, monkeypatch: pytest.MonkeyPatch, lines: Any
 ) -> None:
-    def full(self: Journal, outbound: object) -> None:
+    def full(self: Journal, outbound: object, order: bytes) -> None:
         raise ConfigError("JOURNAL_NOT_WRITABLE", "no space left on device", "make room")
 
     before = payloads(site)

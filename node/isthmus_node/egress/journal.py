@@ -82,8 +82,8 @@ class Journal:
             raise
         return journal
 
-    def release(self, outbound: Outbound) -> Journaled:
-        """Put bytes in the journal; on the disk when this returns.
+    def release(self, outbound: Outbound, order: bytes = b"") -> Journaled:
+        """Put bytes in the journal with the signed task they answer; on the disk when this returns.
 
         Where the task has an answer already, that one is returned and nothing is written: a task has one answer.
 
@@ -106,6 +106,7 @@ class Journal:
             dataset_digest=header.dataset_digest,
             words=outbound.words,
             purpose=next((name for name, number in PURPOSES.items() if number == outbound.purpose), ""),
+            document=order,
         )
         with self._lock:
             if header.task in self._releases:
