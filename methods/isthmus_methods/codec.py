@@ -1,4 +1,4 @@
-"""Between the contract's messages and the plain data that methods read. The only module here that knows protobuf.
+"""Between the contract's messages and the plain data that methods read. Only the codecs here know protobuf.
 
 Decoding refuses what it does not know: an unset enum, an empty oneof, an array whose shape and length disagree.
 """

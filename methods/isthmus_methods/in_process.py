@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isthmus.errors import MethodError
-from isthmus_methods.contract import Block, Cleared, Contributions, Done, Method, Spec, State, Summary, leaving
+from isthmus_methods.contract import Block, Cleared, Done, Method, Spec, State, Summary, leaving
+from isthmus_methods.pooling import pool_round
 
 # Passes over the rows within one round; a method that asks for more does not end.
 MAX_PASSES = 200
@@ -46,24 +47,19 @@ def pool_in_process(method: Method, countries: Mapping[str, Sequence[Block]], sp
     """The answer over blocks of rows by country, and the number of rounds it took."""
     state: State = {}
     memory: State = {}
-    for number in range(1, method.rounds[1] + 1):
-        contributions = Contributions(
-            tuple(
-                Cleared(
-                    country,
-                    {(item.field, item.label): item.value for item in summary.items},
-                    notes=summary.notes,
-                )
-                for country, blocks in countries.items()
-                for summary in [summarise(method, blocks, spec, state)]
+    number = 0
+    while True:  # ended by `pool_round` at the method's own limit
+        number += 1
+        summaries = [
+            Cleared(
+                country,
+                {(item.field, item.label): item.value for item in summary.items},
+                notes=summary.notes,
             )
-        )
-        turn = method.pool(contributions, spec, state, memory)
+            for country, blocks in countries.items()
+            for summary in [summarise(method, blocks, spec, state)]
+        ]
+        turn = pool_round(method, summaries, spec, state, memory, number)
         if isinstance(turn, Done):
             return turn, number
         state, memory = turn.state, turn.memory
-    raise MethodError(
-        "NOT_CONVERGED",
-        f"{method.name} did not converge in {method.rounds[1]} rounds",
-        "simplify the model: fewer terms, or merged levels",
-    )

@@ -76,13 +76,14 @@ def test_part_of_the_node_keeps_its_wall(part: str, forbidden: set[str]) -> None
     assert offences(folder, forbidden) == []
 
 
-def test_only_the_codec_of_the_methods_knows_protobuf() -> None:
+def test_only_the_codecs_of_the_methods_know_protobuf() -> None:
     found = offences(FOLDERS["isthmus_methods"], {"isthmus.v1", "google"})
     assert [line for line in found if "codec.py" not in line] == []
 
 
-# Of the methods: their types, and what is computed from numbers a person gives, or from an answer: no rows in it.
-TYPES = ("contract", "request", "codec", "registry", "validate", "__init__")
+# Of the methods: their types, the pooling of summaries, and what is computed from numbers a person gives, or from an
+# answer: no rows in it.
+TYPES = ("contract", "request", "codec", "summary_codec", "pooling", "registry", "validate", "__init__")
 WITHOUT_ROWS = ("planning", "parts/survival/restricted_means.py")
 
 

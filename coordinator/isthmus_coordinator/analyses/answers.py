@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from isthmus.errors import AuthenticationError, Refused, UsageError
+from isthmus.errors import AuthenticationError, Refused
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_coordinator.analyses.run import Answer, Failure, Request
 from isthmus_coordinator.texts import printable
-from isthmus_methods import codec
-from isthmus_methods.contract import Array, Cleared, Integers
+from isthmus_methods.summary_codec import cleared_from_message
 from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, open_signed
 
 # Longest rule or remedy of a refusal that is kept.
@@ -56,7 +53,7 @@ def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Sign
         digest(body),
         body,
         now,
-        cleared=_cleared(request, summary),
+        cleared=cleared_from_message(summary, request.method),
         policy_digest=summary.policy_digest,
         dataset_digest=summary.dataset_digest,
         software=summary.software,
@@ -95,53 +92,3 @@ def _failure(refusal: summary_pb2.Refusal) -> Failure:
         printable(refusal.remedy, MAX_WORDS) or "ask the site's custodian",
         Refused.exit_code,
     )
-
-
-def _cleared(request: Request, summary: summary_pb2.Summary) -> Cleared:
-    values: dict[tuple[str, str], Array | Integers] = {}
-    withheld: dict[tuple[str, str], str] = {}
-    for item in summary.items:
-        declared = request.method.leaves.get(item.field)
-        if declared is None:
-            raise Refused(
-                "UNDECLARED_FIELD",
-                f"the summary holds a field {item.field[:80]!r} that method {request.method.name} does not declare",
-                "run the same release of isthmus at the coordinator and at the site",
-            )
-        key = (item.field, item.label)
-        if key in values or key in withheld or item.HasField("value") == bool(item.withheld_by):
-            raise UsageError(
-                "MALFORMED_SUMMARY",
-                f"field {item.field!r} stands twice in the summary, or is neither given nor withheld",
-                "run the same release of isthmus at the coordinator and at the site",
-            )
-        if item.withheld_by:
-            if declared.required:
-                raise Refused(
-                    "REQUIRED_FIELD_WITHHELD",
-                    f"field {item.field!r} is withheld, and method {request.method.name} cannot do without it; "
-                    "rule: then the whole request is refused",
-                    "run the same release of isthmus at the coordinator and at the site",
-                )
-            withheld[key] = item.withheld_by
-        else:
-            values[key] = _finite(item)
-    unknown = set(summary.notes) - set(request.method.notes)
-    if unknown:
-        raise UsageError(
-            "MALFORMED_SUMMARY",
-            f"the summary holds a note that method {request.method.name} does not declare",
-            "run the same release of isthmus at the coordinator and at the site",
-        )
-    return Cleared(summary.country, values, withheld, frozenset(summary.notes))
-
-
-def _finite(item: summary_pb2.Item) -> Array | Integers:
-    array = codec.array_from_message(item.value)
-    if not np.isfinite(array).all():
-        raise Refused(
-            "NOT_FINITE",
-            f"field {item.field!r} holds a number that is not finite; rule: sums are finite",
-            "look for infinite values in the variables of this analysis at the site",
-        )
-    return array

@@ -18,6 +18,7 @@ from isthmus_coordinator.store.tables import analyses, left_out, rounds, submiss
 from isthmus_coordinator.studies.catalogue import StoredStudy
 from isthmus_coordinator.studies.proposals import FindMethod
 from isthmus_methods import codec
+from isthmus_methods.summary_codec import as_carried
 
 GetStudy = Callable[[bytes], StoredStudy]
 
@@ -207,8 +208,8 @@ def _open_task(row: Row[tuple[object, ...]]) -> OpenTask:
         round=row.round,
         opened_at=row.opened_at,
         deadline=task.deadline,
-        state=codec.state_from_messages(task.state),
-        memory=codec.state_from_messages(summary_pb2.Task.FromString(row.memory).state),
+        state=as_carried(task),
+        memory=as_carried(summary_pb2.Task.FromString(row.memory)),
         memory_bytes=row.memory,
     )
 

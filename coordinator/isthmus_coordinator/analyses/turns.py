@@ -14,13 +14,14 @@ from isthmus.errors import (
     MethodError,
     Refused,
 )
-from isthmus.v1 import study_pb2, summary_pb2
+from isthmus.v1 import study_pb2
 from isthmus_coordinator.analyses.results import result_bytes
 from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, OpenTask, Run, given_with
 from isthmus_coordinator.analyses.states import Event, check_transition
 from isthmus_coordinator.clock import SECOND
-from isthmus_methods import codec
-from isthmus_methods.contract import Contributions, Done, Next, State as Arrays
+from isthmus_methods.contract import Done, Next, State as Arrays
+from isthmus_methods.pooling import pool_round
+from isthmus_methods.summary_codec import as_carried, memory_to_message, task_to_message
 from isthmus_trust.documents import canonical, digest
 
 # Signs a task's bytes with the coordinator's identity key.
@@ -164,19 +165,18 @@ def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now:
     request = run.request
     waits = request.missing_country == study_pb2.WAIT
     deadline = now + (WAIT_SECONDS if waits else request.deadline_seconds) * SECOND
-    task = summary_pb2.Task(
+    task = task_to_message(
         study_digest=request.study_digest,
         analysis=request.analysis,
         run=request.run,
-        round=number,
+        number=number,
         spec=request.spec_message,
         purpose=request.purpose,
-        state=codec.state_to_messages(state),
+        state=state,
         participants=run.participants,
         deadline=deadline,
     )
-    # the task's message is the contract's one list of named arrays: memory is kept in the same form
-    kept = summary_pb2.Task(state=codec.state_to_messages(memory))
+    kept = memory_to_message(memory)
     body = canonical(task)
     if len(body) > MAX_TASK:
         raise MethodError(
@@ -191,8 +191,8 @@ def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now:
         opened_at=now,
         deadline=deadline,
         # decoded again on purpose: a restart reads these very bytes
-        state=codec.state_from_messages(task.state),
-        memory=codec.state_from_messages(kept.state),
+        state=as_carried(task),
+        memory=as_carried(kept),
         memory_bytes=canonical(kept),
     )
     return replace(run, task=opened, answers={})
@@ -202,16 +202,12 @@ def _pool(run: Run, sign: Sign, now: int) -> Turn:
     request, task = run.request, run.task
     if task is None:
         return Turn(run)
-    summaries = tuple(run.answers[node].cleared for node in run.participants)
-    contributions = Contributions(tuple(summary for summary in summaries if summary is not None))
+    answers = (run.answers[node].cleared for node in run.participants)
+    given = [cleared for cleared in answers if cleared is not None]
     try:
-        turn = request.method.pool(contributions, request.spec_for(run.participants), task.state, task.memory)
-        if isinstance(turn, Next) and task.round >= request.method.rounds[1]:
-            raise MethodError(
-                "NOT_CONVERGED",
-                f"{request.method.name} did not converge in {request.method.rounds[1]} rounds",
-                "simplify the model: fewer terms, or merged levels",
-            )
+        turn = pool_round(
+            request.method, given, request.spec_for(run.participants), task.state, task.memory, task.round
+        )
         return _after_pool(run, turn, sign, now)
     except IsthmusError as error:
         return break_off(run, Failure.of(error), now)

@@ -1,0 +1,42 @@
+"""One round of the pooled half: what the coordinator does as it runs, and an inspector does again years later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isthmus.errors import MethodError
+from isthmus_methods.contract import Cleared, Contributions, Done, Method, Next, Spec, State
+
+
+def pool_round(
+    method: Method, summaries: Sequence[Cleared], spec: Spec, state: State, memory: State, number: int
+) -> Next | Done:
+    """Pool the countries' summaries of one round.
+
+    Parameters
+    ----------
+    method
+        Its pooled half is run.
+    summaries
+        One a country, in the study's order: sums are taken in this order, so the bytes of the answer do not depend on
+        which country answered first.
+    spec
+        The request with these countries, and no others.
+    state, memory
+        What the round was asked with, and what the method kept at the coordinator: empty in the first round.
+    number
+        Of the round, from 1.
+
+    Raises
+    ------
+    MethodError
+        ``NOT_CONVERGED`` where the method wants more rounds than it may have; whatever its pooled half raises.
+    """
+    turn = method.pool(Contributions(tuple(summaries)), spec, state, memory)
+    if isinstance(turn, Next) and number >= method.rounds[1]:
+        raise MethodError(
+            "NOT_CONVERGED",
+            f"{method.name} did not converge in {method.rounds[1]} rounds",
+            "simplify the model: fewer terms, or merged levels",
+        )
+    return turn

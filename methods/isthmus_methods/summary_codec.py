@@ -1,0 +1,125 @@
+"""Between the messages of a round (its task, the countries' summaries) and the plain data that methods read.
+
+The coordinator asks and reads with this, and an inspection asks and reads again with the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from isthmus.errors import Refused, UsageError
+from isthmus.v1 import spec_pb2, study_pb2, summary_pb2, values_pb2
+from isthmus_methods.codec import array_from_message, state_from_messages, state_to_messages
+from isthmus_methods.contract import Array, Cleared, Integers, Method, State
+
+_SAME_RELEASE = "run the same release of isthmus at the coordinator and at the site"
+
+
+def task_to_message(
+    *,
+    study_digest: bytes,
+    analysis: str,
+    run: bytes,
+    number: int,
+    spec: spec_pb2.Spec,
+    purpose: study_pb2.Purpose,
+    state: State,
+    participants: Sequence[str],
+    deadline: int,
+) -> summary_pb2.Task:
+    """What every participant is asked in a round; equal parts give equal canonical bytes.
+
+    Parameters
+    ----------
+    analysis
+        Name in the plan; empty for an exploratory one.
+    number
+        Of the round, from 1.
+    state
+        What the pooled half sends to the nodes; empty in the first round.
+    participants
+        Names of nodes, in the study's order.
+    deadline
+        UTC, nanoseconds since 1970.
+    """
+    return summary_pb2.Task(
+        study_digest=study_digest,
+        analysis=analysis,
+        run=run,
+        round=number,
+        spec=spec,
+        purpose=purpose,
+        state=state_to_messages(state),
+        participants=participants,
+        deadline=deadline,
+    )
+
+
+def memory_to_message(memory: State) -> summary_pb2.Task:
+    """What the pooled half keeps from one round to the next, in the contract's one list of named arrays."""
+    return summary_pb2.Task(state=state_to_messages(memory))
+
+
+def as_carried(message: summary_pb2.Task) -> State:
+    """State or memory as the next round reads it: through the same bytes, whether or not anybody stopped in between."""
+    return state_from_messages(message.state)
+
+
+def cleared_from_message(summary: summary_pb2.Summary, method: Method) -> Cleared:
+    """A country's summary, held against what the method declares.
+
+    Raises
+    ------
+    Refused
+        ``UNDECLARED_FIELD``, ``REQUIRED_FIELD_WITHHELD``, ``NOT_FINITE``.
+    UsageError
+        ``MALFORMED_SUMMARY``, or what is malformed in an array.
+    """
+    values: dict[tuple[str, str], Array | Integers] = {}
+    withheld: dict[tuple[str, str], str] = {}
+    for item in summary.items:
+        declared = method.leaves.get(item.field)
+        if declared is None:
+            raise Refused(
+                "UNDECLARED_FIELD",
+                f"the summary holds a field {item.field[:80]!r} that method {method.name} does not declare",
+                _SAME_RELEASE,
+            )
+        key = (item.field, item.label)
+        if key in values or key in withheld or item.HasField("value") == bool(item.withheld_by):
+            raise UsageError(
+                "MALFORMED_SUMMARY",
+                f"field {item.field!r} stands twice in the summary, or is neither given nor withheld",
+                _SAME_RELEASE,
+            )
+        if item.withheld_by:
+            if declared.required:
+                raise Refused(
+                    "REQUIRED_FIELD_WITHHELD",
+                    f"field {item.field!r} is withheld, and method {method.name} cannot do without it; "
+                    "rule: then the whole request is refused",
+                    _SAME_RELEASE,
+                )
+            withheld[key] = item.withheld_by
+        else:
+            values[key] = _finite(item.field, item.value)
+    if set(summary.notes) - set(method.notes):
+        raise UsageError(
+            "MALFORMED_SUMMARY",
+            f"the summary holds a note that method {method.name} does not declare",
+            _SAME_RELEASE,
+        )
+    return Cleared(summary.country, values, withheld, frozenset(summary.notes))
+
+
+def _finite(field: str, value: values_pb2.Array) -> Array | Integers:
+    array = array_from_message(value)
+    if not np.isfinite(array).all():
+        raise Refused(
+            "NOT_FINITE",
+            f"field {field!r} holds a number that is not finite; rule: sums are finite",
+            "look for infinite values in the variables of this analysis at the site",
+        )
+    return array
