@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.command import console, emit, main as run_command, version_line
+from isthmus.command import console, emit, main as run_command, say, version_line
 from isthmus.errors import CountriesMissing
+from isthmus.untrusted import file_part
 
 if TYPE_CHECKING:
     from isthmus_client.plan import PlanExplanation
@@ -48,7 +49,7 @@ def _shared(
     version: Annotated[bool, typer.Option("--version", help="Show the version and end.", is_eager=True)] = False,
 ) -> None:
     if version:
-        typer.echo(version_line("isthmus"))
+        say(version_line("isthmus"))
         raise typer.Exit
 
 
@@ -67,9 +68,9 @@ def login(
     payload = {"analyst": made.analyst, "address": made.address, "profile": str(made.folder), "identity": mark}
 
     def render() -> None:
-        typer.echo(f"logged in to {made.address} as {made.analyst}")
-        typer.echo(f"  profile    {made.folder}")
-        typer.echo(f"  identity   {mark}")
+        say(f"logged in to {made.address} as {made.analyst}")
+        say(f"  profile    {made.folder}")
+        say(f"  identity   {mark}")
 
     emit(json, payload, render)
 
@@ -115,9 +116,9 @@ def study_propose(
     payload = {"study": study.name, "version": study.version, "digest": digest, "countries": countries}
 
     def render() -> None:
-        typer.echo(f"study {study.name} version {study.version} proposed to {', '.join(countries)}")
-        typer.echo(f"  digest   {digest}")
-        typer.echo(f"  next     at each site: isthmus-node approve {study.name}")
+        say(f"study {study.name} version {study.version} proposed to {', '.join(countries)}")
+        say(f"  digest   {digest}")
+        say(f"  next     at each site: isthmus-node approve {study.name}")
 
     emit(json, payload, render)
 
@@ -139,11 +140,11 @@ def study_show(
     payload = {"digest": study.digest.hex(), "study": MessageToDict(message, preserving_proto_field_name=True)}
 
     def render() -> None:
-        typer.echo(f"{message.name} version {message.version}: {message.title}")
-        typer.echo(f"  question    {message.rationale}")
-        typer.echo(f"  recipients  {'; '.join(message.recipients)}")
-        typer.echo(f"  countries   {', '.join(p.country for p in message.participants)}")
-        typer.echo(f"  digest      {study.digest.hex()}")
+        say(f"{message.name} version {message.version}: {message.title}")
+        say(f"  question    {message.rationale}")
+        say(f"  recipients  {'; '.join(message.recipients)}")
+        say(f"  countries   {', '.join(p.country for p in message.participants)}")
+        say(f"  digest      {study.digest.hex()}")
         _table(("analysis", "method", "title"), [(a.name, a.spec.method, a.title) for a in message.plan])
         variables = [(d.name, v) for d in message.datasets for v in d.variables]
         described = study.dictionary().itertuples()
@@ -204,7 +205,7 @@ def explain(
         study = connection.study(file.written.study, file.written.version)
         explanations = [p.explain() for p in file.plans(study)]
     payload = {"study": study.name, "analyses": [_explained(e) for e in explanations]}
-    emit(json, payload, lambda: typer.echo("\n\n".join(str(e) for e in explanations)))
+    emit(json, payload, lambda: say(*"\n\n".join(str(e) for e in explanations).split("\n")))
 
 
 def _explained(explanation: PlanExplanation) -> list[dict[str, object]]:
@@ -276,7 +277,7 @@ def cancel(
 
     with connect(profile=profile) as connection:
         connection.study(study).cancel(*runs)
-    emit(json, {"cancelled": runs}, lambda: typer.echo(f"cancelled: {', '.join(runs)}"))
+    emit(json, {"cancelled": runs}, lambda: say(f"cancelled: {', '.join(runs)}"))
 
 
 @app.command()
@@ -303,9 +304,9 @@ def _deliver(fits: Sequence[Fit], out: Path | None, json: bool) -> None:
     def render() -> None:
         show(console(), fits)
         for path in written:
-            typer.echo(f"written {path}")
+            say(f"written {path}")
         if missing:
-            typer.echo(f"not in every result: {', '.join(missing)}", err=True)
+            say(f"not in every result: {', '.join(missing)}", err=True)
 
     emit(json, payload, render, status="countries_missing" if missing else "ok")
     if missing:
@@ -320,18 +321,16 @@ def write_results_to(fits: Sequence[Fit], out: Path) -> list[Path]:
     everything = [f for fit in fits for f in (fit, *fit.beside)]
     for number, fit in enumerate(everything, start=1):
         name = fit.result.analysis or fit.method
-        safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-        written.append(fit.to_csv(out / f"{number:02d}-{safe}.csv"))
+        written.append(fit.to_csv(out / f"{number:02d}-{file_part(name)}.csv"))
     return written
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Names and texts of others stand in it: nothing of them is read as markup."""
+    """Print a table; names and texts of others in it are shown as they stand."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*map(str, row))
     console().print(table)

@@ -20,6 +20,7 @@ from isthmus_client.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from isthmus_client.results.fit import Fit
     from isthmus_client.study import Study
@@ -64,15 +65,15 @@ def run_demo(out: Path) -> list[Fit]:
     screen = console(stderr=True)
     started = time.monotonic()
     with _ended_by_signals(screen), Sandbox(out / "network", name="demo") as box:
-        with screen.status("[bold]a private authority and a coordinator") as status:
+        with screen.status(_doing("a private authority and a coordinator")) as status:
             box.init_coordinator()
             box.start_coordinator()
-            screen.print(f"[green]✓[/] coordinator on {box.address}, with an authority of its own")
-            status.update("[bold]four countries join, each with a one-use token")
+            _done(screen, f"coordinator on {box.address}, with an authority of its own")
+            status.update(_doing("four countries join, each with a one-use token"))
             box.join(COUNTRIES)
             box.login("statistician")
-            screen.print(f"[green]✓[/] {', '.join(COUNTRIES.values())} and the statistician have enrolled")
-            status.update("[bold]each country registers its own file; the rows stay there")
+            _done(screen, f"{', '.join(COUNTRIES.values())} and the statistician have enrolled")
+            status.update(_doing("each country registers its own file; the rows stay there"))
             box.at_each_node(
                 {
                     node: ("data", "add", str(example / "data" / f"{country}.csv"), "--dataset", DATASET)
@@ -80,18 +81,30 @@ def run_demo(out: Path) -> list[Fit]:
                 }
             )
             box.start_nodes(COUNTRIES)
-            screen.print(f"[green]✓[/] four nodes attached over mutual TLS, each with dataset {DATASET}")
-            status.update("[bold]the study is proposed, and decided on by each custodian's key")
+            _done(screen, f"four nodes attached over mutual TLS, each with dataset {DATASET}")
+            status.update(_doing("the study is proposed, and decided on by each custodian's key"))
             with box.connect() as connection:
                 connection.propose(study_from_toml(example / "study.toml", connection.participants()))
                 study = connection.study_lines()[0].name
             box.approve(study, COUNTRIES, "demo")
-            screen.print(f"[green]✓[/] study {study} approved by four custodians")
+            _done(screen, f"study {study} approved by four custodians")
         with box.connect() as connection:
             fits = _analyse(connection.study(study))
         _write(fits, out)
         _last_words(box, fits, out, time.monotonic() - started)
     return fits
+
+
+def _doing(words: str) -> Text:
+    from rich.text import Text
+
+    return Text(words, style="bold")
+
+
+def _done(screen: Console, words: str) -> None:
+    from rich.text import Text
+
+    screen.print(Text.assemble(("✓ ", "green"), words))
 
 
 def _analyse(study: Study) -> list[Fit]:

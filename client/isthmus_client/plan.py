@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from isthmus.errors import IsthmusError, LinkError, Refused, UsageError, WaitingForApproval, from_exit_code
+from isthmus.untrusted import shown
 from isthmus.v1 import analyst_pb2, study_pb2
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class PlanExplanation:
     def __str__(self) -> str:
         from isthmus_client.words import explanation_text
 
-        return explanation_text(self)
+        return shown(explanation_text(self), "\n")
 
     def __repr__(self) -> str:
         return str(self)

@@ -70,10 +70,11 @@ def _new(*headings: str) -> Table:
     """A table of text: the first column flush left, numbers flush right; nothing in it is markup."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for k, heading in enumerate(headings):
-        table.add_column(_plain(heading), justify="left" if k == 0 else "right", overflow="fold")
+        table.add_column(Text(heading), justify="left" if k == 0 else "right", overflow="fold")
     return table
 
 
@@ -82,12 +83,6 @@ def _frame(frame: pd.DataFrame) -> Table:
     for label, values in zip(frame.index, frame.to_numpy(dtype=object).tolist(), strict=True):
         _add(table, str(label), *map(cell_text, values))
     return table
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _add(table: Table, *cells: str, strong: bool = False) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from isthmus.untrusted import shown
+
 if TYPE_CHECKING:
     from isthmus_client.plan import PlanExplanation
 
@@ -50,7 +52,8 @@ def _approval(in_plan: bool, outstanding: Sequence[str], study: str) -> str:
 
 def as_html(text: str) -> str:
     """A text as it stands, for a notebook."""
-    return f"<pre>{escape(text)}</pre>"
+    body = escape(shown(text, "\n"))
+    return f"<pre>{body}</pre>"
 
 
 def html_table(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
@@ -62,4 +65,4 @@ def html_table(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str],
         + "</tr>"
         for label, cells, inner in rows
     )
-    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return shown(f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.command import console, emit, main as run_command, version_line
+from isthmus.command import console, emit, main as run_command, say, version_line
 from isthmus.errors import UsageError
 from isthmus_coordinator.clock import moment, words
 from isthmus_coordinator.config import Home, default_home
@@ -44,7 +44,7 @@ def _shared(
     version: Annotated[bool, typer.Option("--version", help="Show the version and end.", is_eager=True)] = False,
 ) -> None:
     if version:
-        typer.echo(version_line("isthmus-coordinator"))
+        say(version_line("isthmus-coordinator"))
         raise typer.Exit
 
 
@@ -71,11 +71,11 @@ def init(
         office.close()
 
     def render() -> None:
-        typer.echo(f"coordinator {name} made in {folder.path}")
-        typer.echo(f"  address      {payload['address']}")
-        typer.echo(f"  authority    {payload['authority_fingerprint']}")
-        typer.echo(f"  next         isthmus-coordinator run --home {folder.path}")
-        typer.echo(f"  keep apart   {payload['root_key']} is needed only every five years: take it offline")
+        say(f"coordinator {name} made in {folder.path}")
+        say(f"  address      {payload['address']}")
+        say(f"  authority    {payload['authority_fingerprint']}")
+        say(f"  next         isthmus-coordinator run --home {folder.path}")
+        say(f"  keep apart   {payload['root_key']} is needed only every five years: take it offline")
 
     emit(json, payload, render)
 
@@ -99,7 +99,7 @@ def run(
     try:
         coordinator.start()
         address = coordinator.office.settings.address
-        emit(json, {"address": address}, lambda: typer.echo(f"ready {address}"))
+        emit(json, {"address": address}, lambda: say(f"ready {address}"))
         stopping.wait()
     finally:
         coordinator.stop()
@@ -143,9 +143,9 @@ def invite(
 
     def render() -> None:
         if path is None:
-            typer.echo(text)
+            say(text)
         else:
-            typer.echo(f"token for {role} {name} in {path}, valid once until {words(token.expires_at)}")
+            say(f"token for {role} {name} in {path}, valid once until {words(token.expires_at)}")
 
     emit(json, payload, render)
 
@@ -191,7 +191,7 @@ def revoke(
         member = office.roster.revoke(name)
     finally:
         office.close()
-    emit(json, _member(member), lambda: typer.echo(f"{name}: {state_words(member)}"))
+    emit(json, _member(member), lambda: say(f"{name}: {state_words(member)}"))
 
 
 @app.command()
@@ -220,11 +220,11 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
     }
 
     def render() -> None:
-        typer.echo(f"{payload['name']} at {payload['address']}: {'running' if running else 'not running'}")
-        typer.echo(f"  authority    {payload['authority_fingerprint']}")
-        typer.echo(f"               issues until {office.authority.issuing_expires_at:%Y-%m-%d}")
-        typer.echo(f"  members      {payload['nodes']} nodes, {payload['analysts']} analysts")
-        typer.echo(f"  runs         {', '.join(f'{n} {state}' for state, n in runs.items()) or 'none'}")
+        say(f"{payload['name']} at {payload['address']}: {'running' if running else 'not running'}")
+        say(f"  authority    {payload['authority_fingerprint']}")
+        say(f"               issues until {office.authority.issuing_expires_at:%Y-%m-%d}")
+        say(f"  members      {payload['nodes']} nodes, {payload['analysts']} analysts")
+        say(f"  runs         {', '.join(f'{n} {state}' for state, n in runs.items()) or 'none'}")
 
     emit(json, payload, render)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_module
+import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import INTERRUPTED, IsthmusError, UsageError
+from isthmus.untrusted import json_text, shown
 from isthmus.version import __version__
 
 if TYPE_CHECKING:
@@ -38,12 +39,42 @@ def emit(json: bool, payload: Mapping[str, object], render: Callable[[], None], 
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """A terminal to print tables on; honours ``NO_COLOR``, has no colour and no bars where it is not a terminal."""
-    from rich.console import Console
+    """A terminal to print tables on; honours ``NO_COLOR``, has no colour and no bars where it is not a terminal.
 
+    Every text is taken as it stands: none is markup, and what a terminal would obey is printed as a code. Styles are
+    given as `rich.text.Text`.
+    """
     stream = sys.stderr if stderr else sys.stdout
     # in a pipe or a file there is no width to keep to: tables must not be cut
-    return Console(stderr=stderr, quiet=quiet, highlight=False, width=None if stream.isatty() else 160)
+    return _console_class()(
+        stderr=stderr,
+        quiet=quiet,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if stream.isatty() else 160,
+    )
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print each as one line, as it is: no markup, nothing that a terminal would obey, no end of line within."""
+    for line in lines:
+        print(shown(line, "\t"), file=sys.stderr if err else sys.stdout, flush=True)
+
+
+@functools.cache
+def _console_class() -> type[Console]:
+    """Rich's console with one filter behind everything that it prints. Made here: commands that fail need no rich."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class PlainTextConsole(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                # control segments are rich's own: they move the cursor and hold no text of anybody
+                yield segment if segment.control else Segment(shown(segment.text, "\n"), segment.style)
+
+    return PlainTextConsole
 
 
 def version_line(command: str) -> str:
@@ -116,11 +147,13 @@ def _tell_text(code: str, message: str, remedy: str, as_json: bool) -> None:
                 "error": {"code": code, "message": message, "remedy": remedy},
             }
         )
-    print(f"error: {message} [{code}]\n  -> {remedy}", file=sys.stderr)  # noqa: T201 - a command speaks
+    # a message of several lines shows a formula and the place in it; indented, none of them looks like ours
+    lines = f"error: {message} [{code}]\n-> {remedy}".split("\n")
+    say(lines[0], *(f"  {line}" for line in lines[1:]), err=True)
 
 
 def _print_envelope(envelope: Mapping[str, object]) -> None:
-    print(json_module.dumps(envelope, ensure_ascii=False, allow_nan=False))  # noqa: T201 - a command speaks
+    print(json_text(envelope))  # noqa: T201 - a command speaks
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import AuthenticationError
+from isthmus.untrusted import shown
 from isthmus.v1 import study_pb2
 from isthmus_methods.contract import CellSupport, Field, Item, Kind, ModelSupport, RiskSetSupport, Summary, TimeSupport
 from isthmus_node.egress.gate import Cleared, judge, refuse
@@ -16,7 +17,6 @@ from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.wire import Header, encode, encode_refusal
 from isthmus_node.egress.words import (
     MOST_ROWS,
-    printable,
     tables_of_payload,
     words_of_cleared,
     words_of_item,
@@ -160,9 +160,9 @@ def test_bytes_that_are_no_document_are_an_error() -> None:
 def test_terminal_obeys_nothing_in_a_name(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> None:
     # clear the screen, change the title, write right to left
     hostile = "sex\x1b[2J\x1b]0;x\x07\u202e\n"
-    assert printable(hostile) == "sex\\u001b[2J\\u001b]0;x\\u0007\\u202e\\u000a"
+    assert shown(hostile) == "sex\\u001b[2J\\u001b]0;x\\u0007\\u202e\\u000a"
     item = replace(COUNT, label=hostile, axes=((hostile, (hostile, "B")), ("s", ("F", "M", hostile))))
     cleared = cleared_of(policy, item)
     text = words_of_item(cleared.items[0]) + tables_of_payload(encode(cleared, header("t"), key).payload)
     assert all(c.isprintable() or c == "\n" for c in text)
-    assert printable("Überleben 年齢 ≥ 65") == "Überleben 年齢 ≥ 65"
+    assert shown("Überleben 年齢 ≥ 65") == "Überleben 年齢 ≥ 65"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
@@ -13,6 +14,7 @@ from isthmus.errors import (
     VersionError,
     from_exit_code,
 )
+from isthmus.untrusted import shown
 
 CODE = "isthmus-code"
 MESSAGE = "isthmus-message"
@@ -21,6 +23,9 @@ EXIT = "isthmus-exit"
 
 # A peer may refuse more than 8 KiB of metadata altogether, and with it the whole call.
 MAX_TEXT_BYTES = 2400
+# Longest status text of the connection that is repeated, in characters.
+MAX_DETAILS = 400
+_IS_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 # How gRPC begins the status text of an exception in the other side's own process.
 _RAISED = "Exception "
 
@@ -59,13 +64,14 @@ def error_of(status: str, details: str, metadata: Iterable[tuple[str, str | byte
     }
     if CODE in texts:
         exit_text = texts.get(EXIT, "")
+        code = unquote(texts[CODE])
         return from_exit_code(
-            int(exit_text) if exit_text.isdecimal() else 1,
-            unquote(texts[CODE]),
-            unquote(texts.get(MESSAGE, "")),
-            unquote(texts.get(REMEDY, "")),
+            int(exit_text) if exit_text.isdecimal() and len(exit_text) <= 3 else 1,
+            code if _IS_CODE.fullmatch(code) else "UNREADABLE",
+            shown(unquote(texts.get(MESSAGE, "")), "\n", MAX_TEXT_BYTES),
+            shown(unquote(texts.get(REMEDY, "")), "\n", MAX_TEXT_BYTES),
         )
-    return _from_transport(status, details)
+    return _from_transport(status, shown(details, most=MAX_DETAILS))
 
 
 def _from_transport(status: str, details: str) -> IsthmusError:

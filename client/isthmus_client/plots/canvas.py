@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.errors import ConfigError
+from isthmus.untrusted import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
 
 def literal(text: str) -> str:
     """A label as it stands: matplotlib reads dollar signs as mathematics, names of levels are not."""
-    return text.replace("$", r"\$")
+    return shown(text, "\n").replace("$", r"\$")
 
 
 def widest(texts: Sequence[str], size: float = SIZE, weight: str = "normal") -> float:
@@ -137,7 +138,7 @@ def svg(figure: Figure, title: str) -> str:
 
     target = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "isthmus"}):
-        figure.savefig(target, format="svg", metadata={"Date": None, "Title": title, "Creator": "isthmus"})
+        figure.savefig(target, format="svg", metadata={"Date": None, "Title": shown(title), "Creator": "isthmus"})
     text = target.getvalue()
     return text[text.index("<svg") :]
 

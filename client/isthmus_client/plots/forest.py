@@ -187,7 +187,8 @@ def _scale(axes: Axes, rows: Sequence[ForestRow], measure: str, ratio: bool) -> 
         plain = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
         axes.set_xticks(plain, [f"{t:.4g}".replace("-", "−") for t in plain], family=FONT, size=SIZE)
     axes.set_yticks([])
-    axes.set_xlabel(f"{measure} (log scale)" if ratio else measure, family=FONT, size=SIZE, color=INK, labelpad=3)
+    label = literal(f"{measure} (log scale)" if ratio else measure)
+    axes.set_xlabel(label, family=FONT, size=SIZE, color=INK, labelpad=3)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(QUIET)
     axes.tick_params(length=3, color=QUIET, colors=INK)

@@ -21,7 +21,7 @@ def frame(axes: Axes, axis: TimeAxis, last: float, shares: Sequence[float], endp
     axes.set_xticks(axis.ticks, axis.labels, family=FONT, size=SIZE)
     axes.set_yticks(shares, [f"{100 * s:.0f} %" for s in shares], family=FONT, size=SIZE)
     axes.set_ylabel(literal(endpoint), family=FONT, size=SIZE, color=INK)
-    axes.set_xlabel(f"time ({axis.unit})" if axis.unit else "time", family=FONT, size=SIZE, color=INK)
+    axes.set_xlabel(literal(f"time ({axis.unit})") if axis.unit else "time", family=FONT, size=SIZE, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(QUIET)
     axes.tick_params(colors=INK, length=3, color=QUIET)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from isthmus.untrusted import json_text
 from isthmus.version import __version__
 from isthmus_client.results.fit import JSON_VERSION, Fit, write_text
 
@@ -37,5 +37,5 @@ def write_results(fits: Sequence[Fit], path: str | Path) -> Path:
     ConfigError
         ``FILE_NOT_WRITTEN``.
     """
-    text = json.dumps(results_document(fits), ensure_ascii=False, allow_nan=False, indent=1)
+    text = json_text(results_document(fits), indent=1)
     return write_text(Path(path), text + "\n")

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from isthmus.errors import UsageError
+from isthmus.untrusted import shown
 from isthmus_client.r_code import r_call
 from isthmus_client.report.methods_text import methods_text
 from isthmus_client.report.sections import Row, Table, sections_of
@@ -58,6 +59,8 @@ def report_html(fits: Sequence[Fit], title: str = "") -> str:
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
+        # an escape of HTML leaves what turns the direction of reading, and control characters, as they are
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else shown(value),
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from isthmus.errors import ConfigError, UsageError
+from isthmus.untrusted import json_text, shown
 from isthmus.v1 import analyst_pb2, study_pb2
-from isthmus_client.results.frames import frames
+from isthmus_client.results.frames import csv_text, frames
 from isthmus_client.results.provenance import Contribution, Provenance
 from isthmus_client.results.tree import Tree, tree
 from isthmus_methods.codec import answer_from_message, spec_from_message
@@ -206,19 +206,18 @@ class Fit:
 
     def summary(self) -> None:
         """Print the result as R prints it, with footnotes."""
-        print(self.text())  # noqa: T201 - that is what it is for
+        print(self)  # noqa: T201 - that is what it is for
 
     def __str__(self) -> str:
-        return self.text()
+        return shown(self.text(), "\n")
 
     def __repr__(self) -> str:
-        return self.text()
+        return str(self)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{escape(line)}</li>" for line in self.caveats)
-        return f"<h4>{escape(self.title)}</h4>{self.table().to_html(escape=True, na_rep='–', float_format='%.4g')}" + (
-            f"<ul>{notes}</ul>" if notes else ""
-        )
+        table = self.table().to_html(escape=True, na_rep="–", float_format="%.4g")
+        return shown(f"<h4>{escape(self.title)}</h4>{table}" + (f"<ul>{notes}</ul>" if notes else ""), "\n")
 
     # ------------------------------------------------------------------ ways to keep it
 
@@ -261,12 +260,12 @@ class Fit:
 
     def to_json(self, path: str | Path) -> Path:
         """Write the whole result as JSON."""
-        text = json.dumps(self.as_dict(), ensure_ascii=False, allow_nan=False, indent=1)
+        text = json_text(self.as_dict(), indent=1)
         return write_text(Path(path), text + "\n")
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write `table` as CSV, all digits kept."""
-        return write_text(Path(path), self.table().to_csv(lineterminator="\n"))
+        """Write `table` as CSV, all digits kept; a text that a spreadsheet would compute begins with an apostrophe."""
+        return write_text(Path(path), csv_text(self.table()))
 
     def report(self, path: str | Path) -> Path:
         """Write one HTML page with table, figure, caveats and provenance; needs no network to be read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from isthmus.untrusted import csv_cell
 from isthmus_methods.contract import Answer
 
 if TYPE_CHECKING:
@@ -32,6 +33,21 @@ def cell_text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A table as CSV, all digits kept. Labels and texts that a spreadsheet would take for a formula are disarmed."""
+    disarmed = frame.map(_csv)
+    disarmed.columns, disarmed.index = frame.columns.map(_csv), frame.index.map(_csv)
+    disarmed.index.names = [_csv(name) for name in frame.index.names]
+    disarmed.columns.names = [_csv(name) for name in frame.columns.names]
+    return str(disarmed.to_csv(lineterminator="\n"))
+
+
+def _csv(value: object) -> object:
+    if isinstance(value, tuple):
+        return tuple(map(_csv, value))
+    return csv_cell(value) if isinstance(value, str) else value
 
 
 def _collect(answer: Mapping[str, Answer], path: tuple[str, ...], found: dict[str, pd.DataFrame]) -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from isthmus.untrusted import shown
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.r_format import aligned
 from isthmus_client.results.tree import Tree, count, has, number, texts, tree
@@ -79,8 +80,8 @@ class TableOneFit(Fit):
                 found += self._factor(name, label, cells, said)
             else:
                 places = _places([number(c, "sd") for c in cells])
-                shown = tuple(_mean(c, places) for c in cells)
-                found.append(Line(name, f"{label}{f' ({unit})' if unit else ''}, mean (sd)", shown, notes=said))
+                texts = tuple(_mean(c, places) for c in cells)
+                found.append(Line(name, f"{label}{f' ({unit})' if unit else ''}, mean (sd)", texts, notes=said))
                 if self.quantiles:
                     found.append(Line(name, "median (q1, q3)", tuple(_median(c) for c in cells), level=True))
                     found.append(Line(name, "least, greatest", tuple(_extremes(c) for c in cells), level=True))
@@ -173,13 +174,13 @@ class TableOneFit(Fit):
         headings = [h + general for h in self.headings()]
         for arm, heading in self._smd():
             first: dict[str, None] = {}
-            shown = []
+            texts = []
             for line in self.lines():
                 new = line.variable not in first
                 first.setdefault(line.variable)
-                shown.append(_smd_text(number(self.answer, "smd", line.variable, arm)) if new else "")
+                texts.append(_smd_text(number(self.answer, "smd", line.variable, arm)) if new else "")
             headings.append(heading)
-            columns.append(shown)
+            columns.append(texts)
         lines = aligned(rows, headings, columns)
         return "\n".join([*lines, *([""] if marks.lines() else []), *marks.lines()])
 
@@ -189,7 +190,7 @@ class TableOneFit(Fit):
         from isthmus_client.words import html_table
 
         body = [(line.label, line.cells, line.level) for line in self.lines()]
-        notes = "".join(f"<li>{escape(s)}</li>" for s in self.caveats)
+        notes = "".join(f"<li>{escape(shown(s))}</li>" for s in self.caveats)
         return html_table(self.headings(), body) + (f"<ul>{notes}</ul>" if notes else "")
 
 

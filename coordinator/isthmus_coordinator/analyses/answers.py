@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from isthmus.errors import AuthenticationError, Refused
+from isthmus.untrusted import shown
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_coordinator.analyses.run import Answer, Failure, Request
-from isthmus_coordinator.texts import printable
 from isthmus_methods.summary_codec import cleared_from_message
 from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, open_signed
 
@@ -85,10 +85,10 @@ def _check_from(answered: bytes, node: str, country: str, task: bytes, participa
 
 
 def _failure(refusal: summary_pb2.Refusal) -> Failure:
-    field = f", field {printable(refusal.field, 128)}" if refusal.field else ""
+    field = f", field {shown(refusal.field, most=128)}" if refusal.field else ""
     return Failure(
-        printable(refusal.code, 64) or "REFUSED",
-        f"{refusal.country} refused: {printable(refusal.rule, MAX_WORDS) or 'no rule was given'}{field}",
-        printable(refusal.remedy, MAX_WORDS) or "ask the site's custodian",
+        shown(refusal.code, most=64) or "REFUSED",
+        f"{refusal.country} refused: {shown(refusal.rule, most=MAX_WORDS) or 'no rule was given'}{field}",
+        shown(refusal.remedy, most=MAX_WORDS) or "ask the site's custodian",
         Refused.exit_code,
     )

@@ -9,13 +9,13 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Connection, Row
 
 from isthmus.errors import AuthenticationError, UsageError
+from isthmus.untrusted import shown
 from isthmus.v1 import exchange_pb2, journal_pb2
 from isthmus.version import __version__, check_compatible
 from isthmus_coordinator.clock import Clock, nanoseconds, words
 from isthmus_coordinator.roster.members import Member, Roster, read_member
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.store.tables import invites, members
-from isthmus_coordinator.texts import printable
 from isthmus_trust.authority import Authority
 from isthmus_trust.certificates import Peer, Role, peer_of
 from isthmus_trust.documents import check_proof
@@ -127,7 +127,7 @@ class Enrolment:
                 "enrolled_at": now,
                 "revoked_at": 0,
                 "last_contact": 0,
-                "software": printable(request.software, 64),
+                "software": shown(request.software, most=64),
                 "datasets": "",
             }
             if member is None:

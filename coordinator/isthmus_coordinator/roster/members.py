@@ -9,10 +9,10 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.engine import Connection
 
 from isthmus.errors import AuthenticationError, UsageError
+from isthmus.untrusted import shown
 from isthmus_coordinator.clock import SECOND, Clock, moment, words
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.store.tables import members
-from isthmus_coordinator.texts import printable
 from isthmus_trust.certificates import Peer, Role
 from isthmus_trust.roster import RosterEntry, State
 
@@ -153,9 +153,9 @@ class Roster:
         """A node is in contact: remember when, and what it said of itself."""
         values: dict[str, object] = {"last_contact": self._clock()}
         if software is not None:
-            values["software"] = printable(software, 64)
+            values["software"] = shown(software, most=64)
         if datasets is not None:
-            values["datasets"] = "\n".join(printable(name, 128) for name in datasets)
+            values["datasets"] = "\n".join(shown(name, most=128) for name in datasets)
         with self._database.write() as connection:
             connection.execute(update(members).where(members.c.name == name).values(**values))
 

@@ -60,7 +60,6 @@ def moment(nanoseconds: int) -> str:
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     """Print a table; `empty` is said where it has no row."""
     from rich.table import Table
-    from rich.text import Text
 
     if not rows:
         console().print(empty)
@@ -69,22 +68,10 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for column in columns:
         table.add_column(column)
     for row in rows:
-        # text from elsewhere is never markup, and holds nothing that a terminal would obey
-        table.add_row(*(Text(plain(cell)) for cell in row))
+        table.add_row(*row)
     console().print(table)
 
 
 def show(as_json: bool, payload: Mapping[str, object], render: Callable[[], None], quiet: bool = False) -> None:
     """The envelope, or what `render` prints unless quiet."""
     emit(as_json, payload, (lambda: None) if quiet else render)
-
-
-def say(*lines: str) -> None:
-    """Print lines as they are: no markup, nothing that a terminal would obey."""
-    for line in lines:
-        typer.echo(plain(line))
-
-
-def plain(text: str) -> str:
-    """The text without what a terminal would obey; tabs and line ends stay."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\u{ord(c):04x}" for c in text)

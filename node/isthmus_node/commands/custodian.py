@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.command import say
 from isthmus.errors import IsthmusError, UsageError
 from isthmus_node.commands.common import (
     HomeOption,
@@ -17,7 +18,6 @@ from isthmus_node.commands.common import (
     decisions_of,
     joined_config_of,
     moment,
-    say,
     show,
     show_table,
 )

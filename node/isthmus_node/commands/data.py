@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.command import say
 from isthmus.errors import ConfigError, DataError, UsageError
 from isthmus_node.commands.common import (
     HomeOption,
     JsonOption,
     QuietOption,
     joined_config_of,
-    say,
     show,
     show_table,
 )

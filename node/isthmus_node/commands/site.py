@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.command import console
+from isthmus.command import console, say
 from isthmus_node.commands.common import (
     HomeOption,
     JsonOption,
@@ -16,7 +16,6 @@ from isthmus_node.commands.common import (
     decisions_of,
     home_of,
     joined_config_of,
-    say,
     show,
     show_table,
 )
@@ -109,15 +108,11 @@ def check(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption 
     def render() -> None:
         from rich.text import Text
 
-        from isthmus_node.commands.common import plain
-
         out = console()
         for line in lines:
-            out.print(
-                Text(line.mark.value, style=_MARKS[line.mark.value]), Text(plain(f" {line.question}: {line.found}"))
-            )
+            out.print(Text(line.mark.value, style=_MARKS[line.mark.value]), Text(f" {line.question}: {line.found}"))
             if line.remedy and line.mark.value in ("WARN", "FAIL"):
-                out.print(Text(plain(f"       -> {line.remedy}")))
+                out.print(Text(f"       -> {line.remedy}"))
 
     show(json, payload, render, quiet)
     if code:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from isthmus.untrusted import shown
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_methods.codec import array_from_message
 from isthmus_methods.contract import Array, Integers
@@ -18,11 +19,6 @@ from isthmus_trust.documents import REFUSAL, SUMMARY, read_canonical
 # Rows of a table that are shown where not all of them are asked for, and numbers in a line that have no names.
 MOST_ROWS = 40
 MOST_COLUMNS = 12
-
-
-def printable(text: str) -> str:
-    """The text with everything a terminal would obey, or that changes the order of reading, as its code."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def words_of_cleared(cleared: Cleared) -> str:
@@ -37,16 +33,16 @@ def words_of_item(item: ClearedItem) -> str:
     """E.g. ``persons [sex] by arm (A, B) x sex (F, M): 2 x 2 numbers``."""
     about = item.about + (f", {item.unit}" if item.unit else "") + (f" [{item.label}]" if item.label else "")
     if item.value is None:
-        return printable(f"{about}: withheld, {item.withheld_by}")
+        return shown(f"{about}: withheld, {item.withheld_by}")
     axes = " x ".join(name + (f" ({', '.join(labels)})" if labels else "") for name, labels in item.axes)
     size = " x ".join(str(n) for n in item.value.shape) or "1"
-    return printable(f"{about}{' by ' if axes else ''}{axes}: {size} number{'' if item.value.size == 1 else 's'}")
+    return shown(f"{about}{' by ' if axes else ''}{axes}: {size} number{'' if item.value.size == 1 else 's'}")
 
 
 def words_of_refusal(refusal: Refusal) -> str:
     """A refusal in a line."""
     where = f" at {refusal.field}" if refusal.field else ""
-    return printable(f"refused: {refusal.code}{where}; rule: {refusal.rule}; remedy: {refusal.remedy}")
+    return shown(f"refused: {refusal.code}{where}; rule: {refusal.rule}; remedy: {refusal.remedy}")
 
 
 def tables_of_payload(payload: bytes, most_rows: int = MOST_ROWS) -> str:
@@ -55,27 +51,27 @@ def tables_of_payload(payload: bytes, most_rows: int = MOST_ROWS) -> str:
     Raises `AuthenticationError` where the bytes are no signed summary or refusal.
     """
     signed = read_canonical(payload, study_pb2.Signed)
-    lines = [f"signed as {printable(signed.context)} by key {signed.public_key.hex()}"]
+    lines = [f"signed as {shown(signed.context)} by key {signed.public_key.hex()}"]
     if signed.context == SUMMARY:
         lines.extend(_summary(read_canonical(signed.body, summary_pb2.Summary), most_rows))
     elif signed.context == REFUSAL:
         refusal = read_canonical(signed.body, summary_pb2.Refusal)
-        lines.extend(f"{name} {printable(getattr(refusal, name))}" for name in ("code", "rule", "field", "remedy"))
+        lines.extend(f"{name} {shown(getattr(refusal, name))}" for name in ("code", "rule", "field", "remedy"))
     return "\n".join(lines)
 
 
 def _summary(summary: summary_pb2.Summary, most_rows: int) -> Iterator[str]:
-    yield printable(f"node {summary.node}, country {summary.country}, isthmus {summary.software}")
+    yield shown(f"node {summary.node}, country {summary.country}, isthmus {summary.software}")
     for item in summary.items:
-        place = printable(f"{item.field}[{item.label}]" if item.label else item.field)
+        place = shown(f"{item.field}[{item.label}]" if item.label else item.field)
         if item.withheld_by:
-            yield f"{place}: withheld, {printable(item.withheld_by)}"
+            yield f"{place}: withheld, {shown(item.withheld_by)}"
             continue
         value = array_from_message(item.value)
         yield f"{place}: {' x '.join(str(n) for n in value.shape) or '1'}"
         yield from _table(value, most_rows)
     if summary.notes:
-        yield printable(f"notes: {', '.join(summary.notes)}")
+        yield shown(f"notes: {', '.join(summary.notes)}")
 
 
 def _table(value: Array | Integers, most_rows: int) -> Iterator[str]:
@@ -89,12 +85,12 @@ def _table(value: Array | Integers, most_rows: int) -> Iterator[str]:
     if grid:
         value = np.moveaxis(value, -1, 0)
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
-    shown = [k for k in range(len(rows)) if not grid or rows[k].any()]
-    for k in shown[:most_rows]:
+    filled = [k for k in range(len(rows)) if not grid or rows[k].any()]
+    for k in filled[:most_rows]:
         place = np.unravel_index(k, value.shape[:-1]) if value.ndim > 1 else ()
         yield "    " + " ".join([*(repr(x.item()).rjust(12) for x in rows[k]), "", *map(str, place)]).rstrip()
-    if len(shown) > most_rows:
-        yield f"    ... {len(shown) - most_rows} more rows"
+    if len(filled) > most_rows:
+        yield f"    ... {len(filled) - most_rows} more rows"
 
 
 def _run(value: Array | Integers, most_rows: int) -> Iterator[str]:
