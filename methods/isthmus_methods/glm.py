@@ -46,8 +46,10 @@ from isthmus_methods.parts.regression.glm_sums import (
     FirstSums,
     Heaviest,
     ModelSums,
+    Rowwise,
     about,
     end_sums,
+    expected,
     first_sums,
     heaviest,
     is_empty,
@@ -193,18 +195,20 @@ def look(block: Block, spec: Spec, plan: Plan, asked: Asked) -> Looked:
         sums = model_sums(block, spec, rows, values, asked.centre, False)
         return Looked((sums,), None, None, {id(block): (values.weights,)})
     looked, weights, shared = [], [], None
+    at_end: Rowwise | None = None
     for k, (label, columns, beta) in enumerate(asked.models):
         values = rowwise(family, y, predictor(block, spec, rows, columns, beta, asked.centre))
         looked.append(model_sums(block, spec, rows, values, asked.centre, is_empty(columns)))
         weights.append(values.weights)
         if label == WHOLE and family.canonical and asked.end is not None and np.array_equal(beta, asked.end):
-            shared = k
+            shared, at_end = k, values
     end = None
     if asked.end is not None:
+        if at_end is None:
+            at_end = expected(family, y, predictor(block, spec, rows, plan.models[WHOLE], asked.end, asked.centre))
+            weights.append(at_end.weights)
         known = None if shared is None else looked[shared].rests
-        end = end_sums(block, spec, rows, family, asked, plan.robust, known)
-        if shared is None:
-            weights.append(family.weights(predictor(block, spec, rows, plan.models[WHOLE], asked.end, asked.centre)))
+        end = end_sums(block, spec, rows, at_end, asked, plan.robust, known)
     return Looked(tuple(looked), end, shared, {id(block): tuple(weights)})
 
 

@@ -45,6 +45,7 @@ from isthmus_methods.parts.regression.glm_sums import (
     ModelSums,
     about,
     end_sums,
+    expected,
     first_sums,
     heaviest,
     model_sums,
@@ -188,8 +189,8 @@ def _look(block: Block, spec: Spec, plan: NegativePlan, asked: Asked) -> Looked:
     if asked.end is not None:
         family = negative_binomial(alpha_of(asked.end))
         at_end = Asked(asked.centre, (), asked.end[:-1], None, start=False)
-        end = end_sums(block, spec, rows, family, at_end, False)
         eta = _predictor(block, spec, rows, plan.models[WHOLE], asked.end, asked.centre)
+        end = end_sums(block, spec, rows, expected(family, y, eta), at_end, False)
         deviance = float(family.deviance(y, eta).sum())
     return Looked(None, tuple(models), direction, end, deviance)
 

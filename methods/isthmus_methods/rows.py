@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,13 +15,68 @@ Booleans = NDArray[np.bool_]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Design:
-    """The model's columns over the rows used: treatment coding, no intercept."""
+# Rows written together: they stay in the processor's cache for all columns.
+_CHUNK = 8192
 
-    matrix: Array  # (n, p), float64, C order
-    names: tuple[str, ...]  # (p,), as `coefficient_names`
-    level_codes: Mapping[str, Integers]  # for each factor in the terms: code of its level, (n,)
+
+class Design:
+    """The model's columns over the rows used: treatment coding, no intercept.
+
+    Columns are written where they are wanted: a method that takes them about a centre never has the others in memory.
+    """
+
+    __slots__ = ("_column", "_matrix", "level_codes", "names", "rows")
+
+    def __init__(
+        self,
+        matrix: Array | Callable[[int, slice], Array],
+        names: tuple[str, ...],
+        level_codes: Mapping[str, Integers],
+        rows: int = 0,
+    ) -> None:
+        """
+        Parameters
+        ----------
+        matrix : (n, p), float64, C order; or what gives some rows of one column, by its place.
+        names : (p,), as `coefficient_names`.
+        level_codes : for each factor in the terms: code of its level, (n,).
+        rows : n, where columns are given one by one.
+        """
+        self._matrix = None if callable(matrix) else matrix
+        self._column = matrix if callable(matrix) else self._of_matrix
+        self.names = names
+        self.level_codes = level_codes
+        self.rows = rows if callable(matrix) else len(matrix)
+
+    @property
+    def matrix(self) -> Array:
+        """(n, p), float64, C order; written once."""
+        if self._matrix is None:
+            made = np.empty((self.rows, len(self.names)))
+            self.write(made)
+            self._matrix = made
+        return self._matrix
+
+    def means(self) -> Array:
+        """Mean of each column, (p,); 0 where there is no row."""
+        total = np.zeros(len(self.names))
+        for some in self._some():
+            total += [self._column(k, some).sum() for k in range(len(total))]
+        return total / max(1, self.rows)
+
+    def write(self, into: Array, centre: Array | None = None) -> None:
+        """Write the columns into an array (n, p), less a centre (p,) where one is given."""
+        for some in self._some():
+            for k in range(len(self.names)):
+                column = self._column(k, some)
+                into[some, k] = column if centre is None else column - centre[k]
+
+    def _some(self) -> Iterator[slice]:
+        return (slice(low, low + _CHUNK) for low in range(0, self.rows, _CHUNK))
+
+    def _of_matrix(self, k: int, some: slice) -> Array:
+        column: Array = self.matrix[some, k]
+        return column
 
 
 @dataclass(frozen=True, slots=True)

@@ -369,3 +369,18 @@ def test_method_comes_from_the_index_by_name_and_version() -> None:
     with pytest.raises(IsthmusError) as caught:
         compute.answer(spec(), table(), {})
     assert caught.value.code == "UNKNOWN_METHOD"
+
+
+def test_columns_are_written_about_a_centre_as_they_are_written_whole() -> None:
+    random = np.random.default_rng(5)
+    whole = random.normal(1e6, 3.0, (20_000, 3))
+    given = c.Design(whole, ("a", "b", "c"), {})
+    one_by_one = c.Design(lambda k, some: whole[some, k], ("a", "b", "c"), {}, len(whole))
+    for design in (given, one_by_one):
+        np.testing.assert_allclose(design.means(), whole.mean(axis=0), rtol=1e-14)
+        about = np.empty_like(whole)
+        design.write(about, design.means())
+        np.testing.assert_array_equal(about, whole - design.means())
+        np.testing.assert_array_equal(design.matrix, whole)
+    assert one_by_one.matrix is one_by_one.matrix
+    assert c.Design(lambda k, some: whole[some, k], ("a",), {}).means().tolist() == [0.0]

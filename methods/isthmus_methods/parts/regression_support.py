@@ -37,11 +37,13 @@ def centred_rows(block: Block) -> CentredRows:
     """`[1, x - centre]` of the block's design (q columns, no intercept), from its memo."""
 
     def build() -> CentredRows:
-        matrix = block.design.matrix if block.design is not None else np.empty((block.rows, 0))
-        centre = matrix.sum(axis=0) / max(1, len(matrix))
-        x = np.empty((len(matrix), matrix.shape[1] + 1))
+        design = block.design
+        x = np.empty((block.rows, 1 if design is None else len(design.names) + 1))
         x[:, 0] = 1.0
-        np.subtract(matrix, centre, out=x[:, 1:])
+        if design is None:
+            return CentredRows(np.zeros(0), x)
+        centre = design.means()
+        design.write(x[:, 1:], centre)
         return CentredRows(centre, x)
 
     return block.memo("centred rows", build)

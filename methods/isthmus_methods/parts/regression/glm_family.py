@@ -64,6 +64,13 @@ class Family:
             return self.at_once(y, eta)
         return self.score(y, eta), self.curvature(y, eta), self.deviance(y, eta)
 
+    def score_and_weights(self, y: Array, eta: Array) -> tuple[Array, Array]:
+        """Score and expected information of each row, (n,) each."""
+        if self.at_once is not None and self.canonical:
+            score, weights, _ = self.at_once(y, eta)
+            return score, weights
+        return self.score(y, eta), self.weights(eta)
+
     @property
     def canonical(self) -> bool:
         """Whether the link is the family's own, so that observed and expected information are the same."""
@@ -80,14 +87,18 @@ class Family:
         return None if self.likelihood is None else self.likelihood(deviance, saturated, rows)
 
     def pearson(self, y: Array, eta: Array) -> Array:
-        """Squared Pearson residuals, dispersion 1, (n,).
+        """Squared Pearson residuals, dispersion 1, (n,)."""
+        return squared_pearson(*self.score_and_weights(y, eta))
 
-        From score and weights, so that a fitted 0 or 1 does not cancel; 0 where both are too small to be told from 0.
-        """
-        score, weights = self.score(y, eta), self.weights(eta)
-        with np.errstate(all="ignore"):
-            squared: Array = np.where(score == 0.0, 0.0, score**2 / weights)
-        return squared
+
+def squared_pearson(score: Array, weights: Array) -> Array:
+    """Squared Pearson residuals from score and expected information, dispersion 1, (n,).
+
+    So a fitted 0 or 1 does not cancel; 0 where both are too small to be told from 0.
+    """
+    with np.errstate(all="ignore"):
+        squared: Array = np.where(score == 0.0, 0.0, score**2 / weights)
+    return squared
 
 
 # --------------------------------------------------------------------------- binomial, logit
@@ -110,12 +121,16 @@ def _logistic_deviance(y: Array, eta: Array) -> Array:
 
 
 def _logistic_at_once(y: Array, eta: Array) -> tuple[Array, Array, Array]:
-    # both tails, so that a fitted 1 does not cancel
-    mean, rest = special.expit(eta), special.expit(-eta)
-    event = y == 1.0
-    score: Array = np.where(event, rest, -mean)
-    weights: Array = mean * rest
-    deviance: Array = -2.0 * np.log(np.where(event, mean, rest))
+    # 1 and 0 as signs: the predictor towards the outcome. Both tails from one exponential, so that nothing cancels
+    sign = y + y - 1.0
+    towards = sign * eta
+    odds = np.exp(-np.abs(eta))
+    larger = 1.0 / (1.0 + odds)
+    smaller = odds * larger
+    likely = towards >= 0.0
+    score: Array = sign * np.where(likely, smaller, larger)
+    weights: Array = larger * smaller
+    deviance: Array = -2.0 * np.log(np.where(likely, larger, smaller))
     return score, weights, deviance
 
 

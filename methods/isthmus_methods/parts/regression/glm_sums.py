@@ -18,7 +18,7 @@ from isthmus_methods.parts.clusters import ClusterScores, cluster_scores
 from isthmus_methods.parts.cross_product import CHUNK, CrossProduct, distances, recentring, weighted_product
 from isthmus_methods.parts.model_terms import ModelTerms
 from isthmus_methods.parts.out_of_turn import wrong_state
-from isthmus_methods.parts.regression.glm_family import Family
+from isthmus_methods.parts.regression.glm_family import Family, squared_pearson
 from isthmus_methods.parts.regression_support import CentredRows, HeaviestRow, RestsOn, heaviest_row, people, rest_on
 
 # The models of one request, by the label their sums have; then one without each term.
@@ -74,10 +74,11 @@ def first_sums(block: Block, spec: Spec, family: Family) -> FirstSums:
     y = block.numbers("outcome")
     allowed = family.allows(y)
     event = y == 1.0 if family.name == "binomial" else None
-    columns = block.design.matrix.sum(axis=0) if block.design is not None else np.zeros(0)
-    columns = np.concatenate([[y.sum()], columns])
+    rests = rest_on(block, spec, event=event)
+    # about the block's own means little is left to add up
+    columns = rests.cross.product[0, 1:] + block.rows * rests.cross.centre
     saturated = float(family.saturated(y).sum()) if allowed else 0.0
-    return FirstSums(rest_on(block, spec, event=event), columns, saturated, allowed)
+    return FirstSums(rests, np.concatenate([[y.sum()], columns]), saturated, allowed)
 
 
 def refuse_outcome(family: Family) -> MethodError:
@@ -191,8 +192,14 @@ def rowwise(family: Family, y: Array, eta: Array) -> Rowwise:
 def starting(family: Family, y: Array, offset: Array | float) -> Rowwise:
     """R's starting values as a Newton step from zero: the score holds the weighted working outcome."""
     eta = family.start(y)
-    weights = family.weights(eta)
-    return Rowwise(weights * (eta - offset) + family.score(y, eta), weights, eta, 0.0)
+    score, weights = family.score_and_weights(y, eta)
+    return Rowwise(weights * (eta - offset) + score, weights, eta, 0.0)
+
+
+def expected(family: Family, y: Array, eta: Array) -> Rowwise:
+    """At one predictor (n,), with the weights of the expected information; without a deviance."""
+    score, weights = family.score_and_weights(y, eta)
+    return Rowwise(score, weights, eta, 0.0)
 
 
 def model_sums(block: Block, spec: Spec, rows: CentredRows, values: Rowwise, centre: Array, empty: bool) -> ModelSums:
@@ -247,27 +254,26 @@ def end_sums(
     block: Block,
     spec: Spec,
     rows: CentredRows,
-    family: Family,
+    values: Rowwise,
     asked: Asked,
     robust: bool,
     known: RestsOn | None = None,
 ) -> EndSums:
     """The expected information, Pearson's chi-square, and the middles of the robust variances, of one block.
 
-    `known` : what the whole model rests on at the same coefficients, where observed and expected information agree.
+    Parameters
+    ----------
+    values : of each row at the end, with the weights of the expected information.
+    known : what the whole model rests on at the same coefficients, where observed and expected information agree.
     """
-    y = block.numbers("outcome")
-    end = asked.end if asked.end is not None else np.zeros(1)
-    eta = predictor(block, spec, rows, np.ones(rows.x.shape[1], dtype=np.bool_), end, asked.centre)
-    weights = family.weights(eta)
-    rests = rest_on(block, spec, weights, eta) if known is None else known
-    pearson = float(family.pearson(y, eta).sum())
+    score, weights = values.score, values.weights
+    rests = rest_on(block, spec, weights, values.eta) if known is None else known
+    pearson = float(squared_pearson(score, weights).sum())
     meat, saturated, by_cluster = None, 0, None
     move = recentring(rows.centre, asked.centre)
-    score = family.score(y, eta)
     if robust and asked.inverse is not None:
-        values, vectors = np.linalg.eigh(asked.inverse)
-        half = vectors * np.sqrt(np.maximum(values, 0.0))
+        squares, vectors = np.linalg.eigh(asked.inverse)
+        half = vectors * np.sqrt(np.maximum(squares, 0.0))
         left = 1.0 - weights * distances(rows.x, move @ half)
         none = left <= SATURATED
         saturated = int(none.sum())
