@@ -29,6 +29,7 @@ from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
 from isthmus_trust.documents import canonical, digest
 from isthmus_trust.identity import IdentityKey
+from isthmus_trust.merkle import EMPTY, Tree, extends
 
 Answer = Callable[..., Outbound]
 STARTED = journal_pb2.Record(actor="node", event="STARTED", words="isthmus 0.1.0")
@@ -103,7 +104,49 @@ def test_records_are_chained(home: Path, answer: Answer) -> None:
     assert [r.sequence for r in records] == [1, 2, 3]
     assert [r.event for r in records] == ["STARTED", "RELEASED", "ACKNOWLEDGED"]
     assert [r.previous for r in records] == [bytes(32), digest(canonical(records[0])), digest(canonical(records[1]))]
-    assert verify(home) == Verified(3, digest(canonical(records[2])), unfinished=False)
+    assert verify(home) == Verified(3, digest(canonical(records[2])), unfinished=False, tree=Tree())
+
+
+def test_tree_is_over_the_records_and_is_the_same_after_a_restart(home: Path, answer: Answer) -> None:
+    heads = []
+    for task in ("one", "two", "three"):
+        with Journal.open(home) as journal:
+            assert journal.head() == (heads[-1] if heads else (0, EMPTY))
+            journal.append(STARTED)
+            journal.release(answer(task))
+            heads.append(journal.head())
+    written = [canonical(entry.record) for entry in read(home)]
+    assert heads[-1] == (6, Tree.of(written).root()) == (verify(home).records, verify(home).tree.root())
+    with Journal.open(home) as journal:
+        for size, root in heads:
+            assert journal.root(size) == root
+            assert extends(root, size, heads[-1][1], 6, journal.consistency(size, 6))
+
+
+def test_head_waits_for_the_disk_and_a_round_does_so_once(
+    home: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An acknowledgement is not waited for: without the wait here, a power cut would make a checkpoint a lie."""
+    synced: list[int] = []
+    with Journal.open(home) as journal:
+        monkeypatch.setattr(os, "fsync", synced.append)
+        journal.release(answer("one"))
+        journal.acknowledged(answer("one").header.task)
+        assert len(synced) == 1
+        journal.head()
+        assert len(synced) == 2
+
+
+def test_disk_that_fails_gives_no_head(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    with Journal.open(home) as journal:
+        journal.append(STARTED)
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(ConfigError) as caught:
+            journal.head()
+    assert code_of(caught) == "JOURNAL_NOT_WRITABLE"
 
 
 def test_chain_goes_on_after_a_restart(home: Path, answer: Answer) -> None:
@@ -131,7 +174,7 @@ def test_release_has_no_other_way_in(home: Path, actor: str, event: str) -> None
 
 def test_empty_journal_is_whole(home: Path) -> None:
     Journal.open(home).close()
-    assert verify(home) == Verified(0, bytes(32), unfinished=False)
+    assert verify(home) == Verified(0, bytes(32), unfinished=False, tree=Tree())
     assert (home / FILE).stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o777 == 0o700
 
@@ -240,7 +283,7 @@ def test_full_disk_releases_nothing_and_recovers(home: Path, answer: Answer) -> 
         assert code_of(caught) == "JOURNAL_NOT_WRITABLE"
         assert (home / FILE).read_bytes() == before
         assert journal.find_release(large.header.task) is None
-        assert verify(home) == Verified(1, verify(home).head, unfinished=False)
+        assert verify(home) == Verified(1, verify(home).head, unfinished=False, tree=Tree())
         assert journal.release(large).payload == large.payload
     assert verify(home).records == 2
 

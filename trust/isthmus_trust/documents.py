@@ -16,6 +16,12 @@ TASK = "isthmus/task/1"
 SUMMARY = "isthmus/summary/1"
 REFUSAL = "isthmus/refusal/1"
 DECISION = "isthmus/decision/1"
+# What a node says of its journal, that one such follows from another, and a witness's word that it saw one.
+CHECKPOINT = "isthmus/checkpoint/1"
+CONSISTENCY = "isthmus/consistency/1"
+COSIGNATURE = "isthmus/cosignature/1"
+ROSTER = "isthmus/roster/1"
+BUNDLE = "isthmus/bundle/1"
 # Proof, at enrolment and renewal, that the caller has the key it names: over the certificate request.
 ENROLMENT = "isthmus/enrolment/1"
 

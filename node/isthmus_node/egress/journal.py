@@ -19,6 +19,7 @@ from isthmus_node.egress.journal_read import FILE, NO_RECORD, Entry, damaged, en
 from isthmus_node.egress.thresholds import PURPOSES
 from isthmus_node.egress.wire import Outbound
 from isthmus_trust.documents import canonical, digest
+from isthmus_trust.merkle import Tree
 
 _RELEASES = ("RELEASED", "REFUSED")
 # What others may append. Releases and acknowledgements have their own ways in.
@@ -55,6 +56,7 @@ class Journal:
         self._previous = NO_RECORD
         self._releases: dict[bytes, tuple[int, int]] = {}  # task -> sequence, offset of its entry
         self._waiting: dict[bytes, None] = {}  # tasks not acknowledged, in order
+        self._tree = Tree()
 
     @classmethod
     def open(cls, directory: Path, now: Callable[[], int] = time.time_ns) -> Self:
@@ -141,6 +143,22 @@ class Journal:
         with self._lock:
             return tuple(self._journaled(task) for task in self._waiting)
 
+    def head(self) -> tuple[int, bytes]:
+        """Number of records and root of their tree, all of them on the disk: what was said of them stays true."""
+        with self._lock:
+            self._appender.sync()
+            return self._tree.size, self._tree.root()
+
+    def root(self, size: int) -> bytes:
+        """Root of the tree of the first `size` records."""
+        with self._lock:
+            return self._tree.root(size)
+
+    def consistency(self, earlier: int, size: int) -> tuple[bytes, ...]:
+        """Proof that the journal of `size` records begins with that of `earlier`. `ValueError` where it has fewer."""
+        with self._lock:
+            return self._tree.consistency(earlier, size)
+
     def close(self) -> None:
         """Give the journal up; another process may then open it."""
         self._appender.close()
@@ -178,13 +196,14 @@ class Journal:
         whole.payload_bytes = len(payload)
         whole.payload_digest = digest(payload) if payload else b""
         written = canonical(whole)
-        entry = Entry(whole, payload, digest(written), self._appender.end)
+        entry = Entry(whole, written, payload, digest(written), self._appender.end)
         self._appender.append(pack(written, payload), durable)
         self._remember(entry)
         return entry
 
     def _remember(self, entry: Entry) -> None:
         record = entry.record
+        self._tree.append(entry.written)
         self._sequence, self._previous = record.sequence, entry.digest
         if record.event in _RELEASES:
             self._releases[record.task] = (record.sequence, entry.start)

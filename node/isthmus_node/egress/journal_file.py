@@ -182,6 +182,13 @@ class Appender:
             raise _not_writable(self._path, error) from error
         self._end += len(content)
 
+    def sync(self) -> None:
+        """Wait until everything appended is on the disk. Raises `ConfigError` ``JOURNAL_NOT_WRITABLE``."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _not_writable(self._path, error) from error
+
     def _cut_back(self) -> None:
         """Readers see whole entries at once again; where even this fails, the next append begins with it."""
         try:

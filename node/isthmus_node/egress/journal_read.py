@@ -10,6 +10,7 @@ from isthmus.errors import AuthenticationError, ConfigError
 from isthmus.v1 import journal_pb2
 from isthmus_node.egress.journal_file import Damaged, Frame, Unfinished, read_frames
 from isthmus_trust.documents import digest, read_canonical
+from isthmus_trust.merkle import Tree
 
 FILE = "journal"
 # What stands as the previous record of the first.
@@ -21,6 +22,7 @@ class Entry:
     """A record and the exact bytes it is about (empty where it is about none)."""
 
     record: journal_pb2.Record
+    written: bytes = field(repr=False)  # the record's canonical bytes: a leaf of the journal's tree
     payload: bytes = field(repr=False)
     digest: bytes  # SHA-256 of the record, 32 bytes: what the next record names as the one before it
     start: int  # offset in the file
@@ -33,6 +35,7 @@ class Verified:
     records: int
     head: bytes  # SHA-256 of the last record, 32 bytes
     unfinished: bool  # the file ends within an entry: one is being written, or a crash cut it
+    tree: Tree = field(repr=False, compare=False)  # over the records: the root of every size it ever had
 
 
 def read(directory: Path) -> Iterator[Entry]:
@@ -50,13 +53,14 @@ def read(directory: Path) -> Iterator[Entry]:
 
 def verify(directory: Path) -> Verified:
     """Check every byte of a journal. Raises as `read` does."""
-    records, head, unfinished = 0, NO_RECORD, False
+    head, unfinished, tree = NO_RECORD, False, Tree()
     for entry in entries(directory / FILE):
         if isinstance(entry, Entry):
-            records, head = records + 1, entry.digest
+            head = entry.digest
+            tree.append(entry.written)
         else:
             unfinished = True
-    return Verified(records, head, unfinished)
+    return Verified(tree.size, head, unfinished, tree)
 
 
 def entries(path: Path) -> Iterator[Entry | Unfinished]:
@@ -99,7 +103,7 @@ def entry_of(frame: Frame, previous: bytes | None) -> Entry:
         raise Damaged(frame.number, "it does not follow the record before it")
     if len(frame.payload) != record.payload_bytes or (frame.payload and digest(frame.payload) != record.payload_digest):
         raise Damaged(frame.number, "the bytes that left were changed")
-    return Entry(record, frame.payload, digest(frame.record), frame.start)
+    return Entry(record, frame.record, frame.payload, digest(frame.record), frame.start)
 
 
 def damaged(path: Path, damage: Damaged) -> ConfigError:
