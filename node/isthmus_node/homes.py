@@ -89,6 +89,21 @@ class Home:
         return self.state / "journal"
 
     @property
+    def checkpoints(self) -> Path:
+        """This node's own checkpoints of its journal, with those who co-signed them."""
+        return self.journal / "checkpoints"
+
+    @property
+    def witnessed(self) -> Path:
+        """What this node saw of other nodes' journals."""
+        return self.state / "witnessed"
+
+    @property
+    def roster(self) -> Path:
+        """The nodes of the network and their keys, as the coordinator last signed them."""
+        return self.state / "roster.pb"
+
+    @property
     def standing(self) -> Path:
         """What the running node last said about itself."""
         return self.state / "standing.json"

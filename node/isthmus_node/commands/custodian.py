@@ -266,33 +266,9 @@ def journal_show(
             if as_bytes and entry.payload:
                 digits = entry.payload.hex()
                 say(*(f"    {digits[k : k + 96]}" for k in range(0, len(digits), 96)))
-        say(_totals_words(_totals(entries)))
+        say(totals_words(totals_of(entries)))
 
-    payload = {"records": [_record(entry, as_bytes) for entry in entries], "totals": _totals(entries)}
-    show(json, payload, render)
-
-
-@journal_app.command("verify")
-def journal_verify(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Check every byte of the journal: its chain of hashes, and the bytes that left."""
-    from isthmus_node.egress.journal_read import read, verify
-
-    folder = config_of(home).home.journal
-    verified = verify(folder)
-    totals = _totals(list(read(folder)))
-    payload = {
-        "records": verified.records,
-        "head": verified.head.hex(),
-        "unfinished": verified.unfinished,
-        "totals": totals,
-    }
-
-    def render() -> None:
-        say(f"{verified.records} records, every byte as it was written", f"head {verified.head.hex()}")
-        if verified.unfinished:
-            say("the last entry is unfinished: it is being written, or a crash cut it off")
-        say(_totals_words(totals))
-
+    payload = {"records": [_record(entry, as_bytes) for entry in entries], "totals": totals_of(entries)}
     show(json, payload, render)
 
 
@@ -334,7 +310,7 @@ def _record(entry: Entry, as_bytes: bool) -> dict[str, object]:
     return line
 
 
-def _totals(entries: list[Entry]) -> dict[str, int]:
+def totals_of(entries: list[Entry]) -> dict[str, int]:
     out = [entry.record for entry in entries if entry.payload]
     return {
         "releases": sum(record.event == "RELEASED" for record in out),
@@ -343,7 +319,7 @@ def _totals(entries: list[Entry]) -> dict[str, int]:
     }
 
 
-def _totals_words(totals: dict[str, int]) -> str:
+def totals_words(totals: dict[str, int]) -> str:
     return f"left this site: {totals['releases']} releases, {totals['refusals']} refusals, {totals['bytes']} bytes"
 
 
