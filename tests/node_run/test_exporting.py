@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from isthmus.errors import ConfigError, UsageError
+from isthmus.untrusted import csv_cell
 from isthmus.v1 import journal_pb2, summary_pb2
 from isthmus_node import config as node_config
 from isthmus_node.custodian.decisions import REQUEST, request_digest
@@ -156,8 +157,13 @@ def test_table_gives_a_spreadsheet_no_formula(exported: Exported) -> None:
     with (exported.folder / "records.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found = next(row for row in rows if row["event"] == "DECLINED")
-    assert (found["study"], found["words"]) == ("'=1+1", f"'{FORMULA}")
+    assert (found["study"], found["words"]) == ("'=1+1", "'" + FORMULA.replace("\n", "\\u000a"))
     assert not any(cell[:1] in "=+-@\t\r" for row in rows for cell in row.values() if cell)
+
+
+@given(st.text() | st.sampled_from(["=1", " +1", "-1", "-1e5", "\r=1", "＝1", "\U000e0001", "\ud800"]))
+def test_verifier_reads_the_table_as_it_is_written(text: str) -> None:
+    assert verifier.row_of({"words": text, "document": "x", "payload": "y"}) == [csv_cell(text)]
 
 
 def test_records_as_json_hold_the_bytes_that_left(exported: Exported) -> None:

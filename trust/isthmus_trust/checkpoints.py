@@ -186,7 +186,7 @@ def from_line(line: str) -> journal_pb2.Witnessed:
         raise UsageError(
             "NOT_A_CHECKPOINT",
             "the text is no checkpoint of a journal; rule: one line of JSON, as isthmus wrote it",
-            "give the file that a witness wrote with: isthmus-node journal witnessed NODE -o FILE",
+            "give the file as the witness wrote it",
         ) from error
     checkpoint = read_checkpoint(witnessed.checkpoint)
     told = (found.get("node"), found.get("tree_size"), found.get("root"), found.get("made_at"))

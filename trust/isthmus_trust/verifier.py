@@ -21,6 +21,7 @@ import io
 import json
 import struct
 import sys
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -57,6 +58,8 @@ RECORD = {
     17: ("purpose", str),
     18: ("document", bytes),
 }
+# A cell that begins so is a formula to a spreadsheet.
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 # What is not in the table for people: documents and the bytes that left.
 NOT_IN_TABLE = ("document", "payload")
 Fields = dict[int, list[Any]]
@@ -375,9 +378,21 @@ def line_of(entry: Entry) -> dict[str, Any]:
 
 
 def row_of(line: dict[str, Any]) -> list[str]:
-    """The same as it stands in records.csv: no text begins with what a spreadsheet takes for a formula."""
-    cells = [str(value) for name, value in line.items() if name not in NOT_IN_TABLE]
-    return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "'") else cell for cell in cells]
+    """The same as it stands in records.csv: no cell is a formula to a spreadsheet, and none hides anything."""
+    return [_cell(str(value)) for name, value in line.items() if name not in NOT_IN_TABLE]
+
+
+def _cell(text: str) -> str:
+    text = "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else _code(ord(c)) for c in text)
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}" if text.lstrip().startswith(FORMULA) else text
+    return text
+
+
+def _code(number: int) -> str:
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
 
 
 # --------------------------------------------------------------------------- what is checked

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.command import say
 from isthmus_node.commands.common import (
     HomeOption,
     JsonOption,
@@ -14,7 +15,6 @@ from isthmus_node.commands.common import (
     config_of,
     joined_config_of,
     moment,
-    say,
     show,
 )
 from isthmus_node.commands.custodian import journal_app as journal_app, totals_of, totals_words
@@ -142,7 +142,7 @@ def _seen_by(checkpoints: list[dict[str, object]]) -> dict[str, int]:
 
 def _seen_words(records: int, checkpoints: list[dict[str, object]]) -> list[str]:
     if not checkpoints:
-        return ["no checkpoint yet: the node signs one at the end of each run and has others co-sign it"]
+        return ["no checkpoint yet: that the journal was not replaced as a whole is not shown"]
     lines = [f"{len(checkpoints)} checkpoints of up to {checkpoints[-1]['tree_size']} records hold"]
     seen = _seen_by(checkpoints)
     lines += [f"  {name} has seen {size} of {records} records" for name, size in sorted(seen.items())]
