@@ -22,7 +22,8 @@ VariableName = Annotated[str, Field(min_length=1, max_length=63)]
 PurposeWord = Literal["feasibility", "publication", "trial analysis", "closed committee"]
 MissingWord = Literal["wait", "fail", "go on without"]
 TypeWord = Literal["numeric", "integer", "factor", "text", "date"]
-RoleWord = Literal["identifier", "quasi-identifier", "treatment arm", "unblinding", "country"]
+RoleWord = Literal["identifier", "quasi-identifier", "treatment arm", "unblinding", "country", "genomic"]
+RecipientWord = Literal["statistician", "sponsor", "committee", "authority", "public"]
 Setting = bool | int | float | str | list[float] | list[str]
 
 
@@ -113,6 +114,8 @@ class WrittenAnalysis(WrittenAsked):
     method: MethodName
     title: str = ""
     purpose: PurposeWord = "trial analysis"
+    # Who receives this result, by the part they play; empty: as the study says.
+    recipient_roles: list[RecipientWord] = []
 
 
 class WrittenStudy(Written):
@@ -121,6 +124,8 @@ class WrittenStudy(Written):
     title: Annotated[str, Field(min_length=1)]
     rationale: Annotated[str, Field(min_length=1)]
     recipients: Annotated[list[str], Field(min_length=1)]
+    # The same by the part they play: a site's policy may ask more for some, or give them nothing.
+    recipient_roles: list[RecipientWord] = []
     data_cut: str = ""
     by_country: bool = False
     exploratory_purpose: PurposeWord = "trial analysis"
@@ -214,6 +219,7 @@ def study_from_toml(path: Path, participants: Sequence[study_pb2.Participant]) -
         title=written.title,
         rationale=written.rationale,
         recipients=written.recipients,
+        recipient_roles=recipients_of(written.recipient_roles, "the study"),
         data_cut=written.data_cut,
         by_country=written.by_country,
         exploratory_purpose=purpose_of(written.exploratory_purpose),
@@ -234,6 +240,12 @@ def study_from_toml(path: Path, participants: Sequence[study_pb2.Participant]) -
 def purpose_of(word: str) -> str:
     """The contract's name of a purpose written in words, e.g. ``trial analysis``."""
     return _upper(word)
+
+
+def recipients_of(words: Sequence[str], where: str) -> list[str]:
+    """The contract's names of the parts that recipients play, e.g. ``authority``; `ConfigError` where one is twice."""
+    _only_once(words, f"recipient role of {where}:")
+    return [_upper(word) for word in words]
 
 
 def missing_country_of(word: str) -> str:
@@ -351,4 +363,5 @@ def _analysis(written: WrittenAnalysis, study: study_pb2.Study) -> study_pb2.Ana
         purpose=purpose_of(written.purpose),
         missing_country=missing_country_of(written.missing_country),
         deadline_seconds=written.deadline_seconds,
+        recipients=recipients_of(written.recipient_roles, f"analysis {written.name}"),
     )

@@ -11,7 +11,8 @@ from isthmus_methods import codec
 from isthmus_methods.contract import Method, Scope, Spec
 from isthmus_methods.registry import find
 from isthmus_methods.validate import check_spec
-from isthmus_node.custodian.decisions import REQUEST, Decisions, request_digest
+from isthmus_node.compute.request import used_variables
+from isthmus_node.custodian.decisions import REQUEST, RUN, Decisions, request_digest, run_digest
 from isthmus_node.egress.policy import Policy
 from isthmus_node.shelf import Shelf, Shelved, participant_of
 from isthmus_trust.documents import DECISION, TASK, canonical, digest, open_signed
@@ -42,6 +43,7 @@ class Order:
     method: Method
     dataset: study_pb2.Dataset
     events: study_pb2.Dataset | None = None  # the second dataset, where the request has one
+    recipients: tuple[int, ...] = ()  # the parts that those play who receive the result; empty: not said
 
 
 def open_task(signed: study_pb2.Signed, coordinator: bytes) -> tuple[bytes, summary_pb2.Task]:
@@ -92,7 +94,8 @@ class Admission:
         Raises
         ------
         WaitingForApproval
-            A person at the site has to decide first: `STUDY_NOT_HERE`, `STUDY_NOT_DECIDED`, `REQUEST_NOT_DECIDED`.
+            A person at the site has to decide first: `STUDY_NOT_HERE`, `STUDY_NOT_DECIDED`, `REQUEST_NOT_DECIDED`,
+            `RUN_NOT_DECIDED`.
         Refused, UsageError
             It may not run, whoever waits.
         """
@@ -119,13 +122,16 @@ class Admission:
                 f"the site's policy does not allow method {task.spec.method[:64]!r}",
                 "ask the site's custodian to allow it, or use another method",
             )
-        self._check_plan(task, study, policy)
+        recipients = self._check_plan(task, study, policy)
+        _check_recipients(task, recipients, policy)
         method = find(task.spec.method, task.spec.method_version)
         spec = self._spec(task, study, method)
         _check_round(task, study, method, spec)
         datasets = {d.name: d for d in study.datasets}
         events = datasets[spec.events.dataset] if spec.events is not None else None
-        return Order(name, task, shelved, spec, method, datasets[spec.dataset], events)
+        _check_variables(spec, policy, datasets[spec.dataset], events)
+        self._check_asked(task, policy)
+        return Order(name, task, shelved, spec, method, datasets[spec.dataset], events, recipients)
 
     def _check_participants(self, task: summary_pb2.Task, study: study_pb2.Study) -> None:
         names = list(task.participants)
@@ -152,7 +158,8 @@ class Admission:
                 "ask the site's custodian; a changed study is a new version",
             )
 
-    def _check_plan(self, task: summary_pb2.Task, study: study_pb2.Study, policy: Policy) -> None:
+    def _check_plan(self, task: summary_pb2.Task, study: study_pb2.Study, policy: Policy) -> tuple[int, ...]:
+        """What the study says of this analysis, held against the task; gives the parts of who receives its result."""
         if task.analysis:
             planned = next((a for a in study.plan if a.name == task.analysis), None)
             if planned is None:
@@ -168,21 +175,36 @@ class Admission:
                     "rule: the same to the byte",
                     "ask for it as it was approved, or make a new version of the study",
                 )
-            return
+            return tuple(planned.recipients or study.recipient_roles)
         if task.purpose != study.exploratory_purpose or not task.purpose:
             raise Refused(
                 "EXPLORATORY_PURPOSE",
                 f"study {study.name} does not let analyses outside its plan through for this purpose",
                 "use the study's exploratory purpose, or add the analysis to the plan",
             )
-        if policy.exploratory == "allow":
-            return
-        if policy.exploratory != "ask":
+        if policy.exploratory == "refuse":
             raise Refused(
                 "EXPLORATORY_REFUSED",
                 "the site's policy lets no analysis through that is not in an approved plan",
                 "add the analysis to the plan: a new version of the study",
             )
+        return tuple(study.recipient_roles)
+
+    def _check_asked(self, task: summary_pb2.Task, policy: Policy) -> None:
+        """Where the policy has a person decide, of this run or of this analysis outside the plan: that it was a yes."""
+        if policy.runs == "ask":
+            made = self._decisions.about(run_digest(task), RUN)
+            if made is None:
+                raise WaitingForApproval(
+                    "RUN_NOT_DECIDED",
+                    "the site's custodian decides on each run before it starts",
+                    "wait for the custodian: isthmus-node approve or refuse",
+                )
+            if not made.decision.approved:
+                raise Refused("RUN_DECLINED", "the site's custodian declined this run", "ask the site's custodian")
+            return
+        if task.analysis or policy.exploratory == "allow":
+            return
         made = self._decisions.about(request_digest(task), REQUEST)
         if made is None:
             raise WaitingForApproval(
@@ -208,6 +230,40 @@ class Admission:
                 del self._specs[next(iter(self._specs))]
             self._specs[key] = spec
         return spec
+
+
+def _check_recipients(task: summary_pb2.Task, recipients: tuple[int, ...], policy: Policy) -> None:
+    """Where the policy names who gets results for a purpose: everybody who does is among them."""
+    if task.purpose not in policy.limits or policy.limits_to(task.purpose, recipients) is not None:
+        return  # without the purpose the gate refuses, whoever asks
+    if not recipients:
+        raise Refused(
+            "RECIPIENT_NOT_NAMED",
+            "the site's policy names who may receive results for this purpose, and the study does not say who does; "
+            "rule: a recipient is named",
+            "make a new version of the study with recipient_roles",
+        )
+    raise Refused(
+        "RECIPIENT_NOT_ALLOWED",
+        "the site's policy lets nothing out to one of the recipients for this purpose",
+        "leave the recipient out of the analysis, or ask the site's custodian",
+    )
+
+
+def _check_variables(spec: Spec, policy: Policy, *datasets: study_pb2.Dataset | None) -> None:
+    """No variable that the policy keeps out, by its role in the study's dictionary or by its name."""
+    if not policy.refused_roles and not policy.refused_variables:
+        return
+    used = used_variables(spec) | (used_variables(spec.events) if spec.events is not None else frozenset())
+    for dataset in datasets:
+        for variable in dataset.variables if dataset is not None else ():
+            kept_out = variable.name in policy.refused_variables or not policy.refused_roles.isdisjoint(variable.roles)
+            if variable.name in used and kept_out:
+                raise Refused(
+                    "VARIABLE_KEPT_IN",
+                    f"the site's policy lets no analysis use {variable.name[:64]!r}; rule: it stays in the country",
+                    "leave it out of filter, roles and terms",
+                )
 
 
 def _check_round(task: summary_pb2.Task, study: study_pb2.Study, method: Method, spec: Spec) -> None:

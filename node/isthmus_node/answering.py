@@ -16,8 +16,9 @@ from isthmus_methods.registry import METHODS
 from isthmus_node.admission import Order, Ourselves
 from isthmus_node.catalogue import Datasets
 from isthmus_node.compute.answer import Cache, answer
+from isthmus_node.custodian.adoption import Adopted, Adoptions
 from isthmus_node.egress.gate import Refusal, judge, refuse
-from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.policy import Policy, policy_text
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
 from isthmus_node.shelf import Shelved
 from isthmus_node.sources.table import Table
@@ -28,34 +29,47 @@ _RUNS_KEPT = 256
 
 
 class PolicyInForce:
-    """The site's policy, read again whenever its file changes. Without a readable one nothing leaves.
+    """The site's policy, read again whenever it changes: the file, and that the custodian signed it.
 
     Parameters
     ----------
     path
         policy.toml
+    adoptions
+        What the custodian signed.
+    journaled
+        The largest number of a policy that was in force by the journal, and its digest.
     changed
         Told of each new policy, before it is used.
     """
 
-    def __init__(self, path: Path, changed: Callable[[Policy], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        adoptions: Adoptions,
+        journaled: Callable[[], tuple[int, bytes]],
+        changed: Callable[[Policy, Adopted], None] = lambda _policy, _adopted: None,
+    ) -> None:
         self._path = path
+        self._adoptions = adoptions
+        self._journaled = journaled
         self._changed = changed
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._policy: Policy | None = None
 
     def __call__(self) -> Policy:
-        """The policy in force; `ConfigError` where there is none that can be read."""
+        """The policy in force; `ConfigError` where there is none that can be read and is signed."""
         try:
             status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino, self._adoptions.stamp())
         except OSError:
             stamp = None
         if self._policy is None or stamp is None or stamp != self._stamp:
-            # an unreadable policy is not replaced by the one before it
+            # a policy that is not in force is not replaced by the one before it
             self._policy = None
-            policy = Policy.load(self._path, METHODS)
-            self._changed(policy)
+            text = policy_text(self._path)
+            policy = Policy.read(text, METHODS, self._path)
+            self._changed(policy, self._adoptions.check(text.encode(), policy, self._journaled()))
             self._policy, self._stamp = policy, stamp
         return self._policy
 
@@ -100,10 +114,13 @@ class Answering:
             open_data = open_data and both_open
             snapshot = hashlib.sha256(table.named_digest() + events.named_digest()).digest()
         self._check_snapshot(task, snapshot)
+        if not open_data:
+            self._check_contributors(order)
         state = codec.state_from_messages(task.state)
         summary = answer(order.spec, table, state, self._cache, order.method, events)
         leaves = leaving(order.method, order.spec.options)
-        outcome = judge(summary, leaves, order.method.notes, task.purpose, self._policy(), open_data)
+        policy = self._policy().towards(task.purpose, order.recipients)
+        outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data)
         header = self._header(order.digest, task, order.shelved, snapshot)
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
@@ -126,6 +143,17 @@ class Answering:
         """A dataset, and whether its custodian marked it as open data."""
         registration = self._datasets.get(dataset.name)
         return self._datasets.load(dataset.name, dataset, refresh=task.round == 1), registration.open_data
+
+    def _check_contributors(self, order: Order) -> None:
+        """As many countries in the run as the policy asks for."""
+        task = order.task
+        limits = self._policy().limits_to(task.purpose, order.recipients)
+        if limits is not None and len(task.participants) < limits.contributors:
+            raise Refused(
+                "FEW_CONTRIBUTORS",
+                f"the site's policy lets nothing out for this; rule: {limits.rule('contributors')}",
+                "run the analysis with more countries, or ask the site's custodian",
+            )
 
     def _check_snapshot(self, task: summary_pb2.Task, digest: bytes) -> None:
         """All rounds of a run are over the same rows."""

@@ -54,6 +54,7 @@ class _Seen:
     head: bytes = bytes(32)
     chosen: int = 0
     studies: set[bytes] = field(default_factory=set)
+    policies: set[bytes] = field(default_factory=set)
 
 
 def export(config: NodeConfig, target: Path, *, run: str = "", study: str = "") -> Exported:
@@ -107,6 +108,7 @@ def _write(config: NodeConfig, folder: Path, run: str, study: str) -> Exported:
     _put(folder / "checkpoints.jsonl", "".join(f"{line}\n" for line in checkpoints).encode())
     roster = _write_roster(RosterFile(home.roster, coordinator), folder)
     _write_studies(home, seen.studies, folder)
+    _write_meanings(home, seen.policies, folder)
     _put(folder / "verifier.py", Path(verifier.__file__).read_bytes())
     cover = {
         "format": verifier.FORMAT,
@@ -160,6 +162,7 @@ def _write_records(journal: Path, folder: Path, run: str, study: str) -> _Seen:
             seen.chosen += 1
             seen.studies.add(record.study_digest)
             _write_document(entry, folder)
+            seen.policies.add(record.policy_digest if record.event == "POLICY" else b"")
     return seen
 
 
@@ -180,7 +183,7 @@ def _line(entry: Entry) -> dict[str, object]:
 
 
 def _write_document(entry: Entry, folder: Path) -> None:
-    """The decision a record is about, or the task that was answered where no plan has its spec."""
+    """The decision or policy a record is about, or the task that was answered where no plan has its spec."""
     record = entry.record
     if not record.document:
         return
@@ -189,6 +192,10 @@ def _write_document(entry: Entry, folder: Path) -> None:
             _put(folder / "tasks" / f"{record.task.hex()}.pb", record.document)
         return
     signed = study_pb2.Signed.FromString(record.document)
+    if record.event == "POLICY":
+        text = study_pb2.AdoptedPolicy.FromString(signed.body).text
+        _put(folder / "policies" / f"{record.policy_digest.hex()}.toml", text)
+        return
     about = study_pb2.Decision.FromString(signed.body).study_digest.hex()
     kind = "study" if signed.context == DECISION else signed.context.split("/")[1]
     # the newest decision about a thing takes the place of the one before it, as it does at the node
@@ -223,6 +230,14 @@ def _write_studies(home: Home, names: set[bytes], folder: Path) -> None:
         # a refusal may be about a study that never came
         if name and path.exists():
             _put(folder / "studies" / path.name, path.read_bytes())
+
+
+def _write_meanings(home: Home, names: set[bytes], folder: Path) -> None:
+    """What each policy meant, defaults filled in: the bytes whose SHA-256 is its digest."""
+    for name in sorted(names):
+        path = home.policies / f"{name.hex()}.json"
+        if name and path.exists() and hashlib.sha256(path.read_bytes()).digest() == name:
+            _put(folder / "policies" / path.name, path.read_bytes())
 
 
 def _files(folder: Path) -> list[Path]:

@@ -81,6 +81,11 @@ class Home:
         return self.state / "decisions"
 
     @property
+    def policies(self) -> Path:
+        """What the custodian signed as the site's policy, one after the other."""
+        return self.state / "policies"
+
+    @property
     def waiting(self) -> Path:
         return self.state / "waiting"
 
@@ -119,7 +124,15 @@ class Home:
     def make(self) -> None:
         """Make the folders, readable by their owner only."""
         try:
-            for folder in (self.config, self.pki, self.state, self.studies, self.decisions, self.waiting):
+            for folder in (
+                self.config,
+                self.pki,
+                self.state,
+                self.studies,
+                self.decisions,
+                self.waiting,
+                self.policies,
+            ):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigError(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.errors import ConfigError, UsageError
+from isthmus_methods.registry import METHODS
 from isthmus_node import config as settings
 from isthmus_node.config import NodeConfig
-from isthmus_node.egress.policy import DEFAULT_FILE
+from isthmus_node.custodian.adoption import Adoptions, in_journal
+from isthmus_node.egress import presets
+from isthmus_node.egress.policy import DEFAULT_FILE, Policy, policy_text
+from isthmus_node.egress.thresholds import PURPOSES
 from isthmus_node.homes import Home
 from isthmus_node.link.enrol import dial_of_token, enrol, keep, make_keys
-from isthmus_trust.identity import fingerprint
+from isthmus_trust.identity import IdentityKey, fingerprint
+from isthmus_trust.key_files import replace
 from isthmus_trust.tokens import PREFIX, credentials_of, read_token
 
 
@@ -97,6 +101,9 @@ def join(home: Home, text: str, name: str | None, flags: dict[str, str | None], 
         )
     config = settings.load(home, {**flags, "coordinator": token.address})
     _check_settings(settings.load(home, {}), token.name, token.country)
+    if home.policy.exists():
+        # a policy that is not as it must be is said now, not when the token is used up
+        Policy.load(home.policy, METHODS)
     home.make()
     keys = make_keys(home, config.custodian_key)
     dial = dial_of_token(token, config.proxy)
@@ -108,9 +115,11 @@ def join(home: Home, text: str, name: str | None, flags: dict[str, str | None], 
     settings.add_settings(home.settings, written)
     policy_is_new = not home.policy.exists()
     if policy_is_new:
-        shutil.copyfile(DEFAULT_FILE, home.policy)
+        replace(home.policy, first_policy(token.country).encode())
         home.policy.chmod(0o640)
     keep(home, reply, keys, dial.authority)
+    if not again:
+        _adopt(home, token.name, keys.custodian)
     return Joined(
         node=token.name,
         country=token.country,
@@ -122,6 +131,31 @@ def join(home: Home, text: str, name: str | None, flags: dict[str, str | None], 
         policy=home.policy,
         policy_is_new=policy_is_new,
     )
+
+
+def first_policy(country: str) -> str:
+    """The policy of a node that brings none: the default's numbers, or the preset of its country where it has one."""
+    if country not in presets.names():
+        return DEFAULT_FILE.read_text(encoding="utf-8")
+    title = presets.preset(country).title
+    tables = "\n".join(f"[purpose.{name}]" for name in PURPOSES)
+    return f"""# What this site lets out, and for what purpose. It belongs to the data custodian.
+#
+# Its numbers are those of the preset of {title}: a convention, a proposal for local legal review; it makes no
+# release lawful. isthmus-node policy show says all of them in plain words. A table may be made tighter; a purpose whose
+# table is taken out is refused. Without the line below, isthmus's defaults hold.
+preset = "{country}"
+
+{tables}
+"""
+
+
+def _adopt(home: Home, node: str, custodian: IdentityKey) -> None:
+    """The policy that is there at joining is the first that the custodian signs."""
+    adoptions = Adoptions(home.policies, node, custodian.public)
+    text = policy_text(home.policy)
+    above, _ = in_journal(home.journal)
+    adoptions.sign(custodian, text.encode(), Policy.read(text, METHODS, home.policy), above=above, reason="joined")
 
 
 def _check_settings(config: NodeConfig, name: str, country: str) -> None:

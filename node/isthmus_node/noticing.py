@@ -12,7 +12,7 @@ from pathlib import Path
 from isthmus.errors import IsthmusError
 from isthmus.v1 import journal_pb2
 from isthmus_node.catalogue import Datasets, Registration
-from isthmus_node.custodian.decisions import Decisions, Made
+from isthmus_node.custodian.decisions import RUN, Decisions, Made
 from isthmus_node.egress.journal import Journal
 from isthmus_node.ops.logs import Log
 from isthmus_node.shelf import Shelf
@@ -124,7 +124,8 @@ class Noticing:
             record.study_digest = decision.study_digest
             record.words = f"study {shelved.title if shelved else 'that has not arrived yet'}"
         else:
-            record.words = f"analysis outside the plan, request {decision.study_digest.hex()}"
+            what = "one run, asked" if made.context == RUN else "analysis outside the plan, request"
+            record.words = f"{what} {decision.study_digest.hex()}"
         return record
 
     def _complain(self, path: Path, error: IsthmusError) -> None:

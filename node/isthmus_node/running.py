@@ -21,6 +21,7 @@ from isthmus_node.admission import Admission, Ourselves
 from isthmus_node.answering import Answering, PolicyInForce
 from isthmus_node.catalogue import Datasets
 from isthmus_node.config import NodeConfig
+from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import Policy
@@ -36,6 +37,7 @@ from isthmus_node.ops.notify import Notifier
 from isthmus_node.public_keys import read_public
 from isthmus_node.service import Parts, Service
 from isthmus_node.shelf import Shelf
+from isthmus_node.waiting_room import WaitingRoom
 from isthmus_trust.certificates import read_chain
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.key_files import read_secret, replace
@@ -148,17 +150,14 @@ class Node:
         decisions = Decisions(home.decisions, config.name, ourselves.custodian)
         datasets = Datasets(home.state, config.country)
 
-        def journal_policy(policy: Policy) -> None:
-            journal.append(
-                journal_pb2.Record(
-                    actor="custodian", event="POLICY", policy_digest=policy.digest, words="this policy is in force"
-                )
-            )
+        def journal_policy(policy: Policy, adopted: Adopted) -> None:
+            journal.append(record_of(adopted))
             log.event("policy-changed", digest=policy.digest.hex())
 
         journal.append(journal_pb2.Record(actor="node", event="STARTED", words=f"isthmus {__version__} started"))
         # no policy, no start: nothing could leave anyway
-        policy = PolicyInForce(home.policy, journal_policy)
+        adoptions = Adoptions(home.policies, config.name, ourselves.custodian)
+        policy = PolicyInForce(home.policy, adoptions, lambda: journal.policy, journal_policy)
         policy()
         noticing = Noticing(home.state / "noticed.json", decisions, datasets, shelf, journal, log)
         noticing.notice()
@@ -173,7 +172,7 @@ class Node:
                 answering=Answering(ourselves, identity, datasets, policy),
                 noticing=noticing,
                 log=log,
-                waiting_folder=home.waiting,
+                waiting_room=WaitingRoom(home.waiting),
             ),
             distrust=lambda: attachment.distrust(),
             greet_again=lambda: attachment.reopen(),

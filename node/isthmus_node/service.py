@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from isthmus.errors import (
     AuthenticationError,
@@ -38,8 +37,8 @@ from isthmus_node.link.submit import decide, submit
 from isthmus_node.noticing import Noticing
 from isthmus_node.ops.logs import Log
 from isthmus_node.shelf import Shelf, Shelved
+from isthmus_node.waiting_room import WaitingRoom
 from isthmus_trust.documents import canonical, digest as digest_of
-from isthmus_trust.key_files import replace
 
 # Tasks the coordinator took back; remembered so that work under way on one is dropped before it leaves.
 _WITHDRAWN_KEPT = 1024
@@ -58,8 +57,7 @@ class Parts:
     answering: Answering
     noticing: Noticing
     log: Log
-    # Requests that wait for the custodian, one file each, for the command line to show.
-    waiting_folder: Path
+    waiting_room: WaitingRoom
 
 
 class Service:
@@ -325,37 +323,28 @@ class Service:
     # ------------------------------------------------------------------ waiting for a person
 
     def _keep_waiting(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed, wait: Waiting) -> None:
+        self._parts.waiting_room.put(task, wait.code)
         if name not in self._waiting:
-            request = request_digest(task)
-            if wait.code == "REQUEST_NOT_DECIDED":
-                # the command line shows it to the custodian
-                replace(self._waiting_file(task), canonical(task))
             self._parts.log.event(
                 "task-waiting",
                 task=name.hex(),
                 run=task.run.hex(),
                 round=task.round,
                 study=task.study_digest.hex(),
-                request=request.hex(),
+                request=request_digest(task).hex(),
                 code=wait.code,
             )
         self._waiting[name] = (task, signed)
 
     def _drop_waiting(self, name: bytes) -> None:
         kept = self._waiting.pop(name, None)
-        if kept is not None and not any(
-            request_digest(t) == request_digest(kept[0]) for t, _ in self._waiting.values()
-        ):
-            self._waiting_file(kept[0]).unlink(missing_ok=True)
+        if kept is not None:
+            self._parts.waiting_room.take(kept[0], (task for task, _ in self._waiting.values()))
 
     def _forget_waiting(self) -> None:
         """A new connection: the coordinator says again what it still wants."""
         self._waiting.clear()
-        for path in self._parts.waiting_folder.glob("*.pb"):
-            path.unlink(missing_ok=True)
-
-    def _waiting_file(self, task: summary_pb2.Task) -> Path:
-        return self._parts.waiting_folder / f"{request_digest(task).hex()}.pb"
+        self._parts.waiting_room.clear()
 
     # ------------------------------------------------------------------ out
 

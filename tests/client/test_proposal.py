@@ -204,3 +204,16 @@ def test_bad_plan_is_refused(tmp_path: Path, text: str, code: str) -> None:
     with pytest.raises(IsthmusError) as caught:
         plan(tmp_path, text)
     assert caught.value.code == code
+
+
+def test_recipients_are_named_by_the_part_they_play_for_the_study_and_for_one_analysis(tmp_path: Path) -> None:
+    text = SMALL.replace('recipients = ["we"]', 'recipients = ["we"]\nrecipient_roles = ["statistician", "sponsor"]')
+    text = text.replace('method = "cox"', 'method = "cox"\nrecipient_roles = ["authority"]')
+    study = written(tmp_path, text.replace('roles = ["treatment arm"]', 'roles = ["treatment arm", "genomic"]'))
+    assert list(study.recipient_roles) == [study_pb2.STATISTICIAN, study_pb2.SPONSOR]
+    assert list(study.plan[0].recipients) == [study_pb2.AUTHORITY]
+    assert study_pb2.Variable.GENOMIC in study.datasets[0].variables[3].roles
+    with pytest.raises(ConfigError, match="recipient_roles"):
+        written(tmp_path, text.replace('"sponsor"', '"everybody"'))
+    with pytest.raises(ConfigError, match="twice"):
+        written(tmp_path, text.replace('"sponsor"', '"statistician"'))

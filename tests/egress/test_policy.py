@@ -9,6 +9,7 @@ import pytest
 
 from isthmus.errors import ConfigError
 from isthmus.v1 import study_pb2
+from isthmus_node.custodian.policy_words import rules
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, Limits, compiled_in
 
@@ -63,7 +64,9 @@ def test_missing_file_refuses_everything(tmp_path: Path) -> None:
 def test_empty_file_allows_no_purpose() -> None:
     policy = Policy.read("")
     assert policy.limits == {}
-    assert policy.words(PUBLIC) == ("publication: nothing leaves, the policy has no table [purpose.publication]",)
+    assert rules(policy, "publication") == (
+        "publication: nothing leaves, the policy has no table [purpose.publication]",
+    )
 
 
 @pytest.mark.parametrize("content", [b"[purpose", b"\xff\xfe", b"a = "])
@@ -89,7 +92,7 @@ def test_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
         ("[method]\nallow = []", "methods"),
         ("[methods]\nalow = []", "methods.allow"),
         ("[exploratory]\nanalysis = 'ask'", "exploratory.analyses"),
-        ("zzz = 1", "purpose"),
+        ("zzz = 1", "variables"),
         ("[coordinator]\nmay = true", "exploratory"),
     ],
 )
@@ -177,23 +180,93 @@ def test_policy_allows_only_the_methods_it_lists() -> None:
 
 def test_words_name_every_threshold_with_its_number() -> None:
     policy = Policy.read("[purpose.publication]\ncell_persons = 17\n[purpose.trial_analysis]")
-    words = policy.words(PUBLIC)
+    words = rules(policy, "publication")
     assert len(words) == len(KEYS)
     assert words[0] == "publication: each count, and the rest of its total, is of 17 or more persons"
     assert "publication: a count of nobody is withheld as a small one is" in words
-    assert "trial_analysis: a count of nobody may be shown" in policy.words(TRIAL)
-    assert not any("{}" in line for purpose in PURPOSES.values() for line in policy.words(purpose))
+    assert "trial_analysis: a count of nobody may be shown" in rules(policy, "trial_analysis")
+    assert not any("{}" in line for purpose in PURPOSES for line in rules(policy, purpose))
 
 
 def test_words_of_the_committee_say_that_nothing_leaves(policy: Policy) -> None:
-    (line,) = policy.words(study_pb2.CLOSED_COMMITTEE)
+    (line,) = rules(policy, "closed_committee")
     assert "nothing leaves until" in line
-
-
-def test_words_of_an_unknown_purpose_say_that_nothing_leaves(policy: Policy) -> None:
-    assert "nothing leaves" in policy.words(99)[0]
 
 
 def test_limits_cannot_be_changed_after_loading(policy: Policy) -> None:
     with pytest.raises(TypeError):
         policy.limits[PUBLIC] = compiled_in(PUBLIC)[1]  # type: ignore[index]
+
+
+# --------------------------------------------------------------------------- to whom
+
+SPONSOR, AUTHORITY = study_pb2.SPONSOR, study_pb2.AUTHORITY
+TO_TWO = """
+[purpose.trial_analysis]
+cell_persons = 6
+[purpose.trial_analysis.recipient.sponsor]
+cell_persons = 8
+leverage = 0.4
+[purpose.trial_analysis.recipient.authority]
+sum_persons = 9
+"""
+
+
+def test_purpose_without_recipients_is_for_whoever_receives() -> None:
+    policy = Policy.read("[purpose.trial_analysis]")
+    for to in ((), (SPONSOR,), (SPONSOR, AUTHORITY)):
+        assert policy.limits_to(TRIAL, to) == policy.limits[TRIAL]
+
+
+def test_purpose_with_recipients_is_for_them_alone() -> None:
+    policy = Policy.read(TO_TWO)
+    assert policy.limits_to(TRIAL, ()) is None
+    assert policy.limits_to(TRIAL, (study_pb2.PUBLIC,)) is None
+    assert policy.limits_to(TRIAL, (SPONSOR, study_pb2.PUBLIC)) is None
+    assert policy.limits_to(PUBLIC, (SPONSOR,)) is None
+    sponsor, authority = policy.limits_to(TRIAL, (SPONSOR,)), policy.limits_to(TRIAL, (AUTHORITY,))
+    assert sponsor is not None
+    assert authority is not None
+    assert (sponsor.cell_persons, sponsor.leverage, sponsor.sum_persons) == (8, 0.4, 5)
+    assert (authority.cell_persons, authority.leverage, authority.sum_persons) == (6, 0.5, 9)
+
+
+def test_several_recipients_are_held_to_the_strictest_of_them() -> None:
+    both = Policy.read(TO_TWO).limits_to(TRIAL, (SPONSOR, AUTHORITY))
+    assert both is not None
+    assert (both.cell_persons, both.leverage, both.sum_persons) == (8, 0.4, 9)
+
+
+def test_policy_towards_recipients_has_their_purpose_and_no_other() -> None:
+    policy = Policy.read(TO_TWO + "[purpose.publication]\n")
+    towards = policy.towards(TRIAL, (SPONSOR,))
+    assert set(towards.limits) == {TRIAL}
+    assert towards.limits[TRIAL].cell_persons == 8
+    assert towards.digest == policy.digest
+    assert policy.towards(TRIAL, ()).limits == {}
+
+
+def test_empty_table_of_recipients_is_for_nobody() -> None:
+    policy = Policy.read("[purpose.trial_analysis.recipient]")
+    assert policy.limits_to(TRIAL, (SPONSOR,)) is None
+    assert policy.limits_to(TRIAL, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "word"),
+    [
+        ("[purpose.trial_analysis.recipient.sponser]", "POLICY_UNKNOWN_KEY", "recipient.sponsor"),
+        ("[purpose.trial_analysis.recipients.sponsor]", "POLICY_UNKNOWN_KEY", "trial_analysis.recipient"),
+        ("[purpose.trial_analysis.recipient.sponsor]\ncell_persns = 9", "POLICY_UNKNOWN_KEY", "sponsor.cell_persons"),
+        ("[purpose.trial_analysis]\nrecipient = 3", "POLICY_BAD_VALUE", "recipient"),
+        ("[purpose.trial_analysis.recipient.sponsor]\ncell_persons = 4", "POLICY_RECIPIENT_LOOSER", "5"),
+        ("[purpose.trial_analysis.recipient.sponsor]\nleverage = 0.6", "POLICY_RECIPIENT_LOOSER", "0.5"),
+        ("[runs]\neach = 'alow'", "POLICY_BAD_VALUE", "runs.each"),
+        ("[variables]\nrefuse_roles = ['genomik']", "POLICY_UNKNOWN_KEY", "role genomic"),
+        ("[variables]\nrefuse = 'KRAS'", "POLICY_BAD_VALUE", "variables.refuse"),
+    ],
+)
+def test_recipients_variables_and_runs_are_read_as_strictly(text: str, code: str, word: str) -> None:
+    error = failing(text)
+    assert error.code == code
+    assert word in error.message + error.remedy

@@ -28,9 +28,10 @@ from isthmus_node.answering import Answering, PolicyInForce
 from isthmus_node.catalogue import Datasets
 from isthmus_node.cli import app
 from isthmus_node.config import Address, Proxy
+from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.egress.journal import Journal
-from isthmus_node.egress.policy import DEFAULT_FILE
+from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 from isthmus_node.homes import find_home
 from isthmus_node.link.channel import Dial, Timing
 from isthmus_node.noticing import Noticing
@@ -38,6 +39,7 @@ from isthmus_node.ops.logs import Log
 from isthmus_node.service import Parts, Service
 from isthmus_node.shelf import Shelf
 from isthmus_node.sources import Source
+from isthmus_node.waiting_room import WaitingRoom
 from isthmus_trust.authority import Authority
 from isthmus_trust.certificates import Role, certificate_request, new_tls_key, tls_key_pem
 from isthmus_trust.documents import (
@@ -497,7 +499,7 @@ class Site:
         self.identity, self.custodian, self.coordinator = (IdentityKey.generate() for _ in range(3))
         self.author = IdentityKey.generate()
         self.us = Ourselves("nl", "NL", self.identity.public, self.custodian.public, self.coordinator.public)
-        self.home.policy.write_text(DEFAULT_FILE.read_text())
+        self.adopt(DEFAULT_FILE.read_text())
         self.source = rows_csv(folder / "adtte.csv", rows)
         Datasets(self.home.state, "NL").add("ADTTE", Source(str(self.source)))
         other = IdentityKey.generate()
@@ -514,6 +516,15 @@ class Site:
         self.distrusted = 0
         self.journal: Journal | None = None
 
+    @property
+    def adoptions(self) -> Adoptions:
+        return Adoptions(self.home.policies, "nl", self.custodian.public)
+
+    def adopt(self, text: str) -> None:
+        """The custodian signs a policy."""
+        self.adoptions.sign(self.custodian, text.encode(), Policy.read(text))
+        self.home.policy.write_text(text)
+
     def open(self) -> Service:
         """Start: as a process would, from what is on the disk."""
         self.close()
@@ -521,7 +532,13 @@ class Site:
         self.shelf = Shelf(self.home.studies)
         self.decisions = Decisions(self.home.decisions, "nl", self.custodian.public)
         self.datasets = Datasets(self.home.state, "NL")
-        self.policy = PolicyInForce(self.home.policy)
+        journal = self.journal
+
+        def in_force(_policy: Policy, adopted: Adopted) -> None:
+            journal.append(record_of(adopted))
+
+        self.policy = PolicyInForce(self.home.policy, self.adoptions, lambda: journal.policy, in_force)
+        self.policy()
         self.admission = Admission(self.us, self.shelf, self.decisions, self.policy, self.now)
         self.answering = Answering(self.us, self.identity, self.datasets, self.policy)
         self.noticing = Noticing(
@@ -537,7 +554,7 @@ class Site:
             self.answering,
             self.noticing,
             self.log,
-            self.home.waiting,
+            WaitingRoom(self.home.waiting),
         )
 
         def distrust() -> None:

@@ -73,7 +73,7 @@ def test_changed_spec_is_not_the_planned_one(site: Any) -> None:
 @pytest.mark.parametrize(("rule", "code"), [("refuse", "EXPLORATORY_REFUSED"), ("allow", "")])
 def test_analysis_outside_the_plan_follows_the_policy(site: Any, rule: str, code: str) -> None:
     text = site.home.policy.read_text()
-    site.home.policy.write_text(text.replace('analyses = "ask"', f'analyses = "{rule}"'))
+    site.adopt(text.replace('analyses = "ask"', f'analyses = "{rule}"'))
     assert judge(site, analysis="") == code
 
 
@@ -105,13 +105,13 @@ def test_analysis_outside_the_plan_still_has_to_be_a_proper_one(
     site: Any, change: Callable[[spec_pb2.Spec], None], code: str
 ) -> None:
     text = site.home.policy.read_text()
-    site.home.policy.write_text(text.replace('analyses = "ask"', 'analyses = "allow"'))
+    site.adopt(text.replace('analyses = "ask"', 'analyses = "allow"'))
     assert judge(site, analysis="", spec=changed(site, change)) == code
 
 
 def test_method_the_site_does_not_allow_is_refused(site: Any) -> None:
     text = site.home.policy.read_text()
-    site.home.policy.write_text(text.replace("[methods]", '[methods]\nallow = ["log_rank"]', 1))
+    site.adopt(text.replace("[methods]", '[methods]\nallow = ["log_rank"]', 1))
     assert judge(site) == "METHOD_NOT_ALLOWED"
 
 

@@ -21,6 +21,7 @@ from isthmus.errors import ConfigError, UsageError
 from isthmus.untrusted import csv_cell
 from isthmus.v1 import journal_pb2, summary_pb2
 from isthmus_node import config as node_config
+from isthmus_node.custodian.adoption import record_of
 from isthmus_node.custodian.decisions import REQUEST, request_digest
 from isthmus_node.egress.journal_file import MAGIC, Frame, read_frames
 from isthmus_node.exporting import export
@@ -134,6 +135,10 @@ def test_bundle_holds_the_journal_byte_for_byte_and_every_document(exported: Exp
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     study = verifier.hashlib.sha256(canonical(exported.site.study)).hexdigest()
     assert {f"studies/{study}.pb", f"approvals/{study}.study.pb", "roster.json", "verifier.py"} <= names
+    policies = {one.digest.hex(): one.text for one in exported.site.adoptions.everything()}
+    for name, text in policies.items():
+        assert (folder / f"policies/{name}.toml").read_bytes() == text
+        assert verifier.hashlib.sha256((folder / f"policies/{name}.json").read_bytes()).hexdigest() == name
     # only what no plan has: the one request outside it
     assert len([name for name in names if name.startswith("tasks/")]) == 1
     cover = json.loads((folder / "bundle.json").read_text())
@@ -142,6 +147,34 @@ def test_bundle_holds_the_journal_byte_for_byte_and_every_document(exported: Exp
     assert set(cover["files"]) == names - {"bundle.json", "bundle.sig"}
     modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
     assert modes == {0o600, 0o700}
+
+
+@pytest.mark.parametrize("suffix", ["toml", "json"])
+def test_policy_that_is_not_the_one_in_force_is_named(exported: Exported, copy: Path, suffix: str) -> None:
+    (path,) = (copy / "policies").glob(f"*.{suffix}")
+    path.write_bytes(path.read_bytes().replace(b"5", b"4"))
+    resign(exported, copy)
+    failed = failure(copy)
+    assert failed.where == f"policies/{path.name}"
+    assert "not the policy" in failed.what
+
+
+class TakenUpAgain(Exported):
+    """A node that was made to take up an older policy."""
+
+    def _work(self) -> None:
+        site = self.site
+        site.open()
+        (first,) = site.adoptions.everything()
+        site.adopt("[purpose.trial_analysis]\ncell_persons = 20\n")
+        site.policy()
+        site.journal.append(record_of(first))
+
+
+def test_older_policy_taken_up_again_is_named(make_site: Callable[..., Any], lines: Any, tmp_path: Path) -> None:
+    failed = failure(TakenUpAgain(make_site(tmp_path, lines.log), tmp_path).folder)
+    assert failed.where == "record 3"
+    assert "policy number 1 came in force after number 2" in failed.what
 
 
 def test_bundle_holds_no_private_key(exported: Exported) -> None:

@@ -395,7 +395,7 @@ def test_round_two_of_a_run_this_node_never_saw_is_answered(site: Any) -> None:
 def test_policy_tightened_in_a_run_holds_before_the_next_answer(site: Any) -> None:
     site.ask(site.task())
     text = site.home.policy.read_text()
-    site.home.policy.write_text(text.replace("[methods]", '[methods]\nallow = ["table_one"]', 1))
+    site.adopt(text.replace("[methods]", '[methods]\nallow = ["table_one"]', 1))
     site.ask(site.task(run=b"x" * 16))
     assert site.answers()[-1].code == "METHOD_NOT_ALLOWED"
 

@@ -33,7 +33,8 @@ FORMAT = "isthmus bundle 1"
 # Kinds of signed documents: a signature of one kind is never one of another.
 CHECKPOINT, COSIGNATURE = "isthmus/checkpoint/1", "isthmus/cosignature/1"
 SUMMARY, REFUSAL, TASK = "isthmus/summary/1", "isthmus/refusal/1", "isthmus/task/1"
-DECISIONS = ("isthmus/decision/1", "isthmus/request/1")
+DECISIONS = ("isthmus/decision/1", "isthmus/request/1", "isthmus/run/1")
+POLICY = "isthmus/policy/1"
 MAGIC = b"isthmus journal 1\n"
 MAX_DOCUMENT = 64 << 20
 MAX_PAYLOAD = 1 << 30
@@ -406,6 +407,9 @@ class Check:
         self.report: list[str] = []
         # digest of what a record's document is about -> context of the document
         self.documents: dict[bytes, str] = {}
+        # digest of a signed policy -> its file; and the number of the newest that was in force
+        self.policies: dict[str, bytes] = {}
+        self.policy = 0
         self.answers = 0
         # number of records -> root; sizes asked for before the journal is read
         self.roots: dict[int, bytes] = {}
@@ -518,6 +522,8 @@ class Check:
                 record["dataset_digest"],
             ):
                 raise Failed(where, "the answer names another policy or dataset than the record")
+            if context == SUMMARY and self.policies and record["policy_digest"].hex() not in self.policies:
+                raise Failed(where, "it left under a policy that was not in force before")
         if record["document"]:
             signed = Signed.of(record["document"], where)
             if answer:
@@ -525,9 +531,21 @@ class Check:
                 about = hashlib.sha256(signed.body).digest()
                 if about != record["task"]:
                     raise Failed(where, "the task in it is another than the one that was answered")
+            elif record["event"] == "POLICY":
+                about = self._policy(signed.read(where, "the policy", (POLICY,), self.custodian), record, where)
             else:
                 about = _one(signed.read(where, "the decision", DECISIONS, self.custodian), 1)
             self.documents[hashlib.sha256(record["document"]).digest()] = about.hex()
+
+    def _policy(self, fields: Fields, record: dict[str, Any], where: str) -> bytes:
+        """The digest of a policy as the custodian signed it for this node: none with a smaller number than before."""
+        number, about = _number(fields, 2), _one(fields, 4)
+        if _text(_one(fields, 1), where) != self.node or about != record["policy_digest"]:
+            raise Failed(where, "the policy in it is another than the one that came in force")
+        if number < self.policy:
+            raise Failed(where, f"policy number {number} came in force after number {self.policy}")
+        self.policy, self.policies[about.hex()] = number, _one(fields, 3)
+        return bytes(about)
 
     def _totals(self) -> None:
         wanted = (self.cover.get("tree_size"), self.cover.get("root"), self.cover.get("head"))
@@ -561,6 +579,11 @@ class Check:
         for path, name in (*self.bundle.folder("tasks"), *self.bundle.folder("approvals")):
             if self.documents.get(hashlib.sha256(self.bundle.read(path)).digest()) != name:
                 raise Failed(path, "it is not the document of any record, or not the one its name says")
+        for path, name in self.bundle.folder("policies"):
+            content = self.bundle.read(path)
+            # the file as it was signed, or what it meant
+            if self.policies.get(name) != content and hashlib.sha256(content).hexdigest() != name:
+                raise Failed(path, "it is not the policy that its name says")
 
     def _checkpoints(self, found: list[tuple[str, Signed, int, list[Signed]]]) -> None:
         seen: dict[str, int] = {}

@@ -75,6 +75,9 @@ def check_analysis(
             "rule: then none is run",
             "run an analysis of the plan, or propose a new version of the study",
         )
+    for role in (*analysis.recipients, *study.recipient_roles):
+        if role not in study_pb2.Recipient.values() or role == study_pb2.RECIPIENT_UNSPECIFIED:
+            raise _incomplete("a recipient's role is one of those of the contract")
     missing = analysis.missing_country
     if missing not in study_pb2.MissingCountry.values() or missing == study_pb2.MISSING_COUNTRY_UNSPECIFIED:
         raise _incomplete(f"analysis {analysis.name!r} must say what happens where a country is missing")

@@ -23,14 +23,13 @@ from isthmus_node.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from isthmus.v1 import summary_pb2
     from isthmus_node.config import NodeConfig
     from isthmus_node.egress.journal_read import Entry
     from isthmus_node.shelf import Shelved
+    from isthmus_node.waiting_room import Asked
 
 study_app = typer.Typer(help="A study in plain words.", no_args_is_help=True)
 journal_app = typer.Typer(help="What left this site, and what was decided.", no_args_is_help=True)
-policy_app = typer.Typer(help="What this site lets out.", no_args_is_help=True)
 
 _REASON = typer.Option("--reason", help="Why; it goes into the journal and to the coordinator.")
 
@@ -39,8 +38,8 @@ _REASON = typer.Option("--reason", help="Why; it goes into the journal and to th
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a decision is about: a study, or an analysis outside a plan."""
+class _Decided:
+    """What a decision is about: a study, an analysis outside a plan, or a run."""
 
     title: str
     digest: bytes
@@ -65,8 +64,13 @@ def studies(home: HomeOption = None, json: JsonOption = False) -> None:
         for shelved in Shelf(config.home.studies).everything()
     ]
     requests = [
-        {"request": name, "study": task.study_digest.hex(), "method": task.spec.method}
-        for name, task in _requests(config)
+        {
+            "request": asked.digest.hex(),
+            "study": asked.task.study_digest.hex(),
+            "method": asked.task.spec.method,
+            "title": asked.title,
+        }
+        for asked in _requests(config)
     ]
 
     def render() -> None:
@@ -77,7 +81,7 @@ def studies(home: HomeOption = None, json: JsonOption = False) -> None:
         empty = "no study has arrived: they arrive while the node runs"
         show_table("", ["study", "version", "decision", "digest", "title"], rows, empty)
         for request in requests:
-            say(f"waits outside a plan: {request['method']}  (isthmus-node study show {str(request['request'])[:12]})")
+            say(f"waits: {request['title']}  (isthmus-node study show {str(request['request'])[:12]})")
 
     show(json, {"studies": found, "requests": requests}, render)
 
@@ -97,10 +101,10 @@ def study_show(
     from isthmus_trust.identity import fingerprint
 
     config = joined_config_of(home)
-    asked = next(((n, t) for n, t in _requests(config) if len(study) >= 8 and n.startswith(study.lower())), None)
-    if asked is not None:
-        name, task = asked
-        lines = [f"analysis outside the plan, for {purpose_words(task.purpose)}", *spec_words(task.spec)]
+    waiting = [a for a in _requests(config) if len(study) >= 8 and a.digest.hex().startswith(study.lower())]
+    if waiting:
+        name, task = waiting[0].digest.hex(), waiting[0].task
+        lines = [f"{waiting[0].title}, for {purpose_words(task.purpose)}", *spec_words(task.spec)]
         show(json, {"request": name, "words": lines}, lambda: say(*lines, f"digest {name}"))
         return
     shelved = Shelf(config.home.studies).find(study)
@@ -177,42 +181,29 @@ def _decide(study: str, approved: bool, reason: str, home: HomeOption, json: boo
     show(json, payload, render, quiet)
 
 
-def _asked(config: NodeConfig, text: str, approved: bool) -> _Asked:
-    from isthmus_node.custodian.decisions import REQUEST
+def _asked(config: NodeConfig, text: str, approved: bool) -> _Decided:
     from isthmus_node.public_keys import read_public
     from isthmus_node.shelf import Shelf, participant_of
     from isthmus_trust.documents import DECISION
     from isthmus_trust.identity import IdentityKey
 
-    matching = [(name, task) for name, task in _requests(config) if len(text) >= 8 and name.startswith(text.lower())]
+    matching = [a for a in _requests(config) if len(text) >= 8 and a.digest.hex().startswith(text.lower())]
     if len(matching) > 1:
         raise UsageError("AMBIGUOUS", f"several requests have a digest that begins with {text}", "give more of it")
     if matching:
-        name, task = matching[0]
-        return _Asked(f"{task.spec.method} outside the plan", bytes.fromhex(name), REQUEST)
+        return _Decided(matching[0].title, matching[0].digest, matching[0].context)
     shelved = Shelf(config.home.studies).find(text)
     if approved:
         identity = IdentityKey.load(config.home.identity_key).public
         participant_of(shelved.study, config.name, identity, read_public(config.home.custodian_public))
-    return _Asked(shelved.title, shelved.digest, DECISION)
+    return _Decided(shelved.title, shelved.digest, DECISION)
 
 
-def _requests(config: NodeConfig) -> list[tuple[str, summary_pb2.Task]]:
-    """Analyses outside a plan that wait for the custodian, by the digest that a decision is about."""
-    from isthmus.v1 import summary_pb2
-    from isthmus_node.custodian.decisions import request_digest
-    from isthmus_trust.documents import read_canonical
+def _requests(config: NodeConfig) -> list[Asked]:
+    """What waits for the custodian beside studies: analyses outside a plan, and runs where each is asked about."""
+    from isthmus_node.waiting_room import WaitingRoom
 
-    found = []
-    for path in sorted(config.home.waiting.glob("*.pb")):
-        try:
-            task = read_canonical(path.read_bytes(), summary_pb2.Task)
-        except (OSError, IsthmusError):
-            # the running node took it away in between
-            continue
-        # what is decided on is what was read, whatever the file is called
-        found.append((request_digest(task).hex(), task))
-    return found
+    return list(WaitingRoom(config.home.waiting).everything())
 
 
 def _decision(config: NodeConfig, shelved: Shelved) -> str:
@@ -321,34 +312,3 @@ def totals_of(entries: list[Entry]) -> dict[str, int]:
 
 def totals_words(totals: dict[str, int]) -> str:
     return f"left this site: {totals['releases']} releases, {totals['refusals']} refusals, {totals['bytes']} bytes"
-
-
-# --------------------------------------------------------------------------- policy
-
-
-@policy_app.command("show")
-def policy_show(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Show what this site lets out, rule by rule, for each purpose."""
-    from isthmus_methods.registry import METHODS
-    from isthmus_node.egress.policy import Policy
-    from isthmus_node.egress.thresholds import PURPOSES
-
-    where = config_of(home).home.policy
-    policy = Policy.load(where, METHODS)
-    rules = {name: list(policy.words(number)) for name, number in PURPOSES.items()}
-    methods = sorted(policy.methods) if policy.methods is not None else sorted(METHODS)
-    payload = {
-        "file": str(where),
-        "digest": policy.digest.hex(),
-        "methods": methods,
-        "exploratory": policy.exploratory,
-        "rules": rules,
-    }
-
-    def render() -> None:
-        say(f"{where}  digest {policy.digest.hex()}", f"methods: {', '.join(methods)}")
-        say(f"analyses outside an approved plan: {policy.exploratory}")
-        for name, lines in rules.items():
-            say("", name, *(f"  {line.removeprefix(name + ': ')}" for line in lines))
-
-    show(json, payload, render)

@@ -68,7 +68,8 @@ def join(
             f"  custodian  {joined.custodian}",
             "",
             "next:",
-            f"  let the custodian read {joined.policy}{' (the default was put there)' if joined.policy_is_new else ''}",
+            f"  let the custodian read {joined.policy}{' (the default was put there)' if joined.policy_is_new else ''}:"
+            " it is signed; what is changed in it counts once the custodian has signed it: isthmus-node policy adopt",
             "  isthmus-node data add FILE --dataset NAME",
             "  isthmus-node check",
             "  isthmus-node run",
@@ -125,6 +126,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
     from datetime import UTC, datetime
 
     from isthmus_node.catalogue.registration import read_registrations
+    from isthmus_node.commands.policy import standing_words
     from isthmus_node.homes import is_running
     from isthmus_node.shelf import Shelf
     from isthmus_trust.certificates import read_chain
@@ -138,6 +140,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
         standing = json_module.loads(where.standing.read_text(encoding="utf-8"))
     end = read_chain(read_secret(where.certificate))[0].not_valid_after_utc
     decisions = decisions_of(config)
+    policy = standing_words(config)
     undecided = [s.title for s in Shelf(where.studies).everything() if decisions.about(s.digest) is None]
     payload: dict[str, object] = {
         "node": config.name,
@@ -150,6 +153,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
         "certificate_expires": end.isoformat(timespec="seconds"),
         "datasets": sorted(read_registrations(where.state / "datasets.toml")),
         "studies_to_decide": undecided,
+        "policy": policy,
     }
 
     def render() -> None:
@@ -160,6 +164,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
             + (f" since {payload['since']}" if payload["since"] else ""),
             f"certificate: {days} days left",
             f"datasets: {', '.join(read_registrations(where.state / 'datasets.toml')) or 'none'}",
+            f"policy: {policy}",
             f"tasks waiting for a person: {payload['waiting']}",
         )
         for title in undecided:

@@ -18,7 +18,9 @@ from isthmus_trust.key_files import replace
 
 # A decision about one exploratory request. It stays at the node: the coordinator learns of it by the answer.
 REQUEST = "isthmus/request/1"
-_SUFFIX = {DECISION: ".study", REQUEST: ".request"}
+# A decision about one run, where the site's policy has a person decide on each. It stays at the node too.
+RUN = "isthmus/run/1"
+_SUFFIX = {DECISION: ".study", REQUEST: ".request", RUN: ".run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ def request_digest(task: summary_pb2.Task) -> bytes:
     """What a custodian decides on where an analysis is not in the plan: study, request and purpose, for any round."""
     body = summary_pb2.Task(study_digest=task.study_digest, spec=task.spec, purpose=task.purpose)
     return hashlib.sha256(b"isthmus/request/1\0" + canonical(body)).digest()
+
+
+def run_digest(task: summary_pb2.Task) -> bytes:
+    """What a custodian decides on where each run is asked about: the request and this run of it, for any round."""
+    body = summary_pb2.Task(
+        study_digest=task.study_digest, spec=task.spec, purpose=task.purpose, analysis=task.analysis, run=task.run
+    )
+    return hashlib.sha256(b"isthmus/run/1\0" + canonical(body)).digest()
 
 
 class Decisions:
@@ -75,7 +85,8 @@ class Decisions:
         Parameters
         ----------
         digest
-            SHA-256 of the study's body; with the context `REQUEST`, what `request_digest` gave.
+            SHA-256 of the study's body; with the context `REQUEST` or `RUN`, what `request_digest` or
+            `run_digest` gave.
 
         Raises
         ------

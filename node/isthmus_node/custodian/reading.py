@@ -35,6 +35,12 @@ def purpose_words(purpose: int) -> str:
     return name.lower().replace("_", " ")
 
 
+def recipient_words(roles: Iterable[int]) -> str:
+    """E.g. "sponsor, authority"; empty where there is none."""
+    known = study_pb2.Recipient
+    return ", ".join(known.Name(role).lower() if role in known.values() else f"unknown ({role})" for role in roles)
+
+
 def spec_words(spec: spec_pb2.Spec) -> Iterator[str]:
     """A request line by line: method, dataset, rows, what plays which part, what leaves."""
     method = METHODS.get(spec.method)
@@ -71,7 +77,8 @@ def study_words(study: study_pb2.Study) -> Iterator[str]:
     """A study line by line: why, for whom, by whom, what, over which variables."""
     yield f"{study.name} version {study.version}: {study.title}"
     yield f"why: {study.rationale or 'not said'}"
-    yield f"who gets the results: {', '.join(study.recipients) or 'not said'}"
+    roles = recipient_words(study.recipient_roles) or "not said"
+    yield f"who gets the results: {', '.join(study.recipients) or 'not said'} (by the part they play: {roles})"
     yield f"data cut: {study.data_cut or 'not said'}"
     yield f"results by country may be shown: {'yes' if study.by_country else 'no'}"
     yield f"participants: {', '.join(f'{p.node} ({p.country})' for p in study.participants)}"
@@ -87,7 +94,8 @@ def study_words(study: study_pb2.Study) -> Iterator[str]:
             yield f"  {_variable(variable)}"
     for analysis in study.plan:
         yield ""
-        yield f"analysis {analysis.name}: {analysis.title} (for {purpose_words(analysis.purpose)})"
+        to = f", to {recipient_words(analysis.recipients)}" if analysis.recipients else ""
+        yield f"analysis {analysis.name}: {analysis.title} (for {purpose_words(analysis.purpose)}{to})"
         for line in spec_words(analysis.spec):
             yield f"  {line}"
 

@@ -15,7 +15,7 @@ from typing import Self
 
 from isthmus.v1 import journal_pb2
 from isthmus_node.egress.journal_file import MAGIC, Appender, Damaged, Unfinished, pack, read_frame
-from isthmus_node.egress.journal_read import FILE, NO_RECORD, Entry, damaged, entries, entry_of
+from isthmus_node.egress.journal_read import FILE, NO_RECORD, Entry, damaged, entries, entry_of, number_in
 from isthmus_node.egress.thresholds import PURPOSES
 from isthmus_node.egress.wire import Outbound
 from isthmus_trust.documents import canonical, digest
@@ -57,6 +57,7 @@ class Journal:
         self._releases: dict[bytes, tuple[int, int]] = {}  # task -> sequence, offset of its entry
         self._waiting: dict[bytes, None] = {}  # tasks not acknowledged, in order
         self._tree = Tree()
+        self.policy = (0, b"")  # the largest number of a policy that was in force, and its digest
 
     @classmethod
     def open(cls, directory: Path, now: Callable[[], int] = time.time_ns) -> Self:
@@ -208,6 +209,8 @@ class Journal:
         if record.event in _RELEASES:
             self._releases[record.task] = (record.sequence, entry.start)
             self._waiting[record.task] = None
+        elif record.event == "POLICY":
+            self.policy = max(self.policy, number_in(record))
         elif record.event == "ACKNOWLEDGED":
             self._waiting.pop(record.task, None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.errors import AuthenticationError, ConfigError
-from isthmus.v1 import journal_pb2
+from isthmus.v1 import journal_pb2, study_pb2
 from isthmus_node.egress.journal_file import Damaged, Frame, Unfinished, read_frames
 from isthmus_trust.documents import digest, read_canonical
 from isthmus_trust.merkle import Tree
@@ -104,6 +104,14 @@ def entry_of(frame: Frame, previous: bytes | None) -> Entry:
     if len(frame.payload) != record.payload_bytes or (frame.payload and digest(frame.payload) != record.payload_digest):
         raise Damaged(frame.number, "the bytes that left were changed")
     return Entry(record, frame.record, frame.payload, digest(frame.record), frame.start)
+
+
+def number_in(record: journal_pb2.Record) -> tuple[int, bytes]:
+    """The number and digest of the policy that a record puts in force; 0 where it does not."""
+    if record.event != "POLICY" or not record.document:
+        return (0, b"")
+    document = study_pb2.AdoptedPolicy.FromString(study_pb2.Signed.FromString(record.document).body)
+    return (document.serial, record.policy_digest)
 
 
 def damaged(path: Path, damage: Damaged) -> ConfigError:

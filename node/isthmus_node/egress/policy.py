@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import math
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from isthmus.errors import ConfigError
-from isthmus_node.egress.thresholds import KEYS, PURPOSES, Limits, Number, compiled_in
+from isthmus_node.egress import policy_tables as tables
+from isthmus_node.egress.policy_keys import known, table, words
+from isthmus_node.egress.presets import EXPLORATORY, RUNS
+from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits, strictest
 
-EXPLORATORY = ("refuse", "ask", "allow")
 DEFAULT_FILE = Path(__file__).with_name("default_policy.toml")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What this site lets out, and for what purpose.
+    """What this site lets out: to whom, for what purpose, under which jurisdiction's preset.
 
     `limits` has the purposes the file has a table for, by their number in the contract; the others are refused.
+    `recipients` has the purposes whose table names recipients: only these get anything, each under its own limits.
     `methods` None: all that are installed. `digest`: SHA-256 of `canonical`, 32 bytes.
     """
 
     limits: Mapping[int, Limits]
+    recipients: Mapping[int, Mapping[int, Limits]]
     methods: frozenset[str] | None
     exploratory: str  # analyses that are not in an approved plan: "refuse", "ask" (a person decides), "allow"
+    runs: str  # "ask": a person decides on each run, of planned analyses too; "allow"
+    refused_roles: frozenset[int]  # variables of these roles are never used
+    refused_variables: frozenset[str]
+    preset: str  # the jurisdiction's; empty where there is none
+    canonical: bytes  # all of the above, defaults filled in, in one form: JSON with sorted keys
     digest: bytes
 
     @classmethod
@@ -47,133 +54,121 @@ class Policy:
         ------
         ConfigError
             ``POLICY_MISSING``, ``POLICY_UNREADABLE``, ``POLICY_UNKNOWN_KEY`` (with the nearest known key),
-            ``POLICY_BAD_VALUE``, ``POLICY_BELOW_FLOOR`` (with the floor).
+            ``POLICY_BAD_VALUE``, ``POLICY_BELOW_FLOOR``, ``POLICY_BELOW_PRESET``, ``POLICY_RECIPIENT_LOOSER`` (each
+            with the loosest value that may stand there).
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise ConfigError(
-                "POLICY_MISSING",
-                f"there is no policy at {path}; rule: without a policy nothing leaves",
-                f"copy {DEFAULT_FILE.name} there and let the custodian read it",
-            ) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise _unreadable(path, "it cannot be read as text") from error
-        return cls.read(text, installed, path)
+        return cls.read(policy_text(path), installed, path)
 
     @classmethod
     def read(cls, text: str, installed: Collection[str] = (), path: Path = Path("policy.toml")) -> Policy:
         """The policy of a file's text; raises as `load` does."""
         try:
-            tables = tomllib.loads(text)
+            file = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise _unreadable(path, str(error)) from error
-        _known(tables, ("methods", "exploratory", "purpose"), "")
-        limits = {
-            PURPOSES[name]: _limits(name, _table(table, f"[purpose.{name}]"))
-            for name, table in sorted(
-                _known(_table(tables.get("purpose", {}), "[purpose]"), PURPOSES, "purpose.").items()
-            )
-        }
-        methods = _methods(_table(tables.get("methods", {}), "[methods]"), installed)
-        asked = _known(_table(tables.get("exploratory", {}), "[exploratory]"), ("analyses",), "exploratory.")
-        exploratory = asked.get("analyses", "ask")
-        if exploratory not in EXPLORATORY:
-            raise _bad("exploratory.analyses", f"one of {', '.join(EXPLORATORY)}")
-        return cls(MappingProxyType(limits), methods, str(exploratory), _digest(limits, methods, str(exploratory)))
+        known(file, ("preset", "methods", "exploratory", "runs", "variables", "purpose"), "")
+        name, under = tables.preset(file)
+        limits: dict[int, Limits] = {}
+        recipients: dict[int, Mapping[int, Limits]] = {}
+        for purpose, written in sorted(known(tables.named(file, "purpose"), PURPOSES, "purpose.").items()):
+            own = dict(known(table(written, f"[purpose.{purpose}]"), (*KEYS, "recipient"), f"purpose.{purpose}."))
+            to, number = own.pop("recipient", None), PURPOSES[purpose]
+            limits[number] = tables.purpose(purpose, own, name, under)
+            if to is not None:
+                recipients[number] = tables.recipients(purpose, to, limits[number])
+        variables = known(tables.named(file, "variables"), ("refuse", "refuse_roles"), "variables.")
+        roles = words(variables.get("refuse_roles", []), "variables.refuse_roles")
+        known(dict.fromkeys(roles), VARIABLE_ROLES, "role ")
+        return _whole(
+            limits=limits,
+            recipients=recipients,
+            methods=tables.methods(tables.named(file, "methods"), installed),
+            exploratory=tables.word(file, "exploratory", "analyses", EXPLORATORY, "ask", under.exploratory, name),
+            runs=tables.word(file, "runs", "each", RUNS, "allow", under.runs, name),
+            refused_roles=under.roles | {VARIABLE_ROLES[role] for role in roles},
+            refused_variables=frozenset(words(variables.get("refuse", []), "variables.refuse")),
+            preset=name,
+        )
 
     def allows_method(self, name: str) -> bool:
         """Whether the site lets this method run at all."""
         return self.methods is None or name in self.methods
 
-    def words(self, purpose: int) -> tuple[str, ...]:
-        """The policy for one purpose, each rule a sentence."""
-        name = next((n for n, number in PURPOSES.items() if number == purpose), "this purpose")
-        limits = self.limits.get(purpose)
-        if limits is None:
-            return (f"{name}: nothing leaves, the policy has no table [purpose.{name}]",)
-        if purpose == PURPOSES["closed_committee"]:
-            return (f"{name}: nothing leaves until releases can be encrypted to the committee's keys",)
-        return (*(f"{name}: {limits.rule(key)}" for key in KEYS),)
+    def limits_to(self, purpose: int, to: Collection[int]) -> Limits | None:
+        """The thresholds for these recipients: of several the strictest. None where it lets nothing out to them.
+
+        Parameters
+        ----------
+        purpose
+            Number of the purpose in the contract.
+        to
+            Numbers of the parts that recipients play; empty where the study does not say. Where the purpose names
+            recipients, each of these must be among them, and there must be one.
+        """
+        named = self.recipients.get(purpose)
+        if named is None:
+            return self.limits.get(purpose)
+        if not to or not all(part in named for part in to):
+            return None
+        return strictest([named[part] for part in to])
+
+    def towards(self, purpose: int, to: Collection[int]) -> Policy:
+        """This policy with the thresholds that hold for one purpose and its recipients, and no other purpose."""
+        found = self.limits_to(purpose, to)
+        return replace(self, limits={} if found is None else {purpose: found}, recipients={})
 
 
-def _limits(purpose: str, table: Mapping[str, object]) -> Limits:
-    """The thresholds of one purpose: the defaults, and what the file says instead."""
-    default, floor = compiled_in(PURPOSES[purpose])
-    changed: dict[str, Number] = {}
-    for name, value in _known(table, KEYS, f"purpose.{purpose}.").items():
-        where = f"purpose.{purpose}.{name}"
-        number = _number(where, value, getattr(default, name))
-        least = getattr(floor, name)
-        if KEYS[name].is_looser(number, least):
-            raise ConfigError(
-                "POLICY_BELOW_FLOOR",
-                f"{where} is looser than isthmus allows for this purpose; rule: the floor is {_toml(least)}",
-                f"set it to {_toml(least)} or tighter (tighter is {KEYS[name].tighter})",
-            )
-        changed[name] = number
-    return replace(default, **changed)  # type: ignore[arg-type]  # checked by `_number` against the default's type
+def policy_text(path: Path) -> str:
+    """The text of policy.toml; `ConfigError` ``POLICY_MISSING`` or ``POLICY_UNREADABLE``."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "POLICY_MISSING",
+            f"there is no policy at {path}; rule: without a policy nothing leaves",
+            f"copy {DEFAULT_FILE.name} there, let the custodian read it and sign it: isthmus-node policy adopt",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, "it cannot be read as text") from error
 
 
-def _number(where: str, value: object, default: Number) -> Number:
-    """The value in the type of its default. TOML also has nan and inf, which no rule could be held against."""
-    if isinstance(default, bool):
-        if isinstance(value, bool):
-            return value
-        raise _bad(where, "true or false")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise _bad(where, "a number, 0 or more")
-    if isinstance(default, float):
-        return float(value)
-    if isinstance(value, float):
-        raise _bad(where, "a whole number")
-    return value
-
-
-def _methods(table: Mapping[str, object], installed: Collection[str]) -> frozenset[str] | None:
-    allowed = _known(table, ("allow",), "methods.").get("allow")
-    if allowed is None:
-        return None
-    if not isinstance(allowed, list) or not all(isinstance(name, str) for name in allowed):
-        raise _bad("methods.allow", "a list of names of methods")
-    if installed:
-        _known(dict.fromkeys(allowed), installed, "method ")
-    return frozenset(allowed)
-
-
-def _known(table: Mapping[str, object], known: Iterable[str], prefix: str) -> Mapping[str, object]:
-    """The table itself; an error that names the nearest known key where it has one that is not known."""
-    names = list(known)
-    for name in table:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                "POLICY_UNKNOWN_KEY",
-                f"the policy has {prefix}{name}, which isthmus does not know; rule: nothing unknown in a policy",
-                f"did you mean {prefix}{near}? Known are: {', '.join(names)}",
-            )
-    return table
-
-
-def _table(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise _bad(where, "a table")
-    return value
-
-
-def _digest(limits: Mapping[int, Limits], methods: frozenset[str] | None, exploratory: str) -> bytes:
-    """SHA-256 of the policy in force, defaults filled in, in one canonical form."""
+def _whole(  # each part of a policy by its name
+    *,
+    limits: Mapping[int, Limits],
+    recipients: Mapping[int, Mapping[int, Limits]],
+    methods: frozenset[str] | None,
+    exploratory: str,
+    runs: str,
+    refused_roles: frozenset[int],
+    refused_variables: frozenset[str],
+    preset: str,
+) -> Policy:
     form = {
+        "preset": preset,
         "purpose": {name: asdict(limits[number]) for name, number in PURPOSES.items() if number in limits},
+        "recipient": {
+            name: {part: asdict(to[code]) for part, code in RECIPIENTS.items() if code in to}
+            for name, number in PURPOSES.items()
+            if (to := recipients.get(number)) is not None
+        },
         "methods": None if methods is None else sorted(methods),
         "exploratory": exploratory,
+        "runs": runs,
+        "refuse_roles": sorted(role for role, number in VARIABLE_ROLES.items() if number in refused_roles),
+        "refuse": sorted(refused_variables),
     }
-    return hashlib.sha256(json.dumps(form, sort_keys=True, separators=(",", ":")).encode()).digest()
-
-
-def _bad(where: str, wanted: str) -> ConfigError:
-    return ConfigError(
-        "POLICY_BAD_VALUE", f"{where} in the policy is not as it must be; rule: {wanted}", f"correct {where}"
+    canonical = json.dumps(form, sort_keys=True, separators=(",", ":")).encode()
+    return Policy(
+        MappingProxyType(dict(limits)),
+        MappingProxyType(dict(recipients)),
+        methods,
+        exploratory,
+        runs,
+        refused_roles,
+        refused_variables,
+        preset,
+        canonical,
+        hashlib.sha256(canonical).digest(),
     )
 
 
@@ -183,7 +178,3 @@ def _unreadable(path: Path, why: str) -> ConfigError:
         f"the policy {path} is no TOML file: {why}; rule: without a policy nothing leaves",
         "correct the file, or restore it from the backup",
     )
-
-
-def _toml(value: Number) -> str:
-    return json.dumps(value)

@@ -5,7 +5,7 @@ All of them are conventions for local legal review; none of them makes a release
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,26 @@ PURPOSES: Mapping[str, int] = MappingProxyType(
         "publication": study_pb2.PUBLICATION,
         "trial_analysis": study_pb2.TRIAL_ANALYSIS,
         "closed_committee": study_pb2.CLOSED_COMMITTEE,
+    }
+)
+
+# As the part that recipients play is written in policy.toml.
+RECIPIENTS: Mapping[str, int] = MappingProxyType(
+    {
+        "statistician": study_pb2.STATISTICIAN,
+        "sponsor": study_pb2.SPONSOR,
+        "committee": study_pb2.COMMITTEE,
+        "authority": study_pb2.AUTHORITY,
+        "public": study_pb2.PUBLIC,
+    }
+)
+
+# Roles of variables that a policy may keep out of every analysis, as they are written in it.
+VARIABLE_ROLES: Mapping[str, int] = MappingProxyType(
+    {
+        "genomic": study_pb2.Variable.GENOMIC,
+        "quasi_identifier": study_pb2.Variable.QUASI_IDENTIFIER,
+        "unblinding": study_pb2.Variable.UNBLINDING,
     }
 )
 
@@ -42,6 +62,10 @@ class Key:
     def is_looser(self, value: Number, floor: Number) -> bool:
         """Whether a value lets more out than the floor does."""
         return value > floor if self.tighter in ("smaller", "false") else value < floor
+
+    def tightest(self, values: Iterable[Number]) -> Number:
+        """Of several values the one that lets least out."""
+        return min(values) if self.tighter in ("smaller", "false") else max(values)
 
 
 KEYS: Mapping[str, Key] = MappingProxyType(
@@ -197,6 +221,14 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             (5, 3),
             "as cell_persons",
         ),
+        "contributors": Key(
+            "a run is over {} or more countries",
+            "larger",
+            (1, 1),
+            (1, 1),
+            (1, 1),
+            "vantage6 and sealed sums ask for 3; 1: a country's own result shows no more than its summary does",
+        ),
     }
 )
 
@@ -225,6 +257,7 @@ class Limits:
     risk_set_leavers: int
     histogram_persons: int
     bin_persons: int
+    contributors: int
 
     def rule(self, *names: str) -> str:
         """Some of the thresholds in words, with this purpose's own numbers."""
@@ -233,6 +266,14 @@ class Limits:
             for name in names
             for value in [getattr(self, name)]
         )
+
+
+def strictest(several: Sequence[Limits]) -> Limits:
+    """Each threshold from the limits that have it tightest; `several` has one or more."""
+    chosen: dict[str, Any] = {
+        name: key.tightest(getattr(limits, name) for limits in several) for name, key in KEYS.items()
+    }
+    return Limits(**chosen)
 
 
 def compiled_in(purpose: int) -> tuple[Limits, Limits]:

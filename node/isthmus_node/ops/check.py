@@ -21,11 +21,13 @@ from isthmus_methods.registry import METHODS
 from isthmus_node import config as settings
 from isthmus_node.catalogue import Datasets, Severity
 from isthmus_node.config import NodeConfig
+from isthmus_node.custodian.adoption import Adoptions, in_journal
 from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.egress import presets
 from isthmus_node.egress.gate import Refusal, judge
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.journal_read import verify
-from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.policy import Policy, policy_text
 from isthmus_node.egress.wire import Header, encode
 from isthmus_node.homes import Home
 from isthmus_node.link.channel import dial_of
@@ -89,7 +91,7 @@ def check(
         ("certificate", lambda: _certificate(config, now())),
         ("coordinator", lambda: _coordinator(config, now())),
         ("disk", lambda: _disk(home)),
-        ("policy", lambda: _policy(home)),
+        ("policy", lambda: _policy(config)),
         ("journal", lambda: _journal(home)),
         ("data", lambda: _data(config)),
         ("dry release", lambda: _dry_release(config)),
@@ -256,9 +258,25 @@ def _disk(home: Home) -> Iterator[Line]:
         yield Line("disk", Mark.PASS, words)
 
 
-def _policy(home: Home) -> Iterator[Line]:
-    policy = Policy.load(home.policy, METHODS)
-    yield Line("policy", Mark.PASS, f"{home.policy}, digest {policy.digest.hex()[:16]}")
+def _policy(config: NodeConfig) -> Iterator[Line]:
+    home = config.home
+    text = policy_text(home.policy)
+    policy = Policy.read(text, METHODS, home.policy)
+    if not home.joined:
+        yield Line("policy", Mark.PASS, f"{home.policy}, digest {policy.digest.hex()[:16]}; it is signed at joining")
+        return
+    adoptions = Adoptions(home.policies, config.name, read_public(home.custodian_public))
+    serial = adoptions.check(text.encode(), policy, in_journal(home.journal)).serial
+    words = f"signed as number {serial}, digest {policy.digest.hex()[:16]}"
+    if config.country in presets.names() and policy.preset != config.country:
+        yield Line(
+            "policy",
+            Mark.WARN,
+            f"{words}; there is a preset of {config.country}, and the policy is not based on it",
+            f"let the custodian decide: preset = {config.country!r} in policy.toml, then isthmus-node policy adopt",
+        )
+        return
+    yield Line("policy", Mark.PASS, words + (f", preset {policy.preset}" if policy.preset else ""))
 
 
 def _journal(home: Home) -> Iterator[Line]:

@@ -16,6 +16,15 @@ class Purpose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TRIAL_ANALYSIS: _ClassVar[Purpose]
     CLOSED_COMMITTEE: _ClassVar[Purpose]
 
+class Recipient(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RECIPIENT_UNSPECIFIED: _ClassVar[Recipient]
+    STATISTICIAN: _ClassVar[Recipient]
+    SPONSOR: _ClassVar[Recipient]
+    COMMITTEE: _ClassVar[Recipient]
+    AUTHORITY: _ClassVar[Recipient]
+    PUBLIC: _ClassVar[Recipient]
+
 class MissingCountry(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MISSING_COUNTRY_UNSPECIFIED: _ClassVar[MissingCountry]
@@ -27,6 +36,12 @@ FEASIBILITY: Purpose
 PUBLICATION: Purpose
 TRIAL_ANALYSIS: Purpose
 CLOSED_COMMITTEE: Purpose
+RECIPIENT_UNSPECIFIED: Recipient
+STATISTICIAN: Recipient
+SPONSOR: Recipient
+COMMITTEE: Recipient
+AUTHORITY: Recipient
+PUBLIC: Recipient
 MISSING_COUNTRY_UNSPECIFIED: MissingCountry
 WAIT: MissingCountry
 FAIL: MissingCountry
@@ -68,12 +83,14 @@ class Variable(_message.Message):
         TREATMENT_ARM: _ClassVar[Variable.Role]
         UNBLINDING: _ClassVar[Variable.Role]
         COUNTRY: _ClassVar[Variable.Role]
+        GENOMIC: _ClassVar[Variable.Role]
     ROLE_UNSPECIFIED: Variable.Role
     IDENTIFIER: Variable.Role
     QUASI_IDENTIFIER: Variable.Role
     TREATMENT_ARM: Variable.Role
     UNBLINDING: Variable.Role
     COUNTRY: Variable.Role
+    GENOMIC: Variable.Role
     NAME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -123,23 +140,25 @@ class Participant(_message.Message):
     def __init__(self, node: _Optional[str] = ..., country: _Optional[str] = ..., identity_key: _Optional[bytes] = ..., custodian_key: _Optional[bytes] = ...) -> None: ...
 
 class Analysis(_message.Message):
-    __slots__ = ("name", "title", "spec", "purpose", "missing_country", "deadline_seconds")
+    __slots__ = ("name", "title", "spec", "purpose", "missing_country", "deadline_seconds", "recipients")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     MISSING_COUNTRY_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    RECIPIENTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     title: str
     spec: _spec_pb2.Spec
     purpose: Purpose
     missing_country: MissingCountry
     deadline_seconds: int
-    def __init__(self, name: _Optional[str] = ..., title: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., missing_country: _Optional[_Union[MissingCountry, str]] = ..., deadline_seconds: _Optional[int] = ...) -> None: ...
+    recipients: _containers.RepeatedScalarFieldContainer[Recipient]
+    def __init__(self, name: _Optional[str] = ..., title: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., missing_country: _Optional[_Union[MissingCountry, str]] = ..., deadline_seconds: _Optional[int] = ..., recipients: _Optional[_Iterable[_Union[Recipient, str]]] = ...) -> None: ...
 
 class Study(_message.Message):
-    __slots__ = ("name", "version", "title", "rationale", "recipients", "datasets", "participants", "plan", "by_country", "data_cut", "exploratory_purpose")
+    __slots__ = ("name", "version", "title", "rationale", "recipients", "datasets", "participants", "plan", "by_country", "data_cut", "exploratory_purpose", "recipient_roles")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +170,7 @@ class Study(_message.Message):
     BY_COUNTRY_FIELD_NUMBER: _ClassVar[int]
     DATA_CUT_FIELD_NUMBER: _ClassVar[int]
     EXPLORATORY_PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    RECIPIENT_ROLES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     title: str
@@ -162,7 +182,8 @@ class Study(_message.Message):
     by_country: bool
     data_cut: str
     exploratory_purpose: Purpose
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., title: _Optional[str] = ..., rationale: _Optional[str] = ..., recipients: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., participants: _Optional[_Iterable[_Union[Participant, _Mapping]]] = ..., plan: _Optional[_Iterable[_Union[Analysis, _Mapping]]] = ..., by_country: _Optional[bool] = ..., data_cut: _Optional[str] = ..., exploratory_purpose: _Optional[_Union[Purpose, str]] = ...) -> None: ...
+    recipient_roles: _containers.RepeatedScalarFieldContainer[Recipient]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., title: _Optional[str] = ..., rationale: _Optional[str] = ..., recipients: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., participants: _Optional[_Iterable[_Union[Participant, _Mapping]]] = ..., plan: _Optional[_Iterable[_Union[Analysis, _Mapping]]] = ..., by_country: _Optional[bool] = ..., data_cut: _Optional[str] = ..., exploratory_purpose: _Optional[_Union[Purpose, str]] = ..., recipient_roles: _Optional[_Iterable[_Union[Recipient, str]]] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("study_digest", "node", "approved", "decided_at", "reason")
@@ -177,3 +198,19 @@ class Decision(_message.Message):
     decided_at: int
     reason: str
     def __init__(self, study_digest: _Optional[bytes] = ..., node: _Optional[str] = ..., approved: _Optional[bool] = ..., decided_at: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class AdoptedPolicy(_message.Message):
+    __slots__ = ("node", "serial", "text", "digest", "adopted_at", "reason")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SERIAL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ADOPTED_AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    serial: int
+    text: bytes
+    digest: bytes
+    adopted_at: int
+    reason: str
+    def __init__(self, node: _Optional[str] = ..., serial: _Optional[int] = ..., text: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., adopted_at: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...

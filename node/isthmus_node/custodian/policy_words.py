@@ -1,0 +1,154 @@
+"""A policy in plain words: what is allowed to whom, and what a change would allow that was not allowed before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.presets import EXPLORATORY, RUNS, preset
+from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
+
+_EXPLORATORY = {
+    "refuse": "analyses outside an approved plan are refused",
+    "ask": "analyses outside an approved plan run once a person here has said yes to each",
+    "allow": "analyses outside an approved plan run without a person looking",
+}
+_RUNS = {
+    "ask": "each run, of planned analyses too, waits until a person here has said yes to it",
+    "allow": "planned analyses of approved studies run without being asked about again",
+}
+# Whoever receives, where a study does not say who.
+UNNAMED = ""
+# Nothing leaves for it, whatever a policy says.
+_COMMITTEE = "closed_committee"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that another policy allows, or no longer allows."""
+
+    allows: bool  # True: allowed by the new policy and not by the old; False: the other way round
+    where: str  # the key in policy.toml, e.g. "purpose.trial_analysis.cell_persons"
+    words: str
+
+
+def rules(policy: Policy, purpose: str) -> tuple[str, ...]:
+    """What is allowed for one purpose and to whom, each rule a sentence."""
+    limits = policy.limits.get(PURPOSES[purpose])
+    if limits is None:
+        return (f"{purpose}: nothing leaves, the policy has no table [purpose.{purpose}]",)
+    if purpose == _COMMITTEE:
+        return (f"{purpose}: nothing leaves until releases can be encrypted to the committee's keys",)
+    return (
+        *_recipients(policy, purpose),
+        *(f"{purpose}: {limits.rule(key)}" for key in KEYS),
+        *_tighter(policy, purpose),
+    )
+
+
+def whole(policy: Policy) -> tuple[str, ...]:
+    """What holds for every purpose, each rule a sentence."""
+    lines = [_RUNS[policy.runs], _EXPLORATORY[policy.exploratory]]
+    if policy.preset:
+        based = preset(policy.preset)
+        lines.insert(0, f"based on the preset {policy.preset}, {based.title}: {based.standing}")
+    roles = [role for role, number in VARIABLE_ROLES.items() if number in policy.refused_roles]
+    if roles:
+        lines.append(f"variables that a study marks as {' or '.join(roles)} are never used")
+    if policy.refused_variables:
+        lines.append(f"these variables are never used: {', '.join(sorted(policy.refused_variables))}")
+    return tuple(lines)
+
+
+def differences(old: Policy | None, new: Policy, installed: Collection[str]) -> tuple[Change, ...]:
+    """What a new policy allows that the old one did not, and what it no longer allows.
+
+    Parameters
+    ----------
+    old
+        The policy in force; None where there is none: then nothing is allowed.
+    new
+        The one to compare.
+    installed
+        Names of the methods at this node.
+    """
+    if old is None:
+        old = Policy.read('[methods]\nallow = []\n[exploratory]\nanalyses = "refuse"\n')
+    return (
+        *_sets("methods.allow", "method", _methods(old, installed), _methods(new, installed)),
+        *_order("exploratory.analyses", EXPLORATORY, _EXPLORATORY, old.exploratory, new.exploratory),
+        *_order("runs.each", RUNS, _RUNS, old.runs, new.runs),
+        *_sets("variables.refuse_roles", "variables marked as", _roles(new), _roles(old)),
+        *_sets("variables.refuse", "variable", new.refused_variables, old.refused_variables),
+        *(change for purpose in PURPOSES if purpose != _COMMITTEE for change in _purpose(old, new, purpose)),
+    )
+
+
+def _recipients(policy: Policy, purpose: str) -> Iterator[str]:
+    named = policy.recipients.get(PURPOSES[purpose])
+    if named is not None:
+        parts = [part for part, number in RECIPIENTS.items() if number in named]
+        yield f"{purpose}: to {', '.join(parts) or 'nobody'} and nobody else; a study has to say who receives"
+
+
+def _tighter(policy: Policy, purpose: str) -> Iterator[str]:
+    """Where a recipient's own table asks more than the purpose does."""
+    base = policy.limits[PURPOSES[purpose]]
+    for part, number in RECIPIENTS.items():
+        own = policy.recipients.get(PURPOSES[purpose], {}).get(number, base)
+        changed = [key for key in KEYS if getattr(own, key) != getattr(base, key)]
+        yield from (f"{purpose}: to {part}, {own.rule(key)}" for key in changed)
+
+
+def _purpose(old: Policy, new: Policy, purpose: str) -> Iterator[Change]:
+    """Changes of one purpose, said once for all recipients that they are the same for."""
+    before, after = _audiences(old, purpose), _audiences(new, purpose)
+    groups: dict[tuple[Limits | None, Limits | None], list[str]] = {}
+    for part, limits in before.items():
+        groups.setdefault((limits, after[part]), []).append(part)
+    for (was, will), parts in groups.items():
+        to = "" if len(parts) == len(before) else " to " + ", ".join(part or "recipients not named" for part in parts)
+        where = f"purpose.{purpose}"
+        if was is None and will is not None:
+            yield Change(True, where, f"{purpose}{to}: what meets its rules may leave; nothing did")
+        elif was is not None and will is None:
+            yield Change(False, where, f"{purpose}{to}: nothing leaves any more")
+        elif was is not None and will is not None:
+            yield from _thresholds(was, will, where, f"{purpose}{to}")
+
+
+def _thresholds(was: Limits, will: Limits, where: str, title: str) -> Iterator[Change]:
+    for name, key in KEYS.items():
+        before, after = getattr(was, name), getattr(will, name)
+        if before != after:
+            words = f"{title}: {will.rule(name)}; it was: {was.rule(name)}"
+            yield Change(key.is_looser(after, before), f"{where}.{name}", words)
+
+
+def _audiences(policy: Policy, purpose: str) -> Mapping[str, Limits | None]:
+    number = PURPOSES[purpose]
+    named = {part: policy.limits_to(number, [role]) for part, role in RECIPIENTS.items()}
+    return {UNNAMED: policy.limits_to(number, ()), **named}
+
+
+def _methods(policy: Policy, installed: Collection[str]) -> frozenset[str]:
+    return frozenset(installed) if policy.methods is None else policy.methods
+
+
+def _roles(policy: Policy) -> frozenset[str]:
+    return frozenset(role for role, number in VARIABLE_ROLES.items() if number in policy.refused_roles)
+
+
+def _sets(where: str, what: str, before: Collection[str], after: Collection[str]) -> Iterator[Change]:
+    """Changes of what may be used, from one set to another."""
+    for name in sorted(set(after) - set(before)):
+        yield Change(True, where, f"{what} {name} may be used")
+    for name in sorted(set(before) - set(after)):
+        yield Change(False, where, f"{what} {name} may not be used any more")
+
+
+def _order(where: str, order: tuple[str, ...], words: Mapping[str, str], before: str, after: str) -> Iterator[Change]:
+    """A change of a word, in an order from tight to loose."""
+    if before != after:
+        yield Change(order.index(after) > order.index(before), where, words[after])
