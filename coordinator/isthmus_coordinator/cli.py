@@ -8,6 +8,9 @@ import threading
 from pathlib import Path
 from typing import Annotated
 
+# One thread of linear algebra: threads split sums, and an answer's last bits must not depend on how many there are.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import typer
 
 from isthmus.command import console, emit, main as run_command, say, version_line

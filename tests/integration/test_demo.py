@@ -192,6 +192,30 @@ def test_last_words_say_what_left_and_the_command_they_name_works(finished: Fini
         assert (sum(c["releases"] for c in own), sum(c["bytes"] for c in own)) == (releases, size)
 
 
+def test_every_number_of_the_demo_is_pooled_again_from_the_journals_with_nothing_running(
+    finished: Finished, tmp_path: Path
+) -> None:
+    assert processes_under(finished.out) == []
+    bundles = []
+    for node in COUNTRIES:
+        home, bundle = finished.out / "network" / f"node-{node}", tmp_path / f"{node}.zip"
+        ended = run_program("isthmus-node", "journal", "export", "--home", str(home), "-o", str(bundle))
+        assert ended.code == 0, ended.everything
+        bundles.append(str(bundle))
+    file = finished.out / "result.json"
+    ended = run_program("isthmus", "replay", *bundles, "--result", str(file), "--exact", "--json")
+    assert ended.code == 0, ended.everything
+    results, runs = json.loads(file.read_text())["results"], json.loads(ended.stdout)["data"]["runs"]
+    assert [(r["analysis"], r["answer"]) for r in runs] == [(r["analysis"], r["answer"]) for r in results]
+    assert all(r["equal"]["to_the_bit"] and one["asked"]["to_the_bit"] for r in runs for one in r["rounds"])
+    # every byte that the report counts is in the chain
+    for result, run in zip(results, runs, strict=True):
+        sent = [a for one in run["rounds"] for a in one["answers"]]
+        for told in result["contributions"]:
+            own = [a["payload_bytes"] for a in sent if a["country"] == told["country"]]
+            assert (len(own), sum(own)) == (told["releases"], told["bytes"])
+
+
 def test_screen_shows_tables_and_every_step(finished: Finished) -> None:
     for step in (
         "coordinator on",

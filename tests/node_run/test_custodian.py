@@ -10,11 +10,11 @@ import pytest
 
 from isthmus.errors import AuthenticationError, IsthmusError, Refused, UsageError
 from isthmus.v1 import spec_pb2, study_pb2, summary_pb2
-from isthmus_node.custodian.decisions import REQUEST, Decisions, request_digest
+from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.reading import purpose_words, spec_words, study_words
 from isthmus_node.egress.journal_read import read
 from isthmus_node.shelf import Shelf, participant_of
-from isthmus_trust.documents import DECISION, STUDY, canonical, digest
+from isthmus_trust.documents import DECISION, REQUEST, STUDY, canonical, digest, request_digest
 from isthmus_trust.identity import IdentityKey
 
 NAME = digest(b"a study")

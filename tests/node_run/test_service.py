@@ -478,7 +478,7 @@ def test_withdrawn_task_under_way_is_not_released(site: Any, monkeypatch: pytest
 
 
 def test_analysis_outside_the_plan_waits_for_a_person_and_shows_what_is_asked(site: Any) -> None:
-    from isthmus_node.custodian.decisions import REQUEST, request_digest
+    from isthmus_trust.documents import REQUEST, request_digest
 
     signed = site.task(analysis="")
     site.ask(signed)

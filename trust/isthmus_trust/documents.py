@@ -8,7 +8,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from isthmus.errors import AuthenticationError
-from isthmus.v1 import study_pb2
+from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_trust.identity import IdentityKey, verify
 
 STUDY = "isthmus/study/1"
@@ -16,6 +16,10 @@ TASK = "isthmus/task/1"
 SUMMARY = "isthmus/summary/1"
 REFUSAL = "isthmus/refusal/1"
 DECISION = "isthmus/decision/1"
+# A decision about one exploratory request. It stays at the node: the coordinator learns of it by the answer.
+REQUEST = "isthmus/request/1"
+# A decision about one run, where the site's policy has a person decide on each. It stays at the node too.
+RUN = "isthmus/run/1"
 # What a node says of its journal, that one such follows from another, and a witness's word that it saw one.
 CHECKPOINT = "isthmus/checkpoint/1"
 CONSISTENCY = "isthmus/consistency/1"
@@ -137,6 +141,20 @@ def check_proof(public: bytes, request_pem: bytes, proof: bytes) -> None:
 def digest(body: bytes) -> bytes:
     """SHA-256 of a document's bytes, 32 bytes: its name everywhere else."""
     return hashlib.sha256(body).digest()
+
+
+def request_digest(task: summary_pb2.Task) -> bytes:
+    """What a custodian decides on where an analysis is not in the plan: study, request and purpose, for any round."""
+    body = summary_pb2.Task(study_digest=task.study_digest, spec=task.spec, purpose=task.purpose)
+    return digest(b"isthmus/request/1\0" + canonical(body))
+
+
+def run_digest(task: summary_pb2.Task) -> bytes:
+    """What a custodian decides on where each run is asked about: the request and this run of it, for any round."""
+    body = summary_pb2.Task(
+        study_digest=task.study_digest, spec=task.spec, purpose=task.purpose, analysis=task.analysis, run=task.run
+    )
+    return digest(b"isthmus/run/1\0" + canonical(body))
 
 
 def _drop_unknown(message: Message) -> None:

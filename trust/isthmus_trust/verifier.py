@@ -64,6 +64,8 @@ FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 # What is not in the table for people: documents and the bytes that left.
 NOT_IN_TABLE = ("document", "payload")
 Fields = dict[int, list[Any]]
+# Public key, message, signature -> whether it holds.
+Holds = Callable[[bytes, bytes, bytes], bool]
 
 
 class Failed(Exception):
@@ -247,13 +249,15 @@ class Signed:
         self.check(where, what, contexts, key)
         return fields_of(self.body, where)
 
-    def check(self, where: str, what: str, contexts: tuple[str, ...], key: bytes | None = None) -> None:
+    def check(
+        self, where: str, what: str, contexts: tuple[str, ...], key: bytes | None = None, holds: Holds = ed25519
+    ) -> None:
         """It is a document of that kind, and signed; with a key given, by that one."""
         if self.context not in contexts:
             raise Failed(where, f"{what} is signed as a document of another kind")
         if key is not None and self.public_key != key:
             raise Failed(where, f"{what} is signed by another key than it should be")
-        if not ed25519(self.public_key, self.context.encode() + b"\0" + self.body, self.signature):
+        if not holds(self.public_key, self.context.encode() + b"\0" + self.body, self.signature):
             raise Failed(where, f"the signature of {what} does not hold")
 
 
@@ -402,8 +406,8 @@ def _code(number: int) -> str:
 class Check:
     """One bundle being checked. `report` holds what people are told where everything holds."""
 
-    def __init__(self, bundle: Bundle, told: Told) -> None:
-        self.bundle, self.told = bundle, told
+    def __init__(self, bundle: Bundle, told: Told, holds: Holds) -> None:
+        self.bundle, self.told, self.holds = bundle, told, holds
         self.report: list[str] = []
         # digest of what a record's document is about -> context of the document
         self.documents: dict[bytes, str] = {}
@@ -430,13 +434,20 @@ class Check:
         self._files()
         return self.report
 
+    def _opened(
+        self, signed: Signed, where: str, what: str, contexts: tuple[str, ...], key: bytes | None = None
+    ) -> Fields:
+        """A document's fields once its signature has been checked."""
+        signed.check(where, what, contexts, key, self.holds)
+        return fields_of(signed.body, where)
+
     def _cover(self) -> None:
         """bundle.json is as the node signed it, and is the one people said it must be."""
         body = self.bundle.read("bundle.json")
         signed = Signed.of(self.bundle.read("bundle.sig"), "bundle.sig")
         if signed.body != body:
             raise Failed("bundle.json", "it is not what was signed in bundle.sig")
-        signed.check("bundle.sig", "the bundle", ("isthmus/bundle/1",))
+        signed.check("bundle.sig", "the bundle", ("isthmus/bundle/1",), None, self.holds)
         try:
             cover = json.loads(body)
             self.node, self.cover, self.files = str(cover["node"]), cover, dict(cover["files"])
@@ -514,7 +525,7 @@ class Check:
         if answer:
             self.answers += 1
             context = SUMMARY if record["event"] == "RELEASED" else REFUSAL
-            said = Signed.of(entry.payload, where).read(where, "the answer", (context,), self.identity)
+            said = self._opened(Signed.of(entry.payload, where), where, "the answer", (context,), self.identity)
             if _one(said, 1) != record["task"] or _text(_one(said, 2), where) != self.node:
                 raise Failed(where, "the answer is about another task, or in another node's name")
             if context == SUMMARY and (_one(said, 6), _one(said, 7)) != (
@@ -527,14 +538,14 @@ class Check:
         if record["document"]:
             signed = Signed.of(record["document"], where)
             if answer:
-                signed.check(where, "the task", (TASK,), self.coordinator)
+                signed.check(where, "the task", (TASK,), self.coordinator, self.holds)
                 about = hashlib.sha256(signed.body).digest()
                 if about != record["task"]:
                     raise Failed(where, "the task in it is another than the one that was answered")
             elif record["event"] == "POLICY":
                 about = self._policy(signed.read(where, "the policy", (POLICY,), self.custodian), record, where)
             else:
-                about = _one(signed.read(where, "the decision", DECISIONS, self.custodian), 1)
+                about = _one(self._opened(signed, where, "the decision", DECISIONS, self.custodian), 1)
             self.documents[hashlib.sha256(record["document"]).digest()] = about.hex()
 
     def _policy(self, fields: Fields, record: dict[str, Any], where: str) -> bytes:
@@ -558,7 +569,7 @@ class Check:
         found = ""
         if "roster.pb" in self.bundle.names:
             signed = Signed.of(self.bundle.read("roster.pb"), "roster.pb")
-            fields = signed.read("roster.pb", "the roster", ("isthmus/roster/1",), self.coordinator)
+            fields = self._opened(signed, "roster.pb", "the roster", ("isthmus/roster/1",), self.coordinator)
             for node in fields.get(2, []):
                 entry = fields_of(node, "roster.pb")
                 self.witnesses[_one(entry, 3)] = _text(_one(entry, 1), "roster.pb")
@@ -570,7 +581,7 @@ class Check:
         """Studies have the names that records give them; tasks and decisions are those of the records."""
         for path, name in self.bundle.folder("studies"):
             signed = Signed.of(self.bundle.read(path), path)
-            study = signed.read(path, "the study", ("isthmus/study/1",))
+            study = self._opened(signed, path, "the study", ("isthmus/study/1",))
             if hashlib.sha256(signed.body).hexdigest() != name:
                 raise Failed(path, "the study is another than its name says")
             for participant in study.get(7, []):
@@ -589,7 +600,7 @@ class Check:
         seen: dict[str, int] = {}
         before = 0
         for where, signed, size, cosignatures in found:
-            fields = signed.read(where, "the checkpoint", (CHECKPOINT,), self.identity)
+            fields = self._opened(signed, where, "the checkpoint", (CHECKPOINT,), self.identity)
             if _text(_one(fields, 1), where) != self.node or size <= before:
                 raise Failed(where, "the checkpoint is of another node, or not larger than the one before it")
             if size > self.size:
@@ -602,7 +613,7 @@ class Check:
             for cosignature in cosignatures:
                 if cosignature.public_key not in self.witnesses or cosignature.public_key == self.identity:
                     raise Failed(where, "a cosignature is of nobody on the roster or in a study")
-                said = cosignature.read(where, "a cosignature", (COSIGNATURE,))
+                said = self._opened(cosignature, where, "a cosignature", (COSIGNATURE,))
                 if _one(said, 1) != hashlib.sha256(signed.body).digest():
                     raise Failed(where, "a cosignature is about another checkpoint")
                 seen[self.witnesses[cosignature.public_key]] = size
@@ -684,9 +695,12 @@ def fingerprint(key: bytes) -> str:
     return " ".join(digits[k : k + 4] for k in range(0, 64, 4))
 
 
-def verify(path: Path, told: Told | None = None) -> list[str]:
-    """Check a bundle; what to tell people where all holds. Raises `Failed` otherwise."""
-    return Check(Bundle(path), told or Told("", "", [])).run()
+def verify(path: Path, told: Told | None = None, holds: Holds = ed25519) -> list[str]:
+    """Check a bundle; what to tell people where all holds. Raises `Failed` otherwise.
+
+    `holds` says whether a signature is a key's over a message: with a library for it, a hundred times faster than here.
+    """
+    return Check(Bundle(path), told or Told("", "", []), holds).run()
 
 
 def main(arguments: list[str]) -> int:

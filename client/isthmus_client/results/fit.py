@@ -236,7 +236,7 @@ class Fit:
             "exact": self.exact,
             "caveats": list(self.caveats),
             "missing_countries": list(self.missing_countries),
-            "answer": _plain(self.answer),
+            "answer": plain(self.answer),
             "rounds": p.rounds,
             "software": p.software,
             "started_at": p.started_at.isoformat() if p.started_at else None,
@@ -288,13 +288,13 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def _plain(answer: Answer) -> object:
+def plain(answer: Answer) -> object:
     if isinstance(answer, Mapping):
-        return {name: _plain(value) for name, value in answer.items()}
+        return {name: plain(value) for name, value in answer.items()}
     if isinstance(answer, float) and math.isinf(answer):
         return "Inf" if answer > 0 else "-Inf"
     if isinstance(answer, Sequence) and not isinstance(answer, str):
-        return [_plain(value) for value in answer]
+        return [plain(value) for value in answer]
     return answer
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,15 +10,21 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from isthmus.errors import AuthenticationError, ConfigError, IsthmusError
-from isthmus.v1 import study_pb2, summary_pb2
-from isthmus_trust.documents import DECISION, canonical, open_signed
+from isthmus.v1 import study_pb2
+
+# What decisions are about is read by inspectors too; the rest of the node takes it from here.
+from isthmus_trust.documents import (
+    DECISION,
+    REQUEST as REQUEST,
+    RUN as RUN,
+    canonical,
+    open_signed,
+    request_digest as request_digest,
+    run_digest as run_digest,
+)
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.key_files import replace
 
-# A decision about one exploratory request. It stays at the node: the coordinator learns of it by the answer.
-REQUEST = "isthmus/request/1"
-# A decision about one run, where the site's policy has a person decide on each. It stays at the node too.
-RUN = "isthmus/run/1"
 _SUFFIX = {DECISION: ".study", REQUEST: ".request", RUN: ".run"}
 
 
@@ -34,20 +39,6 @@ class Made:
     @property
     def about_study(self) -> bool:
         return self.context == DECISION
-
-
-def request_digest(task: summary_pb2.Task) -> bytes:
-    """What a custodian decides on where an analysis is not in the plan: study, request and purpose, for any round."""
-    body = summary_pb2.Task(study_digest=task.study_digest, spec=task.spec, purpose=task.purpose)
-    return hashlib.sha256(b"isthmus/request/1\0" + canonical(body)).digest()
-
-
-def run_digest(task: summary_pb2.Task) -> bytes:
-    """What a custodian decides on where each run is asked about: the request and this run of it, for any round."""
-    body = summary_pb2.Task(
-        study_digest=task.study_digest, spec=task.spec, purpose=task.purpose, analysis=task.analysis, run=task.run
-    )
-    return hashlib.sha256(b"isthmus/run/1\0" + canonical(body)).digest()
 
 
 class Decisions:

@@ -1,0 +1,187 @@
+"""An exported journal, read entry by entry: nothing of it is used before the verifier has passed it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isthmus.errors import ConfigError, IsthmusError
+from isthmus.v1 import journal_pb2, study_pb2
+from isthmus_client.replay.faults import at, fault, forged
+from isthmus_trust import verifier
+from isthmus_trust.documents import DECISION, REQUEST, RUN, STUDY, digest, open_signed, read_canonical
+from isthmus_trust.identity import verify
+
+_ANSWERS = ("RELEASED", "REFUSED")
+_DECISIONS = ("APPROVED", "DECLINED")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record and the exact bytes it is about; empty where it is about none."""
+
+    record: journal_pb2.Record
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A custodian's decision as it stands in the journal, its signature checked."""
+
+    sequence: int
+    context: str  # about a study, one request outside a plan, or one run
+    decision: study_pb2.Decision
+    key: bytes  # public key that signed it, 32 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One node's exported journal with the studies it refers to. Digests are SHA-256, 32 bytes."""
+
+    name: str  # how it was given, for people
+    node: str
+    country: str
+    identity: bytes  # public key that sealed the bundle, 32 bytes
+    records: int
+    root: bytes  # of the tree over all records
+    seen: tuple[str, ...]  # what the verifier says: roster, checkpoints, who has seen how much
+    answers: tuple[Entry, ...]  # RELEASED and REFUSED, as far as the export was asked for them
+    decisions: tuple[Noted, ...]  # APPROVED and DECLINED
+    studies: Mapping[bytes, study_pb2.Study]
+
+
+def read_bundles(paths: Sequence[Path]) -> tuple[Bundle, ...]:
+    """Bundles of different nodes, each passed by the verifier that is in it for everybody.
+
+    Parameters
+    ----------
+    paths
+        Folders or .zip files that ``isthmus-node journal export`` wrote.
+
+    Raises
+    ------
+    ConfigError
+        ``NO_BUNDLE`` where something else is there, ``BUNDLE_TWICE`` for two of one node.
+    Fault
+        ``BUNDLE_DAMAGED`` or ``RECORD_FORGED``, naming the record or the file.
+    """
+    bundles = tuple(_read(path) for path in paths)
+    seen: dict[str, str] = {}
+    for bundle in bundles:
+        if bundle.node in seen:
+            raise ConfigError(
+                "BUNDLE_TWICE",
+                f"{seen[bundle.node]} and {bundle.name} are both of node {bundle.node}; rule: one bundle a node",
+                "give the newer one only",
+            )
+        seen[bundle.node] = bundle.name
+    return bundles
+
+
+def _read(path: Path) -> Bundle:
+    name = path.name
+    files = _files(path)
+    try:
+        seen = verifier.verify(path, holds=_holds)
+        cover = json.loads(files.read("bundle.json"))
+        chosen = (str(cover["selection"]["run"]), str(cover["selection"]["study"]))
+        answers, decisions = _journal(files, chosen, name)
+        return Bundle(
+            name=name,
+            node=str(cover["node"]),
+            country=str(cover["country"]),
+            identity=bytes.fromhex(cover["identity_key"]),
+            records=int(cover["tree_size"]),
+            root=bytes.fromhex(cover["root"]),
+            seen=tuple(seen),
+            answers=answers,
+            decisions=decisions,
+            studies=_studies(files, name),
+        )
+    except verifier.Failed as failed:
+        raise fault("BUNDLE_DAMAGED", f"{failed.where} of {name}", failed.what) from failed
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise fault("BUNDLE_DAMAGED", f"bundle.json of {name}", "it does not say what it must") from error
+    except (OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise fault("BUNDLE_DAMAGED", name, "a file of it cannot be read to its end") from error
+
+
+def _files(path: Path) -> verifier.Bundle:
+    try:
+        files = verifier.Bundle(path)
+        written = json.loads(files.read("bundle.json"))["format"] == verifier.FORMAT
+    except (verifier.Failed, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _no_bundle(path.name) from error
+    except (OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise _no_bundle(path.name) from error
+    if not written:
+        raise _no_bundle(path.name)
+    return files
+
+
+def _no_bundle(name: str) -> ConfigError:
+    return ConfigError(
+        "NO_BUNDLE",
+        f"{name} is no exported journal; rule: a folder or .zip with a bundle.json that says {verifier.FORMAT!r}",
+        "give what isthmus-node journal export wrote, of this release",
+    )
+
+
+def _holds(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether a signature holds; the verifier's own arithmetic, with the library's speed."""
+    context, _, body = message.partition(b"\0")
+    try:
+        verify(public, context.decode(), body, signature)
+    except (IsthmusError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _journal(files: verifier.Bundle, chosen: tuple[str, str], name: str) -> tuple[tuple[Entry, ...], tuple[Noted, ...]]:
+    answers: list[Entry] = []
+    decisions: list[Noted] = []
+    # the same task is beside every answer to it
+    tasks: dict[bytes, bytes] = {}
+    with files.open("journal.bin") as stream:
+        for entry in verifier.read_journal(stream):
+            where = at(name, entry.number)
+            try:
+                record = read_canonical(entry.written, journal_pb2.Record)
+            except IsthmusError as error:
+                raise forged(where, error) from error
+            if record.event in _ANSWERS and verifier.is_chosen(entry.record, *chosen):
+                record.document = tasks.setdefault(digest(record.document), record.document)
+                answers.append(Entry(record, entry.payload))
+            elif record.event in _DECISIONS and record.document:
+                decisions.append(_noted(record, where))
+    return tuple(answers), tuple(decisions)
+
+
+def _noted(record: journal_pb2.Record, where: str) -> Noted:
+    try:
+        signed = read_canonical(record.document, study_pb2.Signed)
+        context = signed.context if signed.context in (REQUEST, RUN) else DECISION
+        decision = open_signed(signed, context, study_pb2.Decision)
+    except IsthmusError as error:
+        raise forged(where, error) from error
+    if decision.approved != (record.event == "APPROVED"):
+        raise fault("NOT_AS_RECORDED", where, "the record and the signed decision do not say the same")
+    return Noted(record.sequence, context, decision, signed.public_key)
+
+
+def _studies(files: verifier.Bundle, name: str) -> dict[bytes, study_pb2.Study]:
+    """The studies, each as its author signed it."""
+    found: dict[bytes, study_pb2.Study] = {}
+    for path, _ in files.folder("studies"):
+        where = f"{path!r} of {name}"
+        try:
+            signed = read_canonical(files.read(path), study_pb2.Signed)
+            study = open_signed(signed, STUDY, study_pb2.Study)
+        except IsthmusError as error:
+            raise forged(where, error) from error
+        found[digest(signed.body)] = study
+    return found

@@ -1,0 +1,213 @@
+"""One answer of one country with everything that it hangs on, each link held against its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from isthmus.errors import IsthmusError
+from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
+from isthmus_client.replay.bundle import Bundle, Entry, Noted
+from isthmus_client.replay.faults import at, fault, forged
+from isthmus_trust.documents import (
+    DECISION,
+    REFUSAL,
+    REQUEST,
+    RUN,
+    SUMMARY,
+    TASK,
+    digest,
+    open_signed,
+    read_canonical,
+    request_digest,
+    run_digest,
+)
+from isthmus_trust.identity import fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A custodian's signed decision that was in force when an answer left."""
+
+    about: str  # "study", "request" or "run"
+    decided_at: int  # UTC, nanoseconds since 1970
+    reason: str
+    key: str  # fingerprint of the custodian's key
+    sequence: int  # of the record in the site's journal
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A country's answer to one task: the task, the exact bytes, and who let them go."""
+
+    bundle: str
+    node: str
+    country: str
+    sequence: int
+    recorded_at: int
+    task_digest: bytes
+    task: summary_pb2.Task = field(repr=False)
+    coordinator: str  # fingerprint of the key that signed the task
+    identity: str  # fingerprint of the key that signed the answer
+    payload_digest: bytes
+    payload_bytes: int
+    policy_digest: bytes
+    dataset_digest: bytes
+    approvals: tuple[Approval, ...]
+    summary: summary_pb2.Summary | None = field(repr=False, default=None)
+    refusal: summary_pb2.Refusal | None = field(repr=False, default=None)
+
+    @property
+    def where(self) -> str:
+        return at(self.bundle, self.sequence)
+
+
+def find_study(digest_of_study: bytes, bundles: Sequence[Bundle], where: str) -> study_pb2.Study:
+    """The study of that digest, whichever bundle has it; a `Fault` where none has."""
+    for bundle in bundles:
+        if digest_of_study in bundle.studies:
+            return bundle.studies[digest_of_study]
+    raise fault("NOT_AS_RECORDED", where, f"study {digest_of_study.hex()} is in no bundle")
+
+
+def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answered:
+    """Check one answer against its task, its signature, the study's keys and the custodian's decisions.
+
+    Raises
+    ------
+    Fault
+        ``RECORD_FORGED`` where a signature or a document is not what it must be, ``NOT_AS_RECORDED`` where record,
+        task and answer do not say the same, ``NOT_APPROVED``.
+    """
+    record, where = entry.record, at(bundle.name, entry.record.sequence)
+    participant = next((p for p in study.participants if p.node == bundle.node), None)
+    if participant is None:
+        raise fault("NOT_AS_RECORDED", where, f"node {bundle.node!r} does not take part in study {study.name}")
+    if bundle.identity != participant.identity_key:
+        raise fault("RECORD_FORGED", bundle.name, f"it is sealed by another key than {participant.node}'s in the study")
+    try:
+        order = read_canonical(record.document, study_pb2.Signed)
+        task = open_signed(order, TASK, summary_pb2.Task)
+        signed = read_canonical(entry.payload, study_pb2.Signed)
+        summary, refusal = _answer(signed, record.event, participant.identity_key)
+    except IsthmusError as error:
+        raise forged(where, error) from error
+    answer = summary or refusal
+    if answer is None:
+        raise fault("NOT_AS_RECORDED", where, f"the event {record.event} and the bytes that left do not fit")
+    _check_record(record, digest(order.body), task, answer, participant, where)
+    _check_plan(task, study, where)
+    return Answered(
+        bundle=bundle.name,
+        node=participant.node,
+        country=participant.country,
+        sequence=record.sequence,
+        recorded_at=record.recorded_at,
+        task_digest=record.task,
+        task=task,
+        coordinator=fingerprint(order.public_key),
+        identity=fingerprint(participant.identity_key),
+        payload_digest=record.payload_digest,
+        payload_bytes=record.payload_bytes,
+        policy_digest=record.policy_digest,
+        dataset_digest=record.dataset_digest,
+        approvals=_approvals(bundle, entry, task, participant) if summary is not None else (),
+        summary=summary,
+        refusal=refusal,
+    )
+
+
+def _check_record(
+    record: journal_pb2.Record,
+    task_digest: bytes,
+    task: summary_pb2.Task,
+    answer: summary_pb2.Summary | summary_pb2.Refusal,
+    participant: study_pb2.Participant,
+    where: str,
+) -> None:
+    """Record, signed task and signed answer say the same."""
+    told: dict[str, tuple[object, object]] = {
+        "task": (record.task, task_digest),
+        "task that is answered": (record.task, answer.task),
+        "run": (record.run, task.run),
+        "round": (record.round, task.round),
+        "analysis": (record.analysis, task.analysis),
+        "study": (record.study_digest, task.study_digest),
+        "node": (participant.node, answer.node),
+        "country": (participant.country, answer.country),
+    }
+    if isinstance(answer, summary_pb2.Summary):
+        told["policy"] = (record.policy_digest, answer.policy_digest)
+        told["dataset"] = (record.dataset_digest, answer.dataset_digest)
+    wrong = next((what for what, (one, other) in told.items() if one != other), None)
+    if wrong is not None:
+        raise fault("NOT_AS_RECORDED", where, f"the record and what was signed name another {wrong}")
+
+
+def _answer(
+    signed: study_pb2.Signed, event: str, key: bytes
+) -> tuple[summary_pb2.Summary | None, summary_pb2.Refusal | None]:
+    if event == "RELEASED":
+        return open_signed(signed, SUMMARY, summary_pb2.Summary, key), None
+    return None, open_signed(signed, REFUSAL, summary_pb2.Refusal, key)
+
+
+def _check_plan(task: summary_pb2.Task, study: study_pb2.Study, where: str) -> None:
+    """What was asked is the study's planned analysis to the byte, among its participants in its order."""
+    names = [p.node for p in study.participants if p.node in set(task.participants)]
+    if names != list(task.participants):
+        raise fault("NOT_AS_RECORDED", where, "the task's participants are not the study's, each once, in its order")
+    if not task.analysis:
+        return
+    planned = next((a for a in study.plan if a.name == task.analysis), None)
+    if planned is None or planned.spec != task.spec or planned.purpose != task.purpose:
+        raise fault("NOT_AS_RECORDED", where, f"what was asked is not analysis {task.analysis!r} of study {study.name}")
+
+
+def _approvals(
+    bundle: Bundle, entry: Entry, task: summary_pb2.Task, participant: study_pb2.Participant
+) -> tuple[Approval, ...]:
+    """The decisions this answer hangs on. An answer outside the plan may have one of its own, or the site's policy."""
+    where = at(bundle.name, entry.record.sequence)
+    approval = _in_force(bundle, entry, DECISION, task.study_digest, participant)
+    if approval is None:
+        raise fault("NOT_APPROVED", where, "no decision of the custodian about the study was in force when it left")
+    # a site's policy may let the others pass, so they need not be there
+    about_request = _in_force(bundle, entry, REQUEST, request_digest(task), participant) if not task.analysis else None
+    about_run = _in_force(bundle, entry, RUN, run_digest(task), participant)
+    return tuple(found for found in (approval, about_request, about_run) if found is not None)
+
+
+def _in_force(
+    bundle: Bundle, entry: Entry, context: str, about: bytes, participant: study_pb2.Participant
+) -> Approval | None:
+    """The newest decision about something before an answer left; None where there is none, a fault where it was no.
+
+    A decision may be journaled a moment after the first answer that it let out: what counts is when it was signed.
+    """
+    where = at(bundle.name, entry.record.sequence)
+    newest: Noted | None = None
+    for noted in bundle.decisions:
+        decision = noted.decision
+        if (noted.context, decision.study_digest, decision.node) != (context, about, participant.node):
+            continue
+        if noted.key != participant.custodian_key:
+            raise fault(
+                "RECORD_FORGED",
+                at(bundle.name, noted.sequence),
+                "the decision is signed by another key than the custodian's in the study",
+            )
+        before = noted.sequence < entry.record.sequence or decision.decided_at <= entry.record.recorded_at
+        if before and (newest is None or decision.decided_at >= newest.decision.decided_at):
+            newest = noted
+    if newest is None:
+        return None
+    if not newest.decision.approved:
+        raise fault("NOT_APPROVED", where, f"the custodian had declined it (record {newest.sequence}) before it left")
+    return Approval(
+        about={DECISION: "study", REQUEST: "request"}.get(context, "run"),
+        decided_at=newest.decision.decided_at,
+        reason=newest.decision.reason,
+        key=fingerprint(newest.key),
+        sequence=newest.sequence,
+    )

@@ -1,0 +1,39 @@
+"""Every method: from the journals alone the same answer, to the bit, as the coordinator gave."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bundle_kit import REQUESTS, Region
+
+from isthmus_client.replay import Outcome, exit_code_of, read_bundles, replay
+from isthmus_methods.codec import answer_to_message
+from isthmus_methods.registry import METHODS
+
+# One request a method is enough to see its pooled half; those of several rounds with memory are among them.
+ANALYSES = [next(title for title, (name, _) in REQUESTS.items() if name == method) for method in METHODS]
+
+
+@pytest.mark.parametrize("analysis", ANALYSES)
+def test_answer_is_the_coordinators_to_the_bit(analysis: str, tmp_path: Path) -> None:
+    region = Region(tmp_path)
+    region.approve()
+    result = region.run(analysis)
+    assert result.state == "done", result.failure
+    bundles = read_bundles(region.export(tmp_path / "out"))
+    (judged,) = replay(bundles, region.result_file(tmp_path / "result.json", result), exact=True)
+    run = judged.replayed
+    assert run.outcome is Outcome.POOLED, run.why
+    assert run.done is not None
+    pooled = answer_to_message(run.done.answer).SerializeToString(deterministic=True)
+    assert pooled == result.answer.SerializeToString(deterministic=True)
+    assert len(run.rounds) == result.rounds
+    assert all(r.asked.to_the_bit for r in run.rounds)
+    assert judged.near is not None
+    assert judged.near.to_the_bit
+    assert exit_code_of([judged]) == 0
