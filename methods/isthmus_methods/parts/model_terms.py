@@ -21,10 +21,12 @@ from isthmus_methods.contract import (
     column_name,
     term_columns,
 )
+from isthmus_methods.parts.kept import kept_by_request
 
 INTERCEPT = "(Intercept)"
 
 
+@kept_by_request
 def factors(spec: Spec) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Factors of the terms with their levels, the reference first; each once, in the order of the terms."""
     columns: dict[Column, None] = {column: None for term in spec.terms for column in term.columns}

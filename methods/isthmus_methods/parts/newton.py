@@ -50,13 +50,7 @@ def solve(matrix: Array, allowed: Booleans | None = None, most: int | None = Non
     usable = (diagonal > 0) & (np.ones(p, dtype=np.bool_) if allowed is None else allowed)
     scale = np.where(usable, 1.0 / np.sqrt(np.where(usable, diagonal, 1.0)), 0.0)
     unit = matrix * np.outer(scale, scale)
-    rest, kept = unit.copy(), np.zeros(p, dtype=np.bool_)
-    for j in np.flatnonzero(usable):
-        pivot = rest[j, j]
-        if pivot > PIVOT and (most is None or np.count_nonzero(kept) < most):
-            kept[j] = True
-            column = rest[j + 1 :, j] / pivot
-            rest[j + 1 :, j + 1 :] -= np.outer(column, rest[j + 1 :, j])
+    kept = usable if _is_of_full_rank(unit[np.ix_(usable, usable)], most) else _independent(unit, usable, most)
     inverse = np.zeros((p, p))
     if not kept.any():
         return Solved(kept, inverse, 1.0)
@@ -66,6 +60,29 @@ def solve(matrix: Array, allowed: Booleans | None = None, most: int | None = Non
     inverse *= np.outer(scale, scale)
     values = np.linalg.eigvalsh(unit[where])
     return Solved(kept, inverse, float(values[-1] / max(values[0], np.finfo(np.float64).tiny)))
+
+
+def _is_of_full_rank(unit: Array, most: int | None) -> bool:
+    """Whether every pivot of a matrix with a unit diagonal is clearly one: the squares of Cholesky's diagonal."""
+    if most is not None and most < len(unit):
+        return False
+    try:
+        diagonal = np.diag(np.linalg.cholesky(unit))
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.all(diagonal**2 > 2 * PIVOT))
+
+
+def _independent(unit: Array, usable: Booleans, most: int | None) -> Booleans:
+    """The columns that are no combination of earlier ones, (p,), one pivot after the other."""
+    rest, kept = unit.copy(), np.zeros(len(unit), dtype=np.bool_)
+    for j in np.flatnonzero(usable):
+        pivot = rest[j, j]
+        if pivot > PIVOT and (most is None or np.count_nonzero(kept) < most):
+            kept[j] = True
+            column = rest[j + 1 :, j] / pivot
+            rest[j + 1 :, j + 1 :] -= np.outer(column, rest[j + 1 :, j])
+    return kept
 
 
 def quadratic(vector: Array, matrix: Array, most: int | None = None) -> float:
