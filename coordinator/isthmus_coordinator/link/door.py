@@ -26,6 +26,7 @@ WHO_MAY_CALL: dict[str, frozenset[Role]] = {
     "/isthmus.v1.Exchange/Renew": frozenset({Role.NODE, Role.ANALYST}),
     "/isthmus.v1.Exchange/Attach": _NODE,
     "/isthmus.v1.Exchange/Submit": _NODE,
+    "/isthmus.v1.Exchange/SubmitWhole": _NODE,
     "/isthmus.v1.Exchange/Decide": _NODE,
     "/isthmus.v1.Analyst/ListStudies": _ANALYST,
     "/isthmus.v1.Analyst/GetStudy": _ANALYST,

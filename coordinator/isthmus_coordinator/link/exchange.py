@@ -76,8 +76,15 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
 
     def Submit(self, chunks: Iterator[exchange_pb2.SubmissionChunk], context: Any) -> exchange_pb2.Acknowledgement:
         """An answer to a task, acknowledged once it is on disk."""
-        peer = self._door.peer(context)
-        first = next(chunks, None)
+        return self._store(self._door.peer(context), next(chunks, None), chunks)
+
+    def SubmitWhole(self, chunk: exchange_pb2.SubmissionChunk, context: Any) -> exchange_pb2.Acknowledgement:
+        """An answer of one chunk."""
+        return self._store(self._door.peer(context), chunk, iter(()))
+
+    def _store(
+        self, peer: Peer, first: exchange_pb2.SubmissionChunk | None, rest: Iterator[exchange_pb2.SubmissionChunk]
+    ) -> exchange_pb2.Acknowledgement:
         if first is None or len(first.task) != 32:
             raise _malformed("it names no task")
         if not 0 < first.total_bytes <= self._max_submission:
@@ -88,7 +95,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
                 "ask for less at once: fewer terms, a coarser time grid",
             )
         self._rounds.check_task(peer.name, first.task)
-        body = self._collect(peer, first, chunks)
+        body = self._collect(peer, first, rest)
         try:
             signed = study_pb2.Signed.FromString(bytes(body))
         except DecodeError as error:

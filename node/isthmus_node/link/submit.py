@@ -36,7 +36,7 @@ def submit(session: Session, journaled: Journaled) -> None:
         raise TypeError("only what the journal holds is sent")
     seconds = session.timing.call + len(journaled.payload) / SLOWEST
     try:
-        stored: exchange_pb2.Acknowledgement = session.stub.Submit(_chunks(journaled), timeout=seconds)
+        stored = _sent(session, journaled, seconds)
     except grpc.RpcError as error:
         raise error_from(error) from error
     _check_stored(stored, journaled.digest)
@@ -51,6 +51,15 @@ def decide(session: Session, decision: study_pb2.Signed) -> None:
     except grpc.RpcError as error:
         raise error_from(error) from error
     _check_stored(stored, digest(canonical(decision)))
+
+
+def _sent(session: Session, journaled: Journaled, seconds: float) -> exchange_pb2.Acknowledgement:
+    if len(journaled.payload) <= CHUNK:
+        # most rounds: without a stream it costs less on both sides
+        stored: exchange_pb2.Acknowledgement = session.stub.SubmitWhole(next(_chunks(journaled)), timeout=seconds)
+        return stored
+    stored = session.stub.Submit(_chunks(journaled), timeout=seconds)
+    return stored
 
 
 def _chunks(journaled: Journaled) -> Iterator[exchange_pb2.SubmissionChunk]:

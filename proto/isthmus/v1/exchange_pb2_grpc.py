@@ -54,6 +54,11 @@ class ExchangeStub:
                 request_serializer=isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.SerializeToString,
                 response_deserializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
                 _registered_method=True)
+        self.SubmitWhole = channel.unary_unary(
+                '/isthmus.v1.Exchange/SubmitWhole',
+                request_serializer=isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
+                _registered_method=True)
         self.Decide = channel.unary_unary(
                 '/isthmus.v1.Exchange/Decide',
                 request_serializer=isthmus_dot_v1_dot_exchange__pb2.DecideRequest.SerializeToString,
@@ -92,6 +97,13 @@ class ExchangeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitWhole(self, request, context):
+        """The same where one chunk holds all of it, as in most rounds: no stream has to be opened for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Decide(self, request, context):
         """A custodian's signed decision about a study.
         """
@@ -119,6 +131,11 @@ def add_ExchangeServicer_to_server(servicer, server):
             ),
             'Submit': grpc.stream_unary_rpc_method_handler(
                     servicer.Submit,
+                    request_deserializer=isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.FromString,
+                    response_serializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.SerializeToString,
+            ),
+            'SubmitWhole': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitWhole,
                     request_deserializer=isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.FromString,
                     response_serializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.SerializeToString,
             ),
@@ -234,6 +251,33 @@ class Exchange:
             request_iterator,
             target,
             '/isthmus.v1.Exchange/Submit',
+            isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.SerializeToString,
+            isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitWhole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isthmus.v1.Exchange/SubmitWhole',
             isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.SerializeToString,
             isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
             options,
