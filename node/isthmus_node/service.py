@@ -92,6 +92,8 @@ class Service:
         self._unwritten: dict[bytes, study_pb2.Signed] = {}
         self._withdrawn: OrderedDict[bytes, None] = OrderedDict()
         self._not_wanted: set[bytes] = set()
+        # Tasks in the queue or under way.
+        self._at_hand: set[bytes] = set()
         self.welcome: exchange_pb2.Welcome | None = None
         self._figures = dict.fromkeys(("tasks", "releases", "refusals", "bytes_out"), 0)
 
@@ -121,7 +123,11 @@ class Service:
         self._work.put(lambda: self._take_study(signed))
 
     def task(self, signed: study_pb2.Signed) -> None:
-        self._work.put(lambda: self._take_task(signed))
+        name = digest_of(signed.body)
+        # told with a receipt and on the stream: once is enough
+        if name not in self._at_hand:
+            self._at_hand.add(name)
+            self._work.put(lambda: self._take_task(signed))
 
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
         # noted at once, so that work under way on it stops before it leaves
@@ -272,6 +278,8 @@ class Service:
             # the journal cannot be written or read: nothing leaves, and it is tried again when there may be room
             self._unwritten[digest_of(signed.body)] = signed
             self._log("journal-fault", error)
+        finally:
+            self._at_hand.discard(digest_of(signed.body))
 
     def _answer_task(self, signed: study_pb2.Signed) -> None:
         began = self._clock()
@@ -369,7 +377,7 @@ class Service:
         if session is None:
             return False
         try:
-            submit(session, journaled)
+            following = submit(session, journaled)
         except (UsageError, Refused, AuthenticationError, VersionError) as error:
             # sent again it would be the same; where it is about the certificate, the stream ends too
             self._not_wanted.add(journaled.task)
@@ -383,6 +391,8 @@ class Service:
         self._figures["bytes_out"] += len(journaled.payload)
         self._parts.journal.acknowledged(journaled.task)
         self._parts.log.event("acknowledged", task=journaled.task.hex())
+        if following is not None:
+            self.task(following)
         return True
 
     def _log(self, name: str, error: IsthmusError, **more: str) -> None:

@@ -47,6 +47,7 @@ def test_analyst_calls_are_closed_to_nodes(region: Region) -> None:
 def test_node_calls_are_closed_to_analysts(region: Region) -> None:
     assert alone(region.lead.exchange.Decide, exchange_pb2.DecideRequest()).code == "WRONG_ROLE"
     assert alone(region.lead.exchange.Submit, iter([exchange_pb2.SubmissionChunk()])).code == "WRONG_ROLE"
+    assert alone(region.lead.exchange.SubmitWhole, exchange_pb2.SubmissionChunk()).code == "WRONG_ROLE"
     stream = region.lead.exchange.Attach(iter([exchange_pb2.NodeMessage(hello=exchange_pb2.Hello())]))
     with pytest.raises(grpc.RpcError, match="WRONG_ROLE"):
         next(stream)

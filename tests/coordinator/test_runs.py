@@ -106,6 +106,30 @@ def test_study_is_put_before_attached_and_attaching_nodes(region: Region) -> Non
         assert not early.messages.get().HasField("study")
 
 
+def test_next_task_comes_with_the_receipt_and_not_on_the_stream_too(region: Region) -> None:
+    nodes = region.nodes("nl", "be")
+    for node in nodes:
+        node.attach()
+    result = region.result(region.submit(region.approved(nodes), "wait"))
+    for node in nodes:
+        assert [task.round for task in node.tasks] == list(range(1, result.rounds + 1))
+    # whoever answers last in a round hears of the next with its receipt, and the stream does not say it too
+    on_streams = sum(message.HasField("task") for node in nodes for message in list(node.messages.queue))
+    assert on_streams <= result.rounds + 1
+
+
+def test_task_that_was_lost_with_its_receipt_is_told_again(region: Region) -> None:
+    region.heartbeat = 0.05
+    region.restart()
+    nodes = region.nodes("nl", "be")
+    for node in nodes:
+        node.loses_receipts = True
+        node.attach()
+    result = region.result(region.submit(region.approved(nodes), "wait"))
+    assert result.state == "done"
+    assert [task.round for task in nodes[0].tasks] == list(range(1, result.rounds + 1))
+
+
 def test_refusal_ends_the_run_with_its_code_and_country(region: Region) -> None:
     nodes = region.nodes("nl", "be")
     nodes[1].refuse = ("SMALL_CELL", "a cell has fewer than 5 persons", "merge categories")

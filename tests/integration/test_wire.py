@@ -82,7 +82,7 @@ MAIN_JOB = {"table_one", "kaplan_meier", "log_rank", "cox", "meta_analysis"}
 def test_only_declared_fields_leave_a_node_and_each_was_journaled_first(recorded: Recorded, node: str) -> None:
     sent = recorded.sent[node]
     assert wire.complaints_about(sent, recorded.entries[node], recorded.studies, node, METHODS) == []
-    assert {m.call for m in sent} == {"Attach", "Decide", "Submit"}
+    assert {m.call for m in sent} == {"Attach", "Decide", "SubmitWhole"}
     answered = {entry.record.analysis for entry in recorded.entries[node] if entry.payload}
     assert answered >= {analysis.name for analysis in recorded.study.plan}
     assert {analysis.spec.method for analysis in recorded.study.plan} == MAIN_JOB

@@ -57,7 +57,7 @@ def submissions(sent: Sequence[Sent]) -> list[Submission]:
     """Every answer; a node works on one at a time, so that its chunks follow one another."""
     found: list[Submission] = []
     for message in sent:
-        if message.call == "Submit":
+        if message.call in ("Submit", "SubmitWhole"):
             chunk = exchange_pb2.SubmissionChunk.FromString(message.body)
             if chunk.task:
                 found.append(Submission(chunk.task, chunk.part, message.synced))

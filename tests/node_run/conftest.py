@@ -174,6 +174,9 @@ class FakeExchange(exchange_pb2_grpc.ExchangeServicer):
         self.got.release()
         return exchange_pb2.Acknowledgement(digest=digest(payload))
 
+    def SubmitWhole(self, chunk, context):
+        return self.Submit([chunk], context)
+
     def Decide(self, request, context):
         self.decisions.append(request)
         self.got.release()
@@ -458,6 +461,7 @@ class Wire:
         self.submitted: list[bytes] = []
         self.decided: list[study_pb2.Signed] = []
         self.failures: list[Exception] = []
+        self.following: study_pb2.Signed | None = None
         self.stub = self
 
     def Submit(self, chunks, timeout=None):
@@ -465,7 +469,10 @@ class Wire:
         if self.failures:
             raise self.failures.pop(0)
         self.submitted.append(payload)
-        return exchange_pb2.Acknowledgement(digest=digest(payload))
+        return exchange_pb2.Acknowledgement(digest=digest(payload), task=self.following)
+
+    def SubmitWhole(self, chunk, timeout=None):
+        return self.Submit([chunk], timeout)
 
     def Decide(self, request, timeout=None):
         self.decided.append(request.decision)

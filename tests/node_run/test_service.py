@@ -88,6 +88,17 @@ def test_no_row_of_the_source_is_in_the_bytes(site: Any) -> None:
         assert text.encode() not in site.wire.submitted[0]
 
 
+def test_task_that_comes_with_a_receipt_is_answered_and_once(site: Any) -> None:
+    first, second = site.task(), site.task(run=b"s" * 16)
+    site.wire.following = second
+    site.service.task(first)
+    site.service.task(second)  # on the stream too, while the first is under way
+    site.service.work_off()
+    assert [a.task for a in site.answers()] == [digest(first.body), digest(second.body)]
+    # what the receipt of the second brought, again the second, was answered from the journal and asked no more
+    assert len(set(site.wire.submitted)) == 2
+
+
 def test_submit_takes_nothing_but_what_the_journal_holds(site: Any) -> None:
     with pytest.raises(TypeError):
         submit_module.submit(site.wire, b"bytes that are in no journal")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from isthmus.errors import IsthmusError, LinkError, Refused
@@ -41,20 +42,28 @@ class Orders(Protocol):
     def attached(self, node: str) -> bool: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a node hears of its answer."""
+
+    digest: bytes  # of what is stored
+    following: study_pb2.Signed | None = None  # the node's task in the round that this answer opened with others
+
+
 class _Ticket:
     """An answer on its way into the store, and what became of it."""
 
-    __slots__ = ("answer", "digest", "error", "settled", "task")
+    __slots__ = ("answer", "error", "receipt", "settled", "task")
 
     def __init__(self, task: bytes, answer: Answer) -> None:
         self.task = task
         self.answer = answer
         self.settled = threading.Event()
-        self.digest = b""
+        self.receipt = Receipt(b"")
         self.error: Exception | None = None
 
-    def accept(self, digest: bytes) -> None:
-        self.digest = digest
+    def accept(self, digest: bytes, following: study_pb2.Signed | None = None) -> None:
+        self.receipt = Receipt(digest, following)
         self.settled.set()
 
     def decline(self, error: Exception) -> None:
@@ -158,8 +167,8 @@ class Rounds:
 
     # ----------------------------------------------------------------- nodes
 
-    def take(self, node: str, task: bytes, signed: study_pb2.Signed) -> bytes:
-        """Take in what a node submitted; the digest of what is stored, once it is stored durably.
+    def take(self, node: str, task: bytes, signed: study_pb2.Signed) -> Receipt:
+        """Take in what a node submitted; returns once it is stored durably.
 
         Answers that arrive while another is being written are written together.
 
@@ -175,7 +184,7 @@ class Rounds:
         with self._lock:
             live = self._by_task.get(task)
         if live is None:
-            return self._stored_answer(node, task)
+            return Receipt(self._stored_answer(node, task))
         answer = read_answer(live.run.request, node, task, signed, self._clock())
         ticket = _Ticket(task, answer)
         live.inbox.append(ticket)
@@ -186,7 +195,7 @@ class Rounds:
                     self._settle(live)
         if ticket.error is not None:
             raise ticket.error
-        return ticket.digest
+        return ticket.receipt
 
     def check_task(self, node: str, task: bytes) -> None:
         """Raise, as `take`, where an answer of the node to this task would not be taken; before its bytes are read."""
@@ -289,8 +298,10 @@ class Rounds:
             for ticket in fresh.values():
                 ticket.decline(error if isinstance(error, IsthmusError) else _not_stored())
             return
-        for ticket in fresh.values():
-            ticket.accept(ticket.answer.digest)
+        following = None if live.run.final or live.run.task is None else live.run.task
+        for node, ticket in fresh.items():
+            goes_on = following is not None and following.digest != ticket.task and node in live.run.participants
+            ticket.accept(ticket.answer.digest, following.signed if following is not None and goes_on else None)
 
     def _commit(self, live: Live, turn: turns.Turn, answers: Sequence[Answer] = ()) -> None:
         before, after = live.run, turn.run
@@ -309,14 +320,16 @@ class Rounds:
         for gone in turn.withdrawn:
             self._orders.withdraw(gone.node, gone.task, gone.reason)
         if after.task is not None and after.task is not before.task and not after.final:
-            self._tell(after)
+            # those whose answers were just written hear of the next task with their receipt
+            self._tell(after, {answer.node for answer in answers})
             self._watch(live)
         live.bump()
 
-    def _tell(self, run: Run) -> None:
+    def _tell(self, run: Run, told: Collection[str]) -> None:
         if run.task is not None:
             for node in run.unanswered:
-                self._orders.task(node, run.task.digest, run.task.signed)
+                if node not in told:
+                    self._orders.task(node, run.task.digest, run.task.signed)
 
     def _watch(self, live: Live) -> None:
         run = live.run

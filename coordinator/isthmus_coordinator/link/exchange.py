@@ -100,7 +100,8 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
             signed = study_pb2.Signed.FromString(bytes(body))
         except DecodeError as error:
             raise _malformed("its bytes are no signed document") from error
-        return exchange_pb2.Acknowledgement(digest=self._rounds.take(peer.name, first.task, signed))
+        receipt = self._rounds.take(peer.name, first.task, signed)
+        return exchange_pb2.Acknowledgement(digest=receipt.digest, task=receipt.following)
 
     def _collect(
         self, peer: Peer, first: exchange_pb2.SubmissionChunk, chunks: Iterator[exchange_pb2.SubmissionChunk]
@@ -141,10 +142,12 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
             )
             for stored in self._studies.awaiting(peer.name):
                 yield exchange_pb2.CoordinatorMessage(study=stored.signed)
-            for task, signed in self._rounds.outstanding(peer.name):
-                self._hub.task_on(line, task, signed)
+            self._tell_outstanding(line)
             while (order := line.next(self._heartbeat)) is not None:
                 self._door.check(peer)
+                if order.HasField("heartbeat"):
+                    # a task that went out with a receipt may have been lost with it
+                    self._tell_outstanding(line)
                 yield order
             if stopped:
                 raise stopped[0]
@@ -157,6 +160,10 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         finally:
             self._hub.detach(line)
             log.info("detached", extra={"node": peer.name})
+
+    def _tell_outstanding(self, line: Line) -> None:
+        for task, signed in self._rounds.outstanding(line.node):
+            self._hub.task_on(line, task, signed)
 
     def _hello(self, peer: Peer, messages: Iterator[exchange_pb2.NodeMessage]) -> exchange_pb2.Hello:
         first = next(messages, None)

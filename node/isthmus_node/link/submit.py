@@ -17,8 +17,10 @@ CHUNK = 1024 * 1024
 SLOWEST = 100_000
 
 
-def submit(session: Session, journaled: Journaled) -> None:
+def submit(session: Session, journaled: Journaled) -> study_pb2.Signed | None:
     """Send an answer and wait until the coordinator says that it is stored. Sending it again does no harm.
+
+    Returns the task of the next round where the coordinator had one ready.
 
     Parameters
     ----------
@@ -40,6 +42,7 @@ def submit(session: Session, journaled: Journaled) -> None:
     except grpc.RpcError as error:
         raise error_from(error) from error
     _check_stored(stored, journaled.digest)
+    return stored.task if stored.HasField("task") else None
 
 
 def decide(session: Session, decision: study_pb2.Signed) -> None:

@@ -116,7 +116,9 @@ class DecideRequest(_message.Message):
     def __init__(self, decision: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...
 
 class Acknowledgement(_message.Message):
-    __slots__ = ("digest",)
+    __slots__ = ("digest", "task")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     digest: bytes
-    def __init__(self, digest: _Optional[bytes] = ...) -> None: ...
+    task: _study_pb2.Signed
+    def __init__(self, digest: _Optional[bytes] = ..., task: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...
