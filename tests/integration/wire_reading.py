@@ -23,6 +23,7 @@ from isthmus_node.egress.journal_read import Entry
 REQUESTS = {
     "Attach": exchange_pb2.NodeMessage,
     "Submit": exchange_pb2.SubmissionChunk,
+    "SubmitWhole": exchange_pb2.SubmissionChunk,
     "Decide": exchange_pb2.DecideRequest,
     "Renew": exchange_pb2.RenewRequest,
 }
