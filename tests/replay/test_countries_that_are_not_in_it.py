@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,31 @@ def as_refusal(region: Region) -> Rewrite:
         return record, canonical(site.identity.sign(REFUSAL, canonical(refusal)))
 
     return change
+
+
+def test_refused_request_that_is_not_in_the_plan_is_no_fault(tmp_path: Path) -> None:
+    """A coordinator that asks for something else than the custodians approved, and gets nothing."""
+    region = Region(tmp_path)
+    region.approve()
+    asked = copy.copy(region)
+    asked.study = copy.deepcopy(region.study)
+    next(a for a in asked.study.plan if a.name == ANALYSIS).spec.options.add(name="iterations", integer=3)
+    assert asked.run(ANALYSIS, answer=lambda *_: "refuse").state == "failed"
+    (judged,) = replay(read_bundles(region.export(tmp_path / "out")))
+    assert judged.replayed.outcome is Outcome.NO_ANSWER
+    assert exit_code_of([judged]) == 0
+
+
+def test_answered_request_that_is_not_in_the_plan_is_found(tmp_path: Path) -> None:
+    region = Region(tmp_path)
+    region.approve()
+    asked = copy.copy(region)
+    asked.study = copy.deepcopy(region.study)
+    next(a for a in asked.study.plan if a.name == ANALYSIS).spec.options.add(name="iterations", integer=3)
+    asked.run(ANALYSIS)
+    (judged,) = replay(read_bundles(region.export(tmp_path / "out")))
+    assert judged.replayed.outcome is Outcome.FAILED
+    assert "is not analysis 'cox, efron' of study TRIAL" in judged.replayed.why
 
 
 def test_method_that_does_not_converge_has_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,10 @@ def replay_run(run: bytes, entries: Sequence[tuple[Bundle, Entry]], bundles: Seq
         return replayed
     except Fault as error:
         return replace(replayed, outcome=Outcome.FAILED, why=error.message, error=error, done=None)
+    except IsthmusError as error:
+        # a request or a state that no coordinator of ours makes, signed all the same
+        odd = fault("NOT_AS_RECORDED", f"run {run.hex()}", f"what was asked cannot be read: {error.message}")
+        return replace(replayed, outcome=Outcome.FAILED, why=odd.message, error=odd, done=None)
 
 
 def _attempts(answers: Sequence[Answered]) -> list[_Attempt]:

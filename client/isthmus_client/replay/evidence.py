@@ -96,7 +96,8 @@ def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answere
     if answer is None:
         raise fault("NOT_AS_RECORDED", where, f"the event {record.event} and the bytes that left do not fit")
     _check_record(record, digest(order.body), task, answer, participant, where)
-    _check_plan(task, study, where)
+    if summary is not None:
+        _check_plan(task, study, where)
     return Answered(
         bundle=bundle.name,
         node=participant.node,
@@ -153,7 +154,7 @@ def _answer(
 
 
 def _check_plan(task: summary_pb2.Task, study: study_pb2.Study, where: str) -> None:
-    """What was asked is the study's planned analysis to the byte, among its participants in its order."""
+    """What was answered is the study's planned analysis to the byte, among its participants in its order."""
     names = [p.node for p in study.participants if p.node in set(task.participants)]
     if names != list(task.participants):
         raise fault("NOT_AS_RECORDED", where, "the task's participants are not the study's, each once, in its order")
