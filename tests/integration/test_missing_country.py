@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from comparing import differences
@@ -52,6 +53,18 @@ deadline_seconds = {DEADLINE}
     with box.connect() as connection:
         connection.propose(study_from_toml(written, connection.participants()))
         return connection.study(name).message
+
+
+def replayed(box: Sandbox, folder: Path, result: Path) -> dict[str, Any]:
+    """The one run of a result, pooled again from the journals of all four."""
+    for node in COUNTRIES:
+        box.node(node, "journal", "export", "-o", str(folder / node))
+    bundles = [str(folder / node) for node in COUNTRIES]
+    ended = run_program("isthmus", "replay", *bundles, "--result", str(result), "--exact", "--json")
+    assert ended.code == 0, ended.everything
+    runs: list[dict[str, Any]] = json.loads(ended.stdout)["data"]["runs"]
+    assert len(runs) == 1
+    return runs[0]
 
 
 def wait_for_decisions(box: Sandbox, study: str, number: int) -> None:
@@ -159,6 +172,10 @@ def test_missing_country_is_named_in_the_answer_of_the_others(
     assert differences(result["answer"], expected, lambda path: 1e-10) == []
     everybody = pooled_over(study, "goes-on", tuple(COUNTRIES.values()))
     assert differences(result["answer"], everybody, lambda path: 1e-10) != []
+    (folder / "result.json").write_text(json.dumps(envelope["data"]), encoding="utf-8")
+    run = replayed(box, folder / "goes-on", folder / "result.json")
+    assert (run["outcome"], run["equal"]["to_the_bit"], run["earlier_attempts"]) == ("pooled", True, 1)
+    assert run["left_out"] == [{"country": "BE", "node": "be", "reason": "its journal has no answer to round 1"}]
 
 
 def test_answer_after_the_deadline_changes_nothing(

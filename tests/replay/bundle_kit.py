@@ -33,7 +33,7 @@ from isthmus_node.exporting import export
 from isthmus_node.homes import Home, find_home
 from isthmus_node.public_keys import write_public
 from isthmus_node.shelf import Shelf
-from isthmus_trust.documents import DECISION, STUDY, TASK, canonical, digest
+from isthmus_trust.documents import DECISION, POLICY, STUDY, TASK, canonical, digest
 from isthmus_trust.identity import IdentityKey
 
 COUNTRIES = TRIAL["country"].levels
@@ -106,6 +106,15 @@ class Site:
             event = "APPROVED" if approved else "DECLINED"
             journal.append(journal_pb2.Record(actor="custodian", event=event, document=canonical(signed)))
 
+    def adopt(self, policy: bytes, number: int, key: IdentityKey | None = None) -> None:
+        """Put a policy in force."""
+        document = study_pb2.AdoptedPolicy(
+            node=self.node, serial=number, digest=policy, adopted_at=self.journal_now(), reason="test"
+        )
+        signed = canonical((key or self.custodian).sign(POLICY, canonical(document)))
+        with Journal.open(self.home.journal, self.journal_now) as journal:
+            journal.append(journal_pb2.Record(actor="custodian", event="POLICY", policy_digest=policy, document=signed))
+
     _clock: int = 1_795_000_000_000_000_000
 
     def journal_now(self) -> int:
@@ -139,6 +148,7 @@ class Region:
     def approve(self) -> None:
         for site in self.sites.values():
             site.move_in(self.signed)
+            site.adopt(self.policy.digest, 1)
             site.decide(self.study_digest)
 
     def moved(self, folder: Path) -> Region:

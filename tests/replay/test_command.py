@@ -75,6 +75,7 @@ def test_every_number_of_a_result_is_led_back_to_each_countrys_bytes(call: Call,
                 assert f" {record.sequence} " in row
                 assert f" {len(payload):,} " in row
     assert out.count("the study was approved by its custodian") == 8
+    assert out.count("its policy number 1 was signed") == 8
 
 
 def test_machines_get_all_of_it(call: Call, made: Made) -> None:
@@ -88,7 +89,9 @@ def test_machines_get_all_of_it(call: Call, made: Made) -> None:
     assert first["numbers"] > 10
     assert [c["dataset_digest"] for c in first["countries"]] == [c["dataset_digest"] for c in told[0]["contributions"]]
     approval = first["countries"][0]["approvals"][0]
-    assert (approval["about"], approval["record"], approval["reason"]) == ("study", 1, "test")
+    assert (approval["about"], approval["record"], approval["reason"]) == ("study", 2, "test")
+    policy = first["countries"][0]["policy"]
+    assert (policy["number"], policy["record"], policy["key"]) == (1, 1, approval["key"])
     sent = [digest(payload).hex() for _, payload in entries_of(made.region.sites["CN"]) if payload]
     asked = [a["payload_digest"] for run in data["runs"] for r in run["rounds"] for a in r["answers"][:1]]
     assert asked == sent

@@ -30,7 +30,7 @@ from isthmus_node.egress.journal_file import Frame, read_frames
 from isthmus_node.exporting import export
 from isthmus_node.shelf import Shelf
 from isthmus_trust import verifier
-from isthmus_trust.documents import DECISION, STUDY, SUMMARY, TASK, canonical, digest, read_canonical
+from isthmus_trust.documents import DECISION, POLICY, STUDY, SUMMARY, TASK, canonical, digest, read_canonical
 from isthmus_trust.identity import IdentityKey
 
 ANALYSIS = "cox, efron"
@@ -295,9 +295,38 @@ def test_answer_after_the_custodian_declined_is_found(case: Case) -> None:
 
 def test_decision_of_somebody_else_is_no_approval(case: Case) -> None:
     decided(case, "JP", IdentityKey.generate(), approved=True)
-    assert "record 1 of jp" in case.damage().message
+    assert "record 2 of jp" in case.damage().message
     with without(verifier, "verify", nothing):
         assert "another key than the custodian's" in case.fault().message
+
+
+def test_answer_under_another_policy_than_the_one_in_force_is_found(case: Case) -> None:
+    def change(record: journal_pb2.Record, payload: bytes) -> tuple[journal_pb2.Record, bytes]:
+        if record.event == "POLICY":
+            document = study_pb2.AdoptedPolicy(node="jp", serial=1, digest=bytes(32))
+            signed = case.site("JP").custodian.sign(POLICY, canonical(document))
+            record.policy_digest, record.document = bytes(32), canonical(signed)
+        return record, payload
+
+    rewrite(case.site("JP"), change)
+    assert "left under a policy" in case.damage().message
+    with without(verifier, "verify", nothing):
+        assert "it left under another policy than record 1" in case.fault().message
+        with without(evidence, "_policy", lambda *_: None):
+            assert case.judged().replayed.outcome is Outcome.POOLED
+
+
+def test_policy_that_somebody_else_signed_is_found(case: Case) -> None:
+    def change(record: journal_pb2.Record, payload: bytes) -> tuple[journal_pb2.Record, bytes]:
+        if record.event == "POLICY":
+            signed = study_pb2.Signed.FromString(record.document)
+            record.document = canonical(IdentityKey.generate().sign(POLICY, signed.body))
+        return record, payload
+
+    rewrite(case.site("JP"), change)
+    assert "record 1 of jp: the policy is signed by another key" in case.damage().message
+    with without(verifier, "verify", nothing):
+        assert "record 1 of jp: the policy is not signed by the custodian" in case.fault().message
 
 
 # --------------------------------------------------------------------------- a coordinator that lies

@@ -13,7 +13,7 @@ from isthmus.errors import ConfigError, IsthmusError
 from isthmus.v1 import journal_pb2, study_pb2
 from isthmus_client.replay.faults import at, fault, forged
 from isthmus_trust import verifier
-from isthmus_trust.documents import DECISION, REQUEST, RUN, STUDY, digest, open_signed, read_canonical
+from isthmus_trust.documents import DECISION, POLICY, REQUEST, RUN, STUDY, digest, open_signed, read_canonical
 from isthmus_trust.identity import verify
 
 _ANSWERS = ("RELEASED", "REFUSED")
@@ -39,6 +39,15 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """A policy that came in force, as its custodian signed it."""
+
+    sequence: int
+    policy: study_pb2.AdoptedPolicy
+    key: bytes  # public key that signed it, 32 bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """One node's exported journal with the studies it refers to. Digests are SHA-256, 32 bytes."""
 
@@ -51,6 +60,7 @@ class Bundle:
     seen: tuple[str, ...]  # what the verifier says: roster, checkpoints, who has seen how much
     answers: tuple[Entry, ...]  # RELEASED and REFUSED, as far as the export was asked for them
     decisions: tuple[Noted, ...]  # APPROVED and DECLINED
+    policies: tuple[Adopted, ...]  # POLICY, in order
     studies: Mapping[bytes, study_pb2.Study]
 
 
@@ -89,7 +99,7 @@ def _read(path: Path) -> Bundle:
         seen = verifier.verify(path, holds=_holds)
         cover = json.loads(files.read("bundle.json"))
         chosen = (str(cover["selection"]["run"]), str(cover["selection"]["study"]))
-        answers, decisions = _journal(files, chosen, name)
+        answers, decisions, policies = _journal(files, chosen, name)
         return Bundle(
             name=name,
             node=str(cover["node"]),
@@ -100,6 +110,7 @@ def _read(path: Path) -> Bundle:
             seen=tuple(seen),
             answers=answers,
             decisions=decisions,
+            policies=policies,
             studies=_studies(files, name),
         )
     except verifier.Failed as failed:
@@ -141,9 +152,12 @@ def _holds(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def _journal(files: verifier.Bundle, chosen: tuple[str, str], name: str) -> tuple[tuple[Entry, ...], tuple[Noted, ...]]:
+def _journal(
+    files: verifier.Bundle, chosen: tuple[str, str], name: str
+) -> tuple[tuple[Entry, ...], tuple[Noted, ...], tuple[Adopted, ...]]:
     answers: list[Entry] = []
     decisions: list[Noted] = []
+    policies: list[Adopted] = []
     # the same task is beside every answer to it
     tasks: dict[bytes, bytes] = {}
     with files.open("journal.bin") as stream:
@@ -158,7 +172,9 @@ def _journal(files: verifier.Bundle, chosen: tuple[str, str], name: str) -> tupl
                 answers.append(Entry(record, entry.payload))
             elif record.event in _DECISIONS and record.document:
                 decisions.append(_noted(record, where))
-    return tuple(answers), tuple(decisions)
+            elif record.event == "POLICY" and record.document:
+                policies.append(_adopted(record, where))
+    return tuple(answers), tuple(decisions), tuple(policies)
 
 
 def _noted(record: journal_pb2.Record, where: str) -> Noted:
@@ -171,6 +187,17 @@ def _noted(record: journal_pb2.Record, where: str) -> Noted:
     if decision.approved != (record.event == "APPROVED"):
         raise fault("NOT_AS_RECORDED", where, "the record and the signed decision do not say the same")
     return Noted(record.sequence, context, decision, signed.public_key)
+
+
+def _adopted(record: journal_pb2.Record, where: str) -> Adopted:
+    try:
+        signed = read_canonical(record.document, study_pb2.Signed)
+        policy = open_signed(signed, POLICY, study_pb2.AdoptedPolicy)
+    except IsthmusError as error:
+        raise forged(where, error) from error
+    if policy.digest != record.policy_digest:
+        raise fault("NOT_AS_RECORDED", where, "the record and the signed policy do not say the same")
+    return Adopted(record.sequence, policy, signed.public_key)
 
 
 def _studies(files: verifier.Bundle, name: str) -> dict[bytes, study_pb2.Study]:

@@ -37,6 +37,17 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class InForce:
+    """The policy that an answer left under, as the custodian signed it."""
+
+    number: int  # of the site's policies, from 1
+    adopted_at: int  # UTC, nanoseconds since 1970
+    reason: str
+    key: str  # fingerprint of the custodian's key
+    sequence: int  # of the record with which it came in force
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A country's answer to one task: the task, the exact bytes, and who let them go."""
 
@@ -54,6 +65,7 @@ class Answered:
     policy_digest: bytes
     dataset_digest: bytes
     approvals: tuple[Approval, ...]
+    policy: InForce | None = None  # None for a refusal, and where the journal has no signed policy
     summary: summary_pb2.Summary | None = field(repr=False, default=None)
     refusal: summary_pb2.Refusal | None = field(repr=False, default=None)
 
@@ -113,6 +125,7 @@ def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answere
         policy_digest=record.policy_digest,
         dataset_digest=record.dataset_digest,
         approvals=_approvals(bundle, entry, task, participant) if summary is not None else (),
+        policy=_policy(bundle, record, participant) if summary is not None else None,
         summary=summary,
         refusal=refusal,
     )
@@ -177,6 +190,27 @@ def _approvals(
     about_request = _in_force(bundle, entry, REQUEST, request_digest(task), participant) if not task.analysis else None
     about_run = _in_force(bundle, entry, RUN, run_digest(task), participant)
     return tuple(found for found in (approval, about_request, about_run) if found is not None)
+
+
+def _policy(bundle: Bundle, record: journal_pb2.Record, participant: study_pb2.Participant) -> InForce | None:
+    """The newest policy before an answer left; a fault where it left under another, or another key signed it."""
+    newest = next((p for p in reversed(bundle.policies) if p.sequence < record.sequence), None)
+    if newest is None:
+        return None
+    where = at(bundle.name, record.sequence)
+    if newest.policy.digest != record.policy_digest:
+        raise fault(
+            "NOT_AS_RECORDED", where, f"it left under another policy than record {newest.sequence} put in force"
+        )
+    if newest.key != participant.custodian_key or newest.policy.node != participant.node:
+        raise fault("RECORD_FORGED", at(bundle.name, newest.sequence), "the policy is not signed by the custodian")
+    return InForce(
+        number=newest.policy.serial,
+        adopted_at=newest.policy.adopted_at,
+        reason=newest.policy.reason,
+        key=fingerprint(newest.key),
+        sequence=newest.sequence,
+    )
 
 
 def _in_force(

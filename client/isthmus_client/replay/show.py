@@ -104,6 +104,15 @@ def _country(run: Replayed, answer: Answered) -> dict[str, object]:
         "identity": answer.identity,
         "software": answer.summary.software if answer.summary is not None else None,
         "policy_digest": answer.policy_digest.hex(),
+        "policy": None
+        if answer.policy is None
+        else {
+            "number": answer.policy.number,
+            "adopted_at": _moment(answer.policy.adopted_at),
+            "reason": answer.policy.reason,
+            "key": answer.policy.key,
+            "record": answer.policy.sequence,
+        },
         "dataset_digest": answer.dataset_digest.hex(),
         "withheld": withheld_of(run, answer.node),
         "approvals": [
@@ -186,6 +195,10 @@ def _run_words(judged: Judged, result: str, number: str | None) -> Iterator[str]
     )  # fmt: skip
     for answer in last:
         yield from (f"  {answer.country}: {_approval(approval)}" for approval in answer.approvals)
+        if answer.policy is not None:
+            policy = answer.policy
+            signed = f"at {_moment(policy.adopted_at)} (key {policy.key[:19]}, record {policy.sequence})"
+            yield f"  {answer.country}: its policy number {policy.number} was signed {signed}"
         if not run.analysis and all(a.about != "request" for a in answer.approvals):
             yield f"  {answer.country}: no decision about this request itself is in the journal: its policy let it pass"
     yield f"  asked by the coordinator's key {last[0].coordinator[:19]}"
