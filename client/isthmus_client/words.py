@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from isthmus.untrusted import shown
 
 if TYPE_CHECKING:
+    from isthmus.v1 import analyst_pb2
     from isthmus_client.plan import PlanExplanation
 
 
@@ -36,9 +37,26 @@ def explanation_text(explanation: PlanExplanation) -> str:
             if answer.by_country
             else "  only the total over the countries is needed"
         )
+        lines.extend(_limits(answer))
         lines.append(f"  approval: {_approval(answer.in_plan, list(answer.outstanding), explanation.study)}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _limits(answer: analyst_pb2.Explanation) -> Iterator[str]:
+    """What the countries' policies ask for: the strictest number of each threshold, and who sets it."""
+    if answer.limits:
+        yield "  what the strictest of the countries' policies asks for:"
+    for limit in answer.limits:
+        based = f" (preset {', '.join(limit.presets)})" if limit.presets else ""
+        who = "every country" if limit.agreed else ", ".join(limit.countries)
+        yield f"    {limit.rule}: {who}{based}"
+    for refusing in answer.refusing:
+        yield f"  {refusing.country} will refuse it: {refusing.reason}"
+    if answer.asking:
+        yield f"  a person decides on each run before it starts in: {', '.join(answer.asking)}"
+    if answer.unknown:
+        yield f"  the policy is not known of: {', '.join(answer.unknown)} (not attached yet, or none in force)"
 
 
 def _approval(in_plan: bool, outstanding: Sequence[str], study: str) -> str:

@@ -20,6 +20,7 @@ from isthmus_coordinator.config import (
     write_settings,
 )
 from isthmus_coordinator.roster.enrolment import Enrolment
+from isthmus_coordinator.roster.limits import PolicyLimits
 from isthmus_coordinator.roster.members import Roster
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.studies.catalogue import Studies
@@ -133,6 +134,7 @@ class Coordinator:
             office.find_method,
             office.clock,
         )
+        limits = PolicyLimits(office.database, office.clock)
         desk = Desk(
             office.database,
             office.studies,
@@ -141,6 +143,7 @@ class Coordinator:
             self.hub.attached,
             office.clock,
             settings.deadline_seconds,
+            limits.find,
         )
         door = Door(office.roster)
         door.on_revoked(self.rounds.check_deadlines)
@@ -153,6 +156,7 @@ class Coordinator:
             office.enrolment,
             office.studies,
             self.rounds,
+            limits,
             max_submission=settings.max_submission_bytes,
             heartbeat=heartbeat,
         )

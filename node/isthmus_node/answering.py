@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from isthmus_node.admission import Order, Ourselves
 from isthmus_node.catalogue import Datasets
 from isthmus_node.compute.answer import Cache, answer
 from isthmus_node.custodian.adoption import Adopted, Adoptions
+from isthmus_node.custodian.stating import stated_limits
 from isthmus_node.egress.gate import Refusal, judge, refuse
 from isthmus_node.egress.policy import Policy, policy_text
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
@@ -55,15 +57,29 @@ class PolicyInForce:
         self._journaled = journaled
         self._changed = changed
         self._stamp: tuple[int, ...] | None = None
+        self._looked: tuple[int, ...] | None = None
         self._policy: Policy | None = None
+        # asked by the thread that works and by the one that greets
+        self._lock = threading.Lock()
 
     def __call__(self) -> Policy:
         """The policy in force; `ConfigError` where there is none that can be read and is signed."""
+        with self._lock:
+            return self._in_force()
+
+    def changed(self) -> bool:
+        """Whether it is worth asking again: costs two looks at the disk."""
+        return self._now_stamp() != self._looked
+
+    def _now_stamp(self) -> tuple[int, ...] | None:
         try:
             status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino, self._adoptions.stamp())
         except OSError:
-            stamp = None
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino, self._adoptions.stamp()
+
+    def _in_force(self) -> Policy:
+        stamp = self._looked = self._now_stamp()
         if self._policy is None or stamp is None or stamp != self._stamp:
             # a policy that is not in force is not replaced by the one before it
             self._policy = None
@@ -95,6 +111,7 @@ class Answering:
         self._datasets = datasets
         self._policy = policy
         self._cache = Cache()
+        self._stated: tuple[bytes, study_pb2.Signed | None] = (b"", None)
         self._snapshots: OrderedDict[bytes, bytes] = OrderedDict()
 
     def answer(self, order: Order) -> Outbound:
@@ -134,6 +151,16 @@ class Answering:
             policy = None
         header = self._header(digest, task, shelved, b"")
         return encode_refusal(refuse(error, task.purpose, policy), header, self._identity)
+
+    def limits(self) -> tuple[bytes, study_pb2.Signed | None]:
+        """Digest of the policy in force, and what it asks for, signed, for the coordinator; empty without one."""
+        try:
+            policy = self._policy()
+        except IsthmusError:
+            return b"", None
+        if self._stated[0] != policy.digest:
+            self._stated = policy.digest, stated_limits(policy, self._ourselves.node, self._identity)
+        return self._stated
 
     def forget(self) -> None:
         """Drop prepared rows: a dataset was registered anew."""

@@ -191,7 +191,7 @@ class Node:
             attachment.reopen()
 
         self._renew_when_due = renew_when_due
-        return service, attachment, noticing.changed
+        return service, attachment, lambda: noticing.changed() or policy.changed()
 
     def _guarded(self, work: Callable[[], None]) -> Callable[[], None]:
         def guarded() -> None:

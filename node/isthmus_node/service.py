@@ -36,7 +36,7 @@ from isthmus_node.link.channel import Session
 from isthmus_node.link.submit import decide, submit
 from isthmus_node.noticing import Noticing
 from isthmus_node.ops.logs import Log
-from isthmus_node.shelf import Shelf, Shelved
+from isthmus_node.shelf import Shelf
 from isthmus_node.waiting_room import WaitingRoom
 from isthmus_trust.documents import canonical, digest as digest_of
 
@@ -94,6 +94,8 @@ class Service:
         self._not_wanted: set[bytes] = set()
         # Tasks in the queue or under way.
         self._at_hand: set[bytes] = set()
+        # digest of the policy that the coordinator was told of; empty: that none is in force
+        self._told = b""
         self.welcome: exchange_pb2.Welcome | None = None
         self._figures = dict.fromkeys(("tasks", "releases", "refusals", "bytes_out"), 0)
 
@@ -101,10 +103,12 @@ class Service:
 
     def hello(self) -> exchange_pb2.Hello:
         """What the node says of itself on every stream: no counts."""
+        self._told, limits = self._parts.answering.limits()
         return exchange_pb2.Hello(
             software=__version__,
             methods=sorted(f"{method.name}/{method.version}" for method in METHODS.values()),
             datasets=sorted(registration.name for registration in self._parts.datasets.list()),
+            limits=limits,
         )
 
     def waiting(self) -> int:
@@ -216,6 +220,9 @@ class Service:
             # the coordinator learns their names when the stream is opened
             self._greet_again()
             self._parts.log.event("datasets-changed", datasets=", ".join(changes.datasets))
+        if self._session is not None and self._parts.answering.limits()[0] != self._told:
+            # and what the policy asks for as well
+            self._greet_again()
         for made in changes.decisions:
             if made.about_study:
                 self._send_decision(made.signed, made.decision)
@@ -320,13 +327,7 @@ class Service:
                 self._parts.log.event("fault", where="answer", kind=type(error).__name__)
             elif not isinstance(error, Refused | UsageError):
                 self._log("task-not-taken", error, task=name.hex())
-            return self._parts.answering.refusal(name, task, self._known(task.study_digest), error)
-
-    def _known(self, study_digest: bytes) -> Shelved | None:
-        try:
-            return self._parts.shelf.get(study_digest)
-        except IsthmusError:
-            return None
+            return self._parts.answering.refusal(name, task, self._parts.shelf.known(task.study_digest), error)
 
     # ------------------------------------------------------------------ waiting for a person
 

@@ -65,6 +65,13 @@ class Shelf:
         self._read[name] = Shelved(name, study, signed.public_key)
         return self._read[name]
 
+    def known(self, name: bytes) -> Shelved | None:
+        """As `get`; None too where what is stored is damaged."""
+        try:
+            return self.get(name)
+        except IsthmusError:
+            return None
+
     def everything(self) -> Iterator[Shelved]:
         """All studies that can be read, by name and version."""
         found = []

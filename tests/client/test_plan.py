@@ -11,7 +11,7 @@ from pooling import asked, planned
 from isthmus.errors import CountriesMissing, LinkError, MethodError, Refused, UsageError, WaitingForApproval
 from isthmus.v1 import analyst_pb2
 from isthmus_client.connection import Connection
-from isthmus_client.plan import RETRIES
+from isthmus_client.plan import RETRIES, PlanExplanation, StepExplanation
 from isthmus_client.progress import Live
 from isthmus_client.results import CoxFit, MetaFit
 from isthmus_client.study import Study
@@ -149,6 +149,27 @@ def test_explanation_names_every_field_and_who_must_approve(study: Study) -> Non
     assert "still to be approved by AT" in text
     assert not explained.approved
     assert "in the plan of BREAST-RFS, which is still to be approved by AT" in str(study.planned("primary").explain())
+
+
+def test_explanation_says_which_country_sets_which_number() -> None:
+    answer = analyst_pb2.Explanation(
+        rounds_least=1,
+        rounds_most=1,
+        in_plan=True,
+        limits=[
+            analyst_pb2.ExplainedLimit(rule="each count is of 10 or more persons", countries=["CN"], presets=["CN"]),
+            analyst_pb2.ExplainedLimit(rule="a run is over 1 or more countries", countries=["NL", "CN"], agreed=True),
+        ],
+        refusing=[analyst_pb2.ExplainedRefusal(country="VN", reason="its policy lets nothing out for this purpose")],
+        unknown=["PH"],
+        asking=["CN"],
+    )
+    lines = str(PlanExplanation("S", (StepExplanation("t", "D", answer),))).splitlines()
+    assert "    each count is of 10 or more persons: CN (preset CN)" in lines
+    assert "    a run is over 1 or more countries: every country" in lines
+    assert "  VN will refuse it: its policy lets nothing out for this purpose" in lines
+    assert "  a person decides on each run before it starts in: CN" in lines
+    assert "  the policy is not known of: PH (not attached yet, or none in force)" in lines
 
 
 def test_broken_progress_stream_is_taken_up_again(fake: FakeCoordinator, study: Study) -> None:

@@ -571,6 +571,7 @@ class Site:
         return self.service
 
     def attach(self) -> None:
+        self.service.hello()
         self.service.attached(self.wire, exchange_pb2.Welcome(software="0.1.0", coordinator="test"))
         self.service.work_off()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,18 @@ import pytest
 
 from isthmus.errors import ConfigError
 from isthmus.v1 import study_pb2, summary_pb2
+from isthmus_methods.contract import Kind
 from isthmus_node.answering import PolicyInForce
 from isthmus_node.custodian.adoption import Adoptions
 from isthmus_node.custodian.decisions import RUN, run_digest
+from isthmus_node.custodian.stating import OF_KINDS
+from isthmus_node.egress import rules
 from isthmus_node.egress.journal_read import read
+from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.policy import DEFAULT_FILE
+from isthmus_node.egress.thresholds import KEYS
 from isthmus_node.homes import find_home
-from isthmus_trust.documents import canonical
+from isthmus_trust.documents import LIMITS, canonical, open_signed
 from isthmus_trust.identity import IdentityKey
 
 TRIALS = "[purpose.trial_analysis]\n"
@@ -211,6 +218,75 @@ def test_analysis_outside_the_plan_is_asked_about_once_where_each_run_is(site: A
 
 def fields(task: summary_pb2.Task) -> dict[str, Any]:
     return {field.name: value for field, value in task.ListFields()}
+
+
+# --------------------------------------------------------------------------- what the coordinator is told
+
+
+def told(site: Any) -> study_pb2.StatedLimits:
+    return open_signed(site.service.hello().limits, LIMITS, study_pb2.StatedLimits, site.identity.public)
+
+
+def test_coordinator_is_told_what_the_policy_asks_for(site: Any) -> None:
+    site.adopt('preset = "CN"\n' + TO_SPONSOR + "cell_persons = 12\n[variables]\nrefuse = ['SECRET']\n")
+    stated = told(site)
+    assert (stated.node, stated.preset, stated.asks_each_run, stated.exploratory) == ("nl", "CN", True, "ask")
+    assert stated.policy_digest == site.policy().digest
+    assert list(stated.refused_roles) == [study_pb2.Variable.GENOMIC]
+    (purpose,) = stated.purposes
+    assert (purpose.purpose, purpose.recipient) == (study_pb2.TRIAL_ANALYSIS, study_pb2.SPONSOR)
+    thresholds = {threshold.name: threshold for threshold in purpose.thresholds}
+    assert set(thresholds) == set(KEYS)
+    assert thresholds["cell_persons"].value == 12
+    assert thresholds["cell_persons"].rule == "each count, and the rest of its total, is of 12 or more persons"
+    assert list(thresholds["cell_persons"].kinds) == ["count"]
+    assert (thresholds["leverage"].smaller_is_tighter, thresholds["cell_persons"].smaller_is_tighter) == (True, False)
+    assert list(thresholds["contributors"].kinds) == []
+    assert b"SECRET" not in stated.SerializeToString(), "names that a site keeps in are its own"
+
+
+def test_coordinator_is_told_nothing_where_no_policy_is_in_force(site: Any) -> None:
+    site.home.policy.write_text(TRIALS)
+    assert not site.service.hello().HasField("limits")
+
+
+def test_coordinator_is_greeted_again_when_the_policy_has_changed(site: Any) -> None:
+    greeted: list[int] = []
+    site.service._greet_again = lambda: greeted.append(1)
+    assert not site.policy.changed()
+    site.adopt(TRIALS)
+    assert site.policy.changed()
+    site.service.look_again()
+    site.service.work_off()
+    assert greeted == [1]
+    site.service.hello()
+    site.service.look_again()
+    site.service.work_off()
+    assert greeted == [1]
+
+
+def test_kinds_that_a_threshold_is_told_of_are_those_it_is_asked_of() -> None:
+    assert set(OF_KINDS) <= set(KEYS)
+    asked: dict[str, set[Kind]] = {}
+    for kind, judge in JUDGES.items():
+        for rule in judge.floors:
+            for name in thresholds_in(rule):
+                asked.setdefault(name, set()).add(kind)
+    # zeros are asked about in most of them
+    del asked["zeros_shown"]
+    assert asked == {name: set(kinds) for name, kinds in OF_KINDS.items()}
+
+
+def thresholds_in(rule: Callable[..., object], depth: int = 0) -> set[str]:
+    """Names of the thresholds that a rule reads, itself or through those it calls."""
+    code = inspect.getsource(rule)
+    names = set(re.findall(r"limits\.(\w+)", code)) - {"rule"}
+    names |= {name for name in re.findall(r'"(\w+)"', code) if name in KEYS}
+    for called in re.findall(r"(?:rules\.)?(_?[a-z]\w+)\b", code):
+        found = getattr(rules, called, None)
+        if depth < 3 and inspect.isfunction(found) and found is not rule and found.__module__ == rules.__name__:
+            names |= thresholds_in(found, depth + 1)
+    return names
 
 
 # --------------------------------------------------------------------------- commands

@@ -552,7 +552,7 @@ def test_hello_names_methods_and_datasets_and_counts_nothing(site: Any) -> None:
     hello = site.service.hello()
     assert list(hello.datasets) == ["ADTTE"]
     assert "cox/1" in hello.methods
-    assert {field.name for field, _ in hello.ListFields()} == {"software", "methods", "datasets"}
+    assert {field.name for field, _ in hello.ListFields()} == {"software", "methods", "datasets", "limits"}
 
 
 def test_approved_study_is_held_against_the_data_at_once(tmp_path: Path, lines: Any, make_site: Any) -> None:

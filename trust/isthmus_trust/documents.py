@@ -27,6 +27,7 @@ COSIGNATURE = "isthmus/cosignature/1"
 ROSTER = "isthmus/roster/1"
 BUNDLE = "isthmus/bundle/1"
 POLICY = "isthmus/policy/1"
+LIMITS = "isthmus/limits/1"
 # Proof, at enrolment and renewal, that the caller has the key it names: over the certificate request.
 ENROLMENT = "isthmus/enrolment/1"
 

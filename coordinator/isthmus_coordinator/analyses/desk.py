@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from isthmus.errors import Refused, UsageError, WaitingForApproval
 from isthmus.v1 import analyst_pb2, study_pb2
@@ -15,6 +15,7 @@ from isthmus_coordinator.analyses.progress import progress_of
 from isthmus_coordinator.analyses.rounds import Rounds
 from isthmus_coordinator.analyses.run import Request, Run
 from isthmus_coordinator.analyses.states import State
+from isthmus_coordinator.analyses.strictest import Asked, Told, strictest, variables_of
 from isthmus_coordinator.clock import Clock
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.studies.catalogue import StoredStudy, Studies
@@ -39,6 +40,8 @@ class Desk:
         Whether a node is attached now.
     deadline_seconds
         Seconds a round may take where the analysis does not say.
+    limits
+        What the nodes of these names told of their policies.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Desk:
         attached: Callable[[str], bool],
         clock: Clock,
         deadline_seconds: int = DEFAULT_DEADLINE,
+        limits: Callable[[Iterable[str]], Mapping[str, study_pb2.StatedLimits]] = lambda _nodes: {},
     ) -> None:
         self._database = database
         self._studies = studies
@@ -58,6 +62,7 @@ class Desk:
         self._attached = attached
         self._clock = clock
         self._deadline_seconds = deadline_seconds
+        self._limits = limits
 
     def submit(self, requested_by: str, message: analyst_pb2.SubmitRequest) -> bytes:
         """Start a run; its number, 16 bytes. It waits where a custodian has still to approve the study.
@@ -133,7 +138,25 @@ class Desk:
         spec, method = check_analysis(wanted, stored.study, self._find_method, planned=in_plan)
         standing = self._studies.standing(stored.digest)
         outstanding = [p.country for p in stored.study.participants if not standing.get(p.node, False)]
-        return explanation(spec, method, in_plan=in_plan, outstanding=outstanding)
+        answer = explanation(spec, method, in_plan=in_plan, outstanding=outstanding)
+        self._strictest(stored.study, wanted, in_plan, answer)
+        return answer
+
+    def _strictest(
+        self, study: study_pb2.Study, wanted: study_pb2.Analysis, in_plan: bool, answer: analyst_pb2.Explanation
+    ) -> None:
+        """What the countries' policies ask for of this analysis, the strictest of each threshold."""
+        known = self._limits([p.node for p in study.participants])
+        planned = next((a for a in study.plan if canonical(a.spec) == canonical(wanted.spec)), wanted)
+        asked = Asked(
+            purpose=planned.purpose if in_plan else study.exploratory_purpose,
+            recipients=tuple((planned.recipients if in_plan else ()) or study.recipient_roles),
+            kinds=frozenset(field.kind for field in answer.fields),
+            variables=variables_of(wanted.spec, study.datasets),
+            in_plan=in_plan,
+            countries=len(study.participants),
+        )
+        strictest([Told(p.country, known.get(p.node)) for p in study.participants], asked, answer)
 
     def _load(self, number: bytes) -> Run:
         self._stored_result(number)

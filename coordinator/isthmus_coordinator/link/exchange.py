@@ -20,6 +20,7 @@ from isthmus_coordinator.analyses.rounds import Rounds
 from isthmus_coordinator.link.door import Door
 from isthmus_coordinator.link.hub import HEARTBEAT_SECONDS, Hub, Line
 from isthmus_coordinator.roster.enrolment import Enrolment
+from isthmus_coordinator.roster.limits import PolicyLimits
 from isthmus_coordinator.roster.members import Roster
 from isthmus_coordinator.studies.catalogue import Studies
 from isthmus_trust.certificates import Peer
@@ -44,6 +45,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         enrolment: Enrolment,
         studies: Studies,
         rounds: Rounds,
+        limits: PolicyLimits,
         *,
         max_submission: int = MAX_SUBMISSION,
         heartbeat: float = HEARTBEAT_SECONDS,
@@ -55,6 +57,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         self._enrolment = enrolment
         self._studies = studies
         self._rounds = rounds
+        self._limits = limits
         self._max_submission = max_submission
         self._heartbeat = heartbeat
 
@@ -129,6 +132,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         """Orders to a node for as long as it stays; its certificate is looked at before each of them."""
         peer = self._door.peer(context)
         hello = self._hello(peer, messages)
+        self._limits.take(self._roster.get(peer.name).entry, hello.limits if hello.HasField("limits") else None)
         self._roster.seen(peer.name, hello.software, hello.datasets)
         line = self._hub.attach(peer.name, hello)
         stopped: list[IsthmusError] = []

@@ -45,6 +45,15 @@ members = Table(
     Column("datasets", Text, nullable=False),
 )
 
+# What each node told of its policy when it last attached, signed by it.
+stated_limits = Table(
+    "stated_limits",
+    METADATA,
+    Column("node", String(64), primary_key=True),
+    Column("signed", LargeBinary, nullable=False),
+    Column("told_at", BigInteger, nullable=False),
+)
+
 # Join tokens that were given out. The secret itself is not kept.
 invites = Table(
     "invites",

@@ -232,20 +232,50 @@ class ExplainRequest(_message.Message):
     def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[_Union[_study_pb2.Analysis, _Mapping]] = ...) -> None: ...
 
 class Explanation(_message.Message):
-    __slots__ = ("rounds_least", "rounds_most", "fields", "in_plan", "outstanding", "by_country")
+    __slots__ = ("rounds_least", "rounds_most", "fields", "in_plan", "outstanding", "by_country", "limits", "refusing", "unknown", "asking")
     ROUNDS_LEAST_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_MOST_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     IN_PLAN_FIELD_NUMBER: _ClassVar[int]
     OUTSTANDING_FIELD_NUMBER: _ClassVar[int]
     BY_COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    REFUSING_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    ASKING_FIELD_NUMBER: _ClassVar[int]
     rounds_least: int
     rounds_most: int
     fields: _containers.RepeatedCompositeFieldContainer[ExplainedField]
     in_plan: bool
     outstanding: _containers.RepeatedScalarFieldContainer[str]
     by_country: bool
-    def __init__(self, rounds_least: _Optional[int] = ..., rounds_most: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[ExplainedField, _Mapping]]] = ..., in_plan: _Optional[bool] = ..., outstanding: _Optional[_Iterable[str]] = ..., by_country: _Optional[bool] = ...) -> None: ...
+    limits: _containers.RepeatedCompositeFieldContainer[ExplainedLimit]
+    refusing: _containers.RepeatedCompositeFieldContainer[ExplainedRefusal]
+    unknown: _containers.RepeatedScalarFieldContainer[str]
+    asking: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rounds_least: _Optional[int] = ..., rounds_most: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[ExplainedField, _Mapping]]] = ..., in_plan: _Optional[bool] = ..., outstanding: _Optional[_Iterable[str]] = ..., by_country: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[ExplainedLimit, _Mapping]]] = ..., refusing: _Optional[_Iterable[_Union[ExplainedRefusal, _Mapping]]] = ..., unknown: _Optional[_Iterable[str]] = ..., asking: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExplainedLimit(_message.Message):
+    __slots__ = ("name", "rule", "countries", "agreed", "presets")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    COUNTRIES_FIELD_NUMBER: _ClassVar[int]
+    AGREED_FIELD_NUMBER: _ClassVar[int]
+    PRESETS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    rule: str
+    countries: _containers.RepeatedScalarFieldContainer[str]
+    agreed: bool
+    presets: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., rule: _Optional[str] = ..., countries: _Optional[_Iterable[str]] = ..., agreed: _Optional[bool] = ..., presets: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExplainedRefusal(_message.Message):
+    __slots__ = ("country", "reason")
+    COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    country: str
+    reason: str
+    def __init__(self, country: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ExplainedField(_message.Message):
     __slots__ = ("field", "kind", "unit", "about", "size")

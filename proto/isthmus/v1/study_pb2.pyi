@@ -214,3 +214,45 @@ class AdoptedPolicy(_message.Message):
     adopted_at: int
     reason: str
     def __init__(self, node: _Optional[str] = ..., serial: _Optional[int] = ..., text: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., adopted_at: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class StatedLimits(_message.Message):
+    __slots__ = ("node", "policy_digest", "preset", "purposes", "asks_each_run", "exploratory", "refused_roles")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PRESET_FIELD_NUMBER: _ClassVar[int]
+    PURPOSES_FIELD_NUMBER: _ClassVar[int]
+    ASKS_EACH_RUN_FIELD_NUMBER: _ClassVar[int]
+    EXPLORATORY_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_ROLES_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    policy_digest: bytes
+    preset: str
+    purposes: _containers.RepeatedCompositeFieldContainer[PurposeLimits]
+    asks_each_run: bool
+    exploratory: str
+    refused_roles: _containers.RepeatedScalarFieldContainer[Variable.Role]
+    def __init__(self, node: _Optional[str] = ..., policy_digest: _Optional[bytes] = ..., preset: _Optional[str] = ..., purposes: _Optional[_Iterable[_Union[PurposeLimits, _Mapping]]] = ..., asks_each_run: _Optional[bool] = ..., exploratory: _Optional[str] = ..., refused_roles: _Optional[_Iterable[_Union[Variable.Role, str]]] = ...) -> None: ...
+
+class PurposeLimits(_message.Message):
+    __slots__ = ("purpose", "recipient", "thresholds")
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    RECIPIENT_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    purpose: Purpose
+    recipient: Recipient
+    thresholds: _containers.RepeatedCompositeFieldContainer[Threshold]
+    def __init__(self, purpose: _Optional[_Union[Purpose, str]] = ..., recipient: _Optional[_Union[Recipient, str]] = ..., thresholds: _Optional[_Iterable[_Union[Threshold, _Mapping]]] = ...) -> None: ...
+
+class Threshold(_message.Message):
+    __slots__ = ("name", "value", "smaller_is_tighter", "rule", "kinds")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    SMALLER_IS_TIGHTER_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    smaller_is_tighter: bool
+    rule: str
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., smaller_is_tighter: _Optional[bool] = ..., rule: _Optional[str] = ..., kinds: _Optional[_Iterable[str]] = ...) -> None: ...
