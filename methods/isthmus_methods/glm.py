@@ -197,7 +197,8 @@ def look(block: Block, spec: Spec, plan: Plan, asked: Asked) -> Looked:
     looked, weights, shared = [], [], None
     at_end: Rowwise | None = None
     for k, (label, columns, beta) in enumerate(asked.models):
-        values = rowwise(family, y, predictor(block, spec, rows, columns, beta, asked.centre))
+        eta = predictor(block, spec, rows, columns, beta, asked.centre)
+        values = rowwise(family, y, eta, None if is_empty(columns) else rows.x)
         looked.append(model_sums(block, spec, rows, values, asked.centre, is_empty(columns)))
         weights.append(values.weights)
         if label == WHOLE and family.canonical and asked.end is not None and np.array_equal(beta, asked.end):

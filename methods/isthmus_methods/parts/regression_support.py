@@ -89,6 +89,7 @@ def rest_on(
     weights: Array | None = None,
     predictor: Array | None = None,
     event: Booleans | None = None,
+    product: Array | None = None,
 ) -> RestsOn:
     """The first pass over one block.
 
@@ -97,12 +98,15 @@ def rest_on(
     weights : (n,), >= 0: each row's weight in the information; None: one each.
     predictor : (n,), linear predictor of an exponential-family link; None where none magnifies a person.
     event : (n,), rows with an event, for a model judged by its events.
+    product : X'WX of the centred rows with a one in front, where it is known.
     """
     rows = centred_rows(block)
     counts = used_rows(block, spec, event) if event is not None else people(block, spec)
     v = np.ones(block.rows) if weights is None else weights
     persons = np.bincount(block.subject, weights=v, minlength=1).astype(np.float64)
-    cross = CrossProduct(rows.centre, weighted_product(rows.x, v), float(v @ v), persons)
+    cross = CrossProduct(
+        rows.centre, weighted_product(rows.x, v) if product is None else product, float(v @ v), persons
+    )
     eta = np.zeros(block.rows) if predictor is None else predictor
     smallest, largest = (float(eta.min()), float(eta.max())) if len(eta) else (np.inf, -np.inf)
     return RestsOn(counts, cross, smallest, largest, float(eta.sum()))

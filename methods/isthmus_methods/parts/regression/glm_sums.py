@@ -167,26 +167,41 @@ def predictor(block: Block, spec: Spec, rows: CentredRows, columns: Booleans, be
 
 @dataclass(frozen=True, slots=True)
 class Rowwise:
-    """Of each row: score in the predictor, weight in the information, predictor, and the deviance of all."""
+    """Of each row: score in the predictor, weight in the information, predictor, and the deviance of all.
+
+    `product` and `pull` are X'WX and X'score where they were taken on the way.
+    """
 
     score: Array
     weights: Array
     eta: Array
     deviance: float
+    product: Array | None = None  # (1 + q, 1 + q)
+    pull: Array | None = None  # (1 + q,)
 
 
-def rowwise(family: Family, y: Array, eta: Array) -> Rowwise:
-    """At one predictor (n,); where it is beyond what numbers hold, nothing but a deviance that says so."""
+def rowwise(family: Family, y: Array, eta: Array, x: Array | None = None) -> Rowwise:
+    """At one predictor (n,); where it is beyond what numbers hold, nothing but a deviance that says so.
+
+    `x` (n, 1 + q): columns whose sums are taken in the same pass, while their rows are in the processor's cache.
+    """
     score, weights, deviance = np.empty_like(eta), np.empty_like(eta), 0.0
+    width = 0 if x is None else x.shape[1]
+    product, pull = np.zeros((width, width)), np.zeros(width)
     with np.errstate(all="ignore"):
-        # what is made on the way stays in the processor's cache, and asks the system for no memory
+        # what is made on the way asks the system for no memory either
         for low in range(0, len(eta), CHUNK):
             some = slice(low, low + CHUNK)
             score[some], weights[some], each = family.all_of(y[some], eta[some])
             deviance += float(each.sum())
+            if x is not None:
+                product += x[some].T @ (x[some] * weights[some, None])
+                pull += score[some] @ x[some]
         if not np.isfinite(deviance + float(score @ score) + float(weights @ weights)):
             return Rowwise(np.zeros_like(eta), np.ones_like(eta), np.zeros_like(eta), BEYOND)
-    return Rowwise(score, weights, eta, deviance)
+    return (
+        Rowwise(score, weights, eta, deviance) if x is None else Rowwise(score, weights, eta, deviance, product, pull)
+    )
 
 
 def starting(family: Family, y: Array, offset: Array | float) -> Rowwise:
@@ -217,9 +232,9 @@ def model_sums(block: Block, spec: Spec, rows: CentredRows, values: Rowwise, cen
         rests = RestsOn(people(block, spec), cross, low, high, float(eta.sum()))
         return ModelSums(rests, np.array([values.score.sum()]), values.deviance)
     move = recentring(rows.centre, centre)
-    return ModelSums(
-        rest_on(block, spec, values.weights, values.eta), move.T @ (values.score @ rows.x), values.deviance
-    )
+    pull = values.score @ rows.x if values.pull is None else values.pull
+    rests = rest_on(block, spec, values.weights, values.eta, product=values.product)
+    return ModelSums(rests, move.T @ pull, values.deviance)
 
 
 # --------------------------------------------------------------------------- pieces of the answer
