@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -131,3 +131,34 @@ class Block:
             self._kept[key] = build()
         kept: T = self._kept[key]
         return kept
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """Rows for which a condition written into a column holds, (rows,)."""
+
+    holds: Booleans
+    # As the levels of a factor, whose persons the gate counts; otherwise as a number in sums.
+    is_factor: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cohorts:
+    """Whose rows are behind a summary: made beside it from the request and the rows, never by a method.
+
+    Nothing of it leaves the node. Arrays named (rows,) are over all rows of the dataset.
+    """
+
+    dataset: str
+    subject: Integers  # (rows,), persons of the dataset numbered from 0
+    names: Sequence[str]  # (persons,): by them persons are known again in a later snapshot
+    dictionary: bytes  # digest: contents are compared under equal dictionaries only
+    snapshot: bytes  # digest of rows and names
+    contents: Callable[[], NDArray[np.uint64]]  # (persons,), a digest of what each person's rows hold
+    selected: Booleans  # (rows,), kept by the filter
+    used: Booleans  # (rows,), of these the ones with all values that the method needs
+    conditions: tuple[Condition, ...] = ()
+    levels: Mapping[str, Booleans] = field(default_factory=dict)  # "grade=3" -> (rows,)
+    cut_points: Mapping[str, frozenset[float]] = field(default_factory=dict)  # variable -> numbers it is compared with
+    depth: int = 0  # nested conjunctions and disjunctions; 1: one comparison
+    quasi_identifiers: int = 0  # distinct ones in filters and conditions

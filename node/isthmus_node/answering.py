@@ -9,16 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isthmus.errors import IsthmusError, Refused
-from isthmus.v1 import study_pb2, summary_pb2
+from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods import codec
-from isthmus_methods.contract import leaving
+from isthmus_methods.contract import Spec, leaving
 from isthmus_methods.registry import METHODS
 from isthmus_node.admission import Order, Ourselves
 from isthmus_node.catalogue import Datasets
 from isthmus_node.compute.answer import Cache, answer
+from isthmus_node.compute.cohorts import cohorts_of
+from isthmus_node.compute.normal import request_name
 from isthmus_node.custodian.adoption import Adopted, Adoptions
 from isthmus_node.custodian.stating import stated_limits
+from isthmus_node.egress.auditor import Audit, Auditor
 from isthmus_node.egress.gate import Refusal, judge, refuse
 from isthmus_node.egress.policy import Policy, policy_text
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
@@ -101,17 +104,26 @@ class Answering:
         The site's rows.
     policy
         Gives the policy in force.
+    auditor
+        Holds each release against all those before it.
     """
 
     def __init__(
-        self, ourselves: Ourselves, identity: IdentityKey, datasets: Datasets, policy: Callable[[], Policy]
+        self,
+        ourselves: Ourselves,
+        identity: IdentityKey,
+        datasets: Datasets,
+        policy: Callable[[], Policy],
+        auditor: Auditor,
     ) -> None:
         self._ourselves = ourselves
         self._identity = identity
         self._datasets = datasets
         self._policy = policy
+        self._auditor = auditor
         self._cache = Cache()
         self._stated: tuple[bytes, study_pb2.Signed | None] = (b"", None)
+        self._named: tuple[Spec, bytes] | None = None
         self._snapshots: OrderedDict[bytes, bytes] = OrderedDict()
 
     def answer(self, order: Order) -> Outbound:
@@ -137,11 +149,33 @@ class Answering:
         summary = answer(order.spec, table, state, self._cache, order.method, events)
         leaves = leaving(order.method, order.spec.options)
         policy = self._policy().towards(task.purpose, order.recipients)
-        outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data)
+        audit = self._audit(order, table, events, snapshot).violation
+        outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data, audit)
         header = self._header(order.digest, task, order.shelved, snapshot)
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
         return encode(outcome, header, self._identity)
+
+    def _audit(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> Audit:
+        spec, task = order.spec, order.task
+        if self._named is None or self._named[0] is not spec:
+            self._named = spec, request_name(spec)
+        return Audit(
+            self._auditor,
+            self._named[1] + snapshot,
+            lambda: cohorts_of(
+                spec, table, order.method, self._cache.prepared(spec, table, order.method, events), events
+            ),
+            bool(task.analysis),
+            journal_pb2.Record(
+                study=order.shelved.study.name,
+                study_digest=task.study_digest,
+                analysis=task.analysis,
+                run=task.run,
+                task=order.digest,
+                dataset_digest=snapshot,
+            ),
+        )
 
     def refusal(self, digest: bytes, task: summary_pb2.Task, shelved: Shelved | None, error: BaseException) -> Outbound:
         """The refusal for an error: fixed code, rule and remedy, nothing of what the rows said."""

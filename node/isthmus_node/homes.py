@@ -109,6 +109,11 @@ class Home:
         return self.state / "roster.pb"
 
     @property
+    def auditor(self) -> Path:
+        """What the auditor keeps: cohorts that were released, by keyed pseudonym."""
+        return self.state / "auditor"
+
+    @property
     def standing(self) -> Path:
         """What the running node last said about itself."""
         return self.state / "standing.json"

@@ -23,6 +23,7 @@ from isthmus_node.catalogue import Datasets
 from isthmus_node.config import NodeConfig
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import Policy
 from isthmus_node.homes import check_joined, only_one
@@ -169,7 +170,7 @@ class Node:
                 datasets=datasets,
                 journal=journal,
                 admission=Admission(ourselves, shelf, decisions, policy, time.time_ns),
-                answering=Answering(ourselves, identity, datasets, policy),
+                answering=Answering(ourselves, identity, datasets, policy, Auditor(home.auditor, journal)),
                 noticing=noticing,
                 log=log,
                 waiting_room=WaitingRoom(home.waiting),

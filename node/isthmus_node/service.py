@@ -43,6 +43,9 @@ from isthmus_trust.documents import canonical, digest as digest_of
 # Tasks the coordinator took back; remembered so that work under way on one is dropped before it leaves.
 _WITHDRAWN_KEPT = 1024
 
+# What the auditor decides is written before anything leaves; where the disk does not let it, the task waits.
+_WHEN_THERE_IS_ROOM = ("JOURNAL_NOT_WRITABLE", "FILE_NOT_WRITTEN")
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -322,7 +325,9 @@ class Service:
         except Waiting as wait:
             self._keep_waiting(name, task, signed, wait)
             return None
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is a refusal without its text
+        except Exception as error:
+            if isinstance(error, ConfigError) and error.code in _WHEN_THERE_IS_ROOM:
+                raise
             if not isinstance(error, IsthmusError):
                 self._parts.log.event("fault", where="answer", kind=type(error).__name__)
             elif not isinstance(error, Refused | UsageError):

@@ -108,7 +108,15 @@ def test_rows_may_come_in_any_blocks_and_a_country_may_be_empty(method: Method) 
 def test_gate_clears_it_and_refuses_a_small_cell(method: Method) -> None:
     def judged(taken: Mapping[str, np.ndarray], subject: np.ndarray | None = None) -> Cleared | Refusal:
         summary = summarise(method, [block(taken, subject)], SPEC, {})
-        return judge(summary, method.leaves, method.notes, study_pb2.TRIAL_ANALYSIS, POLICY, open_data=False)
+        return judge(
+            summary,
+            method.leaves,
+            method.notes,
+            study_pb2.TRIAL_ANALYSIS,
+            POLICY,
+            open_data=False,
+            audit=lambda _: None,
+        )
 
     taken = rows(200, 5)
     assert isinstance(judged(taken), Cleared)

@@ -42,7 +42,15 @@ def whole(*values: int) -> np.ndarray:
 
 
 def test_sound_summary_is_cleared_as_it_is(policy: Policy) -> None:
-    verdict = judge(Summary((COUNT,), frozenset({"ROUNDED", "A"})), LEAVES, {"ROUNDED", "A"}, TRIAL, policy, False)
+    verdict = judge(
+        Summary((COUNT,), frozenset({"ROUNDED", "A"})),
+        LEAVES,
+        {"ROUNDED", "A"},
+        TRIAL,
+        policy,
+        False,
+        audit=lambda _: None,
+    )
     assert isinstance(verdict, Cleared)
     assert (verdict.notes, verdict.purpose, verdict.policy_digest) == (("A", "ROUNDED"), TRIAL, policy.digest)
     (item,) = verdict.items
@@ -63,7 +71,7 @@ def test_sound_summary_is_cleared_as_it_is(policy: Policy) -> None:
 def test_undeclared_or_unsupported_is_refused_whole(
     summary: Summary, code: str, field: str, open_data: bool, policy: Policy
 ) -> None:
-    verdict = judge(summary, LEAVES, (), TRIAL, policy, open_data)
+    verdict = judge(summary, LEAVES, (), TRIAL, policy, open_data, audit=lambda _: None)
     assert code_of(verdict) == code
     assert isinstance(verdict, Refusal)
     assert verdict.field == field
@@ -92,24 +100,27 @@ def test_purpose_without_a_table_in_the_policy_is_refused(purpose: int) -> None:
 
 @pytest.mark.parametrize("open_data", [False, True])
 def test_closed_committee_is_refused_until_it_can_be_encrypted_to(policy: Policy, open_data: bool) -> None:
-    verdict = judge(Summary((COUNT,)), LEAVES, (), study_pb2.CLOSED_COMMITTEE, policy, open_data)
+    verdict = judge(Summary((COUNT,)), LEAVES, (), study_pb2.CLOSED_COMMITTEE, policy, open_data, audit=lambda _: None)
     assert code_of(verdict) == "COMMITTEE_NEEDS_ENCRYPTION"
 
 
 def test_first_broken_rule_in_the_order_of_items_is_the_one_named(policy: Policy) -> None:
     small = replace(COUNT, value=whole(1, 2), support=CellSupport(whole(1, 2)), label="b")
     smaller = replace(small, label="c")
-    verdict = judge(Summary((COUNT, small, smaller)), LEAVES, (), TRIAL, policy, False)
+    verdict = judge(Summary((COUNT, small, smaller)), LEAVES, (), TRIAL, policy, False, audit=lambda _: None)
     assert isinstance(verdict, Refusal)
     assert verdict.field == "count[b]"
     # what has no form is found before any threshold is looked at: it is the method's fault, not the data's
     broken = replace(small, label="d", support=CellSupport(whole(1)))
-    assert code_of(judge(Summary((small, broken)), LEAVES, (), TRIAL, policy, False)) == "BAD_SUPPORT"
+    assert (
+        code_of(judge(Summary((small, broken)), LEAVES, (), TRIAL, policy, False, audit=lambda _: None))
+        == "BAD_SUPPORT"
+    )
 
 
 def test_what_is_cleared_cannot_be_changed_afterwards(policy: Policy) -> None:
     value = CELLS.copy()
-    verdict = judge(Summary((replace(COUNT, value=value),)), LEAVES, (), TRIAL, policy, False)
+    verdict = judge(Summary((replace(COUNT, value=value),)), LEAVES, (), TRIAL, policy, False, audit=lambda _: None)
     assert isinstance(verdict, Cleared)
     value[0] = 1
     cleared = verdict.items[0].value

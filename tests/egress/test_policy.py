@@ -141,7 +141,8 @@ def test_policy_loosens_to_the_floor_and_no_further(purpose: str, name: str) -> 
     assert getattr(at.limits[PURPOSES[purpose]], name) == floor
     if floor is True or floor == 0:
         return  # nothing is looser
-    below = floor - 1 if isinstance(floor, int) else floor * (1.1 if KEYS[name].tighter == "smaller" else 0.9)
+    smaller = KEYS[name].tighter == "smaller"
+    below = floor + (1 if smaller else -1) if isinstance(floor, int) else floor * (1.1 if smaller else 0.9)
     error = failing(f"[purpose.{purpose}]\n{name} = {below}")
     assert error.code == "POLICY_BELOW_FLOOR"
     assert str(floor) in error.message

@@ -40,7 +40,13 @@ def test_no_cleared_count_has_a_small_cell_or_a_small_rest(
     item: Item, purpose: int, required: bool, policy: Policy
 ) -> None:
     verdict = judge(
-        Summary((item,)), {"f": Field(Kind.COUNT, "", required=required)}, (), purpose, policy, open_data=False
+        Summary((item,)),
+        {"f": Field(Kind.COUNT, "", required=required)},
+        (),
+        purpose,
+        policy,
+        open_data=False,
+        audit=lambda _: None,
     )
     if isinstance(verdict, Refusal):
         assert required
@@ -76,7 +82,9 @@ def test_no_cleared_sum_tells_its_largest_contribution(amounts: list[float], pur
         np.array([len(x)]), sizes[:1].copy(), sizes[1:2].copy(), np.array([sizes.sum()]), np.array([len(set(x)) > 1])
     )
     item = Item("f", np.array([x.sum()]), support)
-    verdict = judge(Summary((item,)), {"f": Field(Kind.SUM, "")}, (), purpose, policy, open_data=False)
+    verdict = judge(
+        Summary((item,)), {"f": Field(Kind.SUM, "")}, (), purpose, policy, open_data=False, audit=lambda _: None
+    )
     if isinstance(verdict, Refusal) or not amounts:
         return
     limits = policy.limits[purpose]
@@ -107,7 +115,9 @@ def test_no_cleared_model_breaks_a_threshold(
     support: ModelSupport, purpose: int, value: np.ndarray, policy: Policy
 ) -> None:
     item = Item("f", value, support)
-    verdict = judge(Summary((item,)), {"f": Field(Kind.SCORE, "")}, (), purpose, policy, open_data=False)
+    verdict = judge(
+        Summary((item,)), {"f": Field(Kind.SCORE, "")}, (), purpose, policy, open_data=False, audit=lambda _: None
+    )
     if isinstance(verdict, Refusal) or not value.any():
         return
     limits = policy.limits[purpose]
@@ -139,7 +149,9 @@ def test_no_cleared_time_table_breaks_a_threshold(
     leavers = np.array(steps, dtype=np.int64)
     at_risk = persons - np.cumsum(np.append(0, leavers))[:-1]
     item = Item("f", leavers.copy(), TimeSupport(persons, leavers, at_risk))
-    verdict = judge(Summary((item,)), {"f": Field(kind, "")}, (), purpose, policy, open_data=False)
+    verdict = judge(
+        Summary((item,)), {"f": Field(kind, "")}, (), purpose, policy, open_data=False, audit=lambda _: None
+    )
     if isinstance(verdict, Refusal) or not leavers.any():
         return
     limits = policy.limits[purpose]
@@ -174,7 +186,7 @@ def test_gate_answers_whatever_it_is_given(
     value: object, support: object, kind: Kind, open_data: bool, policy: Policy
 ) -> None:
     item = Item("f", value, support)  # type: ignore[arg-type]
-    verdict = judge(Summary((item,)), {"f": Field(kind, "")}, (), TRIAL, policy, open_data)
+    verdict = judge(Summary((item,)), {"f": Field(kind, "")}, (), TRIAL, policy, open_data, audit=lambda _: None)
     assert isinstance(verdict, Cleared | Refusal)
 
 
@@ -199,7 +211,9 @@ def test_bytes_say_exactly_what_was_cleared(
 ) -> None:
     support = ModelSupport(60, 10, effective_persons=60.0, leverage=0.4)
     leaves = {"f": Field(Kind.SCORE, "score")}
-    verdict = judge(Summary((Item("f", value, support, label),)), leaves, (), TRIAL, policy, open_data=False)
+    verdict = judge(
+        Summary((Item("f", value, support, label),)), leaves, (), TRIAL, policy, open_data=False, audit=lambda _: None
+    )
     assert isinstance(verdict, Cleared)
     signed = read_canonical(encode(verdict, header("t"), key).payload, study_pb2.Signed)
     (item,) = read_canonical(signed.body, summary_pb2.Summary).items

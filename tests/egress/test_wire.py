@@ -47,7 +47,7 @@ def cleared(policy: Policy) -> Cleared:
         ),
         frozenset({"ROUNDED"}),
     )
-    verdict = judge(summary, LEAVES, {"ROUNDED"}, TRIAL, policy, False)
+    verdict = judge(summary, LEAVES, {"ROUNDED"}, TRIAL, policy, False, audit=lambda _: None)
     assert isinstance(verdict, Cleared)
     return verdict
 
@@ -92,7 +92,9 @@ def test_equal_summaries_give_equal_bytes(cleared: Cleared, header: Callable[[st
 def test_refusal_is_signed_as_a_refusal(header: Callable[[str], Header], key: IdentityKey, policy: Policy) -> None:
     cells = np.array([1, 30])
     leaves = {"count": Field(Kind.COUNT, "persons")}
-    verdict = judge(Summary((Item("count", cells, CellSupport(cells)),)), leaves, (), TRIAL, policy, False)
+    verdict = judge(
+        Summary((Item("count", cells, CellSupport(cells)),)), leaves, (), TRIAL, policy, False, audit=lambda _: None
+    )
     assert isinstance(verdict, Refusal)
     out = encode_refusal(verdict, header("task"), key)
     signed = read_canonical(out.payload, study_pb2.Signed)

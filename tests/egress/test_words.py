@@ -43,7 +43,7 @@ def table(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> 
 
 
 def cleared_of(policy: Policy, *items: Item, notes: frozenset[str] = frozenset()) -> Cleared:
-    verdict = judge(Summary(items, notes), LEAVES, notes, study_pb2.TRIAL_ANALYSIS, policy, False)
+    verdict = judge(Summary(items, notes), LEAVES, notes, study_pb2.TRIAL_ANALYSIS, policy, False, audit=lambda _: None)
     assert isinstance(verdict, Cleared)
     return verdict
 
@@ -140,7 +140,7 @@ def test_refusal_is_read_back_from_its_bytes(header: Callable[[str], Header], ke
 
 def test_words_of_a_refusal_name_the_field(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> None:
     wrong = replace(SCALAR, value=np.array(np.nan), label="null")
-    verdict = judge(Summary((wrong,)), LEAVES, (), study_pb2.TRIAL_ANALYSIS, policy, False)
+    verdict = judge(Summary((wrong,)), LEAVES, (), study_pb2.TRIAL_ANALYSIS, policy, False, audit=lambda _: None)
     assert not isinstance(verdict, Cleared)
     assert " at loglik[null]; rule: " in encode_refusal(verdict, header("t"), key).words
 

@@ -117,7 +117,9 @@ def test_daily_risk_sets_are_refused_but_for_open_data(case: Case) -> None:
     policy = Policy.load(DEFAULT_FILE)
 
     def verdict(open_data: bool) -> Cleared | Refusal:
-        return judge(second, ours.leaves, ours.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=open_data)
+        return judge(
+            second, ours.leaves, ours.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=open_data, audit=lambda _: None
+        )
 
     refused = verdict(open_data=False)
     assert isinstance(refused, Refusal)

@@ -206,7 +206,9 @@ def test_gate_of_a_trial_lets_out_all_of_a_model_of_its_size(load_case: Callable
         given = []
         for country, mine in blocks.items():
             summary = summarise(own, mine, spec, state)
-            verdict = judge(summary, own.leaves, own.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=False)
+            verdict = judge(
+                summary, own.leaves, own.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=False, audit=lambda _: None
+            )
             assert isinstance(verdict, Cleared), verdict
             assert [item.field for item in verdict.items if item.value is None] == []
             given.append(c.Cleared(country, {(i.field, i.label): i.value for i in summary.items}))

@@ -75,7 +75,15 @@ def test_gate_withholds_the_distribution_alone() -> None:
         received = []
         for country, blocks in countries.items():
             summary = summarise(method, blocks, spec, state)
-            verdict = judge(summary, method.leaves, method.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=False)
+            verdict = judge(
+                summary,
+                method.leaves,
+                method.notes,
+                study_pb2.TRIAL_ANALYSIS,
+                policy,
+                open_data=False,
+                audit=lambda _: None,
+            )
             assert isinstance(verdict, Cleared), verdict
             given = {(i.field, i.label): i.value for i in verdict.items if i.value is not None}
             held = {(i.field, i.label): i.withheld_by for i in verdict.items if i.value is None}

@@ -124,7 +124,15 @@ def judged(rows: Rows, spec: c.Spec) -> tuple[c.Done | Refusal, set[tuple[str, s
         received = []
         for country, blocks in countries.items():
             summary = summarise(METHOD, blocks, spec, state)
-            verdict = judge(summary, METHOD.leaves, METHOD.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=False)
+            verdict = judge(
+                summary,
+                METHOD.leaves,
+                METHOD.notes,
+                study_pb2.TRIAL_ANALYSIS,
+                policy,
+                open_data=False,
+                audit=lambda _: None,
+            )
             if not isinstance(verdict, Cleared):
                 return verdict, held
             given = {(i.field, i.label): i.value for i in verdict.items if i.value is not None}

@@ -64,7 +64,13 @@ def through_gate(countries: Blocks, spec: c.Spec, keeping: Collection[str] | Non
         for country, blocks in countries.items():
             summary = summarise(method, blocks, spec, state)
             verdict = judge(
-                summary, method.leaves, method.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=keeping is not None
+                summary,
+                method.leaves,
+                method.notes,
+                study_pb2.TRIAL_ANALYSIS,
+                policy,
+                open_data=keeping is not None,
+                audit=lambda _: None,
             )
             assert isinstance(verdict, Cleared), (number, country, verdict)
             withheld = {(i.field, i.label): i.withheld_by for i in verdict.items if i.withheld_by}
@@ -119,7 +125,9 @@ def test_patterns_leave_together_or_not_at_all(case: Case) -> None:
     summary = summarise(method, blocks, spec, state)
     persons = {int(item.value[0, 0]) for item in summary.items if item.label.count(" x ") and item.value[0, 0] > 0}
     assert min(persons) < 5 < max(persons)
-    verdict = judge(summary, method.leaves, method.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=False)
+    verdict = judge(
+        summary, method.leaves, method.notes, study_pb2.TRIAL_ANALYSIS, policy, open_data=False, audit=lambda _: None
+    )
     assert isinstance(verdict, Cleared)
     assert all(item.withheld_by for item in verdict.items if item.field == "products")
 

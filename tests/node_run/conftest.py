@@ -30,6 +30,7 @@ from isthmus_node.cli import app
 from isthmus_node.config import Address, Proxy
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 from isthmus_node.homes import find_home
@@ -547,7 +548,9 @@ class Site:
         self.policy = PolicyInForce(self.home.policy, self.adoptions, lambda: journal.policy, in_force)
         self.policy()
         self.admission = Admission(self.us, self.shelf, self.decisions, self.policy, self.now)
-        self.answering = Answering(self.us, self.identity, self.datasets, self.policy)
+        self.answering = Answering(
+            self.us, self.identity, self.datasets, self.policy, Auditor(self.home.auditor, self.journal)
+        )
         self.noticing = Noticing(
             self.home.state / "noticed.json", self.decisions, self.datasets, self.shelf, self.journal, self.log
         )

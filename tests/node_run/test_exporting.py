@@ -214,7 +214,7 @@ def test_selection_writes_out_one_run_and_keeps_the_journal_whole(exported: Expo
         assert [json.loads(line)["run"] for line in archive.read("records.jsonl").splitlines()] == [run]
         assert archive.read("journal.bin") == (exported.folder / "journal.bin").read_bytes()
     assert stat.S_IMODE((tmp_path / "one.zip").stat().st_mode) == 0o600
-    assert export(exported.config, tmp_path / "study", study="TEST").chosen == 4
+    assert export(exported.config, tmp_path / "study", study="TEST").chosen == 5
     assert verify(tmp_path / "study")
     assert export(exported.config, tmp_path / "none", study="no such study").chosen == 0
     assert verify(tmp_path / "none")

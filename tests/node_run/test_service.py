@@ -320,7 +320,7 @@ def test_task_is_not_lost_where_a_decision_cannot_be_journaled_first(
     site.service.settle_again()
     site.service.work_off()
     assert len(site.wire.submitted) == 1
-    assert events(site)[-3:] == ["APPROVED", "RELEASED", "ACKNOWLEDGED"]
+    assert events(site)[-4:] == ["APPROVED", "AUDITED", "RELEASED", "ACKNOWLEDGED"]
 
 
 # --------------------------------------------------------------------------- refusals

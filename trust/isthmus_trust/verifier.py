@@ -58,6 +58,8 @@ RECORD = {
     16: ("words", str),
     17: ("purpose", str),
     18: ("document", bytes),
+    24: ("dataset", str),
+    25: ("auditor_digest", bytes),
 }
 # A cell that begins so is a formula to a spreadsheet.
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")

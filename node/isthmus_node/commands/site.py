@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from isthmus.command import console, say
+from isthmus.errors import IsthmusError
 from isthmus_node.commands.common import (
     HomeOption,
     JsonOption,
@@ -141,6 +143,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
     end = read_chain(read_secret(where.certificate))[0].not_valid_after_utc
     decisions = decisions_of(config)
     policy = standing_words(config)
+    released = _released(where.auditor)
     undecided = [s.title for s in Shelf(where.studies).everything() if decisions.about(s.digest) is None]
     payload: dict[str, object] = {
         "node": config.name,
@@ -154,6 +157,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
         "datasets": sorted(read_registrations(where.state / "datasets.toml")),
         "studies_to_decide": undecided,
         "policy": policy,
+        "released": released,
     }
 
     def render() -> None:
@@ -165,12 +169,28 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
             f"certificate: {days} days left",
             f"datasets: {', '.join(read_registrations(where.state / 'datasets.toml')) or 'none'}",
             f"policy: {policy}",
+            *(f"released before, and remembered by the auditor: {line}" for line in released),
             f"tasks waiting for a person: {payload['waiting']}",
         )
         for title in undecided:
             say(f"to decide: {title}  (isthmus-node study show, approve, refuse)")
 
     show(json, payload, render, quiet)
+
+
+def _released(folder: Path) -> list[str]:
+    """What the auditor remembers, a sentence a dataset: for people at the site."""
+    from isthmus_node.egress.auditor import read_states
+
+    try:
+        states = read_states(folder)
+    except IsthmusError as error:
+        return [error.message]
+    return [
+        f"{state.dataset}: different cohorts {len(state.cohorts)}"
+        + "".join(f"; {name} cut at {len(points)}" for name, points in sorted(state.cut_points.items()))
+        for state, _ in states
+    ]
 
 
 @config_app.command("show")

@@ -7,7 +7,7 @@ the link sends nothing but `Journaled`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import InitVar, dataclass, field as dataclass_field, replace
 
 import numpy as np
@@ -36,6 +36,9 @@ COMMITTEE = Violation(
 UNKNOWN_NOTE = Violation("UNKNOWN_NOTE", "only the notes a method declares leave", "report this to the method's author")
 UNDECLARED = Violation("UNDECLARED_FIELD", "only the fields a method declares leave", UNKNOWN_NOTE.remedy)
 TWICE = Violation("FIELD_TWICE", "a field leaves once for each label", UNKNOWN_NOTE.remedy)
+NOT_AUDITED = Violation(
+    "NOT_AUDITED", "nothing leaves that was not held against everything released before", "update the site's isthmus"
+)
 UNKNOWN_KIND = Violation("UNKNOWN_KIND", "a kind of field without a rule cannot leave", "update the site's isthmus")
 
 
@@ -83,7 +86,13 @@ class Refusal:
 
 
 def judge(
-    summary: Summary, leaves: Mapping[str, Field], notes: Collection[str], purpose: int, policy: Policy, open_data: bool
+    summary: Summary,
+    leaves: Mapping[str, Field],
+    notes: Collection[str],
+    purpose: int,
+    policy: Policy,
+    open_data: bool,
+    audit: Callable[[Limits], Violation | None] | None = None,
 ) -> Cleared | Refusal:
     """Judge what a method gave for this country.
 
@@ -102,6 +111,9 @@ def judge(
     open_data
         The custodian marked the dataset as public or synthetic: no floors. Declared fields, fitting support, finite
         numbers and the purposes of the policy are asked for all the same.
+    audit
+        The auditor's word on the cohorts behind the summary, asked once every field has met its floors. Without it
+        nothing leaves but open data.
 
     Returns
     -------
@@ -138,6 +150,10 @@ def judge(
                 item.axes,
             )
         )
+    if not open_data:
+        violation = NOT_AUDITED if audit is None else audit(limits)
+        if violation is not None:
+            return _refusal(violation, "", purpose, policy.digest)
     return Cleared(tuple(cleared), tuple(sorted(summary.notes)), purpose, policy.digest, _SEAL)
 
 

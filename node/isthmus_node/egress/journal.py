@@ -23,7 +23,7 @@ from isthmus_trust.merkle import Tree
 
 _RELEASES = ("RELEASED", "REFUSED")
 # What others may append. Releases and acknowledgements have their own ways in.
-EVENTS = ("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED")
+EVENTS = ("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED", "AUDITED")
 ACTORS = ("node", "custodian", "coordinator")
 _SEAL = object()
 
@@ -55,6 +55,7 @@ class Journal:
         self._sequence = 0
         self._previous = NO_RECORD
         self._releases: dict[bytes, tuple[int, int]] = {}  # task -> sequence, offset of its entry
+        self._audited: dict[str, bytes] = {}  # dataset -> digest of the auditor's state
         self._waiting: dict[bytes, None] = {}  # tasks not acknowledged, in order
         self._tree = Tree()
         self.policy = (0, b"")  # the largest number of a policy that was in force, and its digest
@@ -160,6 +161,11 @@ class Journal:
         with self._lock:
             return self._tree.consistency(earlier, size)
 
+    def audited(self) -> dict[str, bytes]:
+        """For each dataset the digest of the auditor's state that was recorded last."""
+        with self._lock:
+            return dict(self._audited)
+
     def close(self) -> None:
         """Give the journal up; another process may then open it."""
         self._appender.close()
@@ -211,6 +217,8 @@ class Journal:
             self._waiting[record.task] = None
         elif record.event == "POLICY":
             self.policy = max(self.policy, number_in(record))
+        elif record.event == "AUDITED":
+            self._audited[record.dataset] = record.auditor_digest
         elif record.event == "ACKNOWLEDGED":
             self._waiting.pop(record.task, None)
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from isthmus.v1 import study_pb2
+from isthmus_node.egress.auditor_thresholds import OVER_RELEASES, Number as Number, Pair as Pair
 
 # As a purpose is written in policy.toml and in the journal.
 PURPOSES: Mapping[str, int] = MappingProxyType(
@@ -41,10 +42,6 @@ VARIABLE_ROLES: Mapping[str, int] = MappingProxyType(
         "unblinding": study_pb2.Variable.UNBLINDING,
     }
 )
-
-Number = bool | int | float
-# (default, floor): a site's policy may be tighter than the default, and never looser than the floor.
-Pair = tuple[Number, Number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +226,7 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             (1, 1),
             "vantage6 and sealed sums ask for 3; 1: a country's own result shows no more than its summary does",
         ),
+        **{name: Key(*row) for name, row in OVER_RELEASES.items()},
     }
 )
 
@@ -258,6 +256,12 @@ class Limits:
     histogram_persons: int
     bin_persons: int
     contributors: int
+    difference_persons: int
+    plan_covers_missing: bool
+    persons_per_cohort: int
+    cut_points: int
+    filter_depth: int
+    quasi_identifiers: int
 
     def rule(self, *names: str) -> str:
         """Some of the thresholds in words, with this purpose's own numbers."""

@@ -1,0 +1,141 @@
+"""Whose rows are behind a summary, from the request and the rows: what the auditor holds against earlier releases.
+
+No method has a part in this: it cannot leave its own cohort out.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus_methods.contract import (
+    Booleans,
+    Column,
+    Function,
+    Indicator,
+    Method,
+    Predicate,
+    Role,
+    Spec,
+    Transform,
+    column_name,
+    event_roles,
+)
+from isthmus_methods.rows import Cohorts, Condition
+from isthmus_node.compute.answer import Prepared
+from isthmus_node.compute.normal import Normal, cut_points, depth, leaves, normal
+from isthmus_node.compute.rows import evaluate, holds
+from isthmus_node.sources.table import Table
+
+# Odd numbers of 64 bits that mix well: Steele, Lea and Flood 2014 (splitmix64).
+_GAMMA, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def cohorts_of(
+    spec: Spec, table: Table, method: Method, prepared: Prepared, events: Table | None = None
+) -> tuple[Cohorts, ...]:
+    """The cohorts of a request: one value for its dataset, and one for that of events where it has one.
+
+    `prepared` : the same request's rows as the method folds over them.
+    """
+    first = _cohorts(spec, table, method.roles, prepared.selected, prepared.used)
+    if spec.events is None or events is None:
+        return (first,)
+    kept = _selected(spec.events.where, events)
+    own = set(np.asarray(table.names(), dtype=object)[np.unique(table.subject[prepared.used])].tolist())
+    mine = np.array([name in own for name in events.names()], dtype=np.bool_)[events.subject]
+    # a person who has an event of those asked for, and one who has none, are told apart
+    having = {events.names()[number] for number in np.unique(events.subject[kept & mine]).tolist()}
+    has_event = np.array([name in having for name in table.names()], dtype=np.bool_)[table.subject]
+    second = _cohorts(spec.events, events, event_roles(method), kept & mine, kept & mine)
+    with_event = Condition(has_event, is_factor=True)
+    return (replace(first, conditions=(*first.conditions, with_event)), second)
+
+
+def _selected(where: Predicate | None, table: Table) -> Booleans:
+    return np.ones(table.rows, dtype=np.bool_) if where is None else holds(where, table)
+
+
+def _factors(spec: Spec, roles: Mapping[str, Role]) -> tuple[Column, ...]:
+    """Columns of the request that have levels; a unit's groups are counted and never shown one by one."""
+    columns = [column for name, given in spec.roles.items() for column in given if roles[name].holds != "unit"]
+    columns += [column for term in spec.terms for column in term.columns]
+    return tuple(dict.fromkeys(column for column in columns if spec.levels(column)))
+
+
+def _cohorts(spec: Spec, table: Table, roles: Mapping[str, Role], selected: Booleans, used: Booleans) -> Cohorts:
+    forms: list[Normal] = [] if spec.where is None else [normal(spec.where, spec.variables)]
+    conditions: list[Condition] = []
+    for predicate, is_factor in dict.fromkeys(_conditions(spec, roles)):
+        forms.append(normal(predicate, spec.variables))
+        conditions.append(Condition(holds(predicate, table), is_factor))
+    levels = {
+        f"{column_name(column)}={level}": codes == code
+        for column in _factors(spec, roles)
+        for codes in [evaluate(column, spec, table).values]
+        for code, level in enumerate(spec.levels(column))
+    }
+    numbers: dict[str, set[float]] = {}
+    for form in forms:
+        for name, number in cut_points(form, spec.variables):
+            numbers.setdefault(name, set()).add(number)
+    looked_at = {str(leaf[1]) for form in forms for leaf in leaves(form)}
+    quasi = {name for name in looked_at if "QUASI_IDENTIFIER" in spec.variables[name].roles}
+    return Cohorts(
+        dataset=spec.dataset,
+        subject=table.subject.astype(np.int64),
+        names=table.names() or tuple(f"row {number}" for number in range(table.persons)),
+        dictionary=hashlib.sha256(repr(sorted(table.variables.items())).encode()).digest(),
+        snapshot=table.named_digest(),
+        contents=functools.cache(functools.partial(contents, table)),
+        selected=selected,
+        used=used,
+        conditions=tuple(conditions),
+        levels=levels,
+        cut_points={name: frozenset(values) for name, values in numbers.items()},
+        depth=max(map(depth, forms), default=0),
+        quasi_identifiers=len(quasi),
+    )
+
+
+def _conditions(spec: Spec, roles: Mapping[str, Role]) -> Iterator[tuple[Predicate, bool]]:
+    """Conditions that the request's columns are made of, and whether the gate counts the persons of each."""
+    for column, is_factor in (
+        *((c, roles[name].holds in ("event", "factor")) for name, given in spec.roles.items() for c in given),
+        *((c, False) for term in spec.terms for c in term.columns),
+    ):
+        while isinstance(column, Transform):
+            is_factor = is_factor or column.function is Function.FACTOR
+            column = column.argument
+        if isinstance(column, Indicator):
+            yield column.predicate, is_factor
+
+
+def contents(table: Table) -> NDArray[np.uint64]:
+    """A digest of what each person's rows hold, (persons,): equal where nothing of him has changed.
+
+    The order of a person's rows does not matter.
+    """
+    row: NDArray[np.uint64] = np.full(table.rows, _GAMMA, dtype=np.uint64)
+    columns: list[NDArray[np.uint64]] = [
+        np.ascontiguousarray(table.numbers[name]).view(np.uint64) for name in sorted(table.numbers)
+    ]
+    columns += [table.codes[name].astype(np.int64).view(np.uint64) for name in sorted(table.codes)]
+    for column in columns:
+        row = _mixed(row + column)
+    total: NDArray[np.uint64] = np.zeros(table.persons, dtype=np.uint64)
+    np.add.at(total, table.subject, row)
+    return total
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    values = values + np.uint64(_GAMMA)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(_FIRST)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(_SECOND)
+    mixed: NDArray[np.uint64] = values ^ (values >> np.uint64(31))
+    return mixed
