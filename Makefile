@@ -4,7 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 PROTOS := $(sort $(wildcard proto/isthmus/v1/*.proto))
 
-.PHONY: demo test fast bench reference check format contract lock clean
+.PHONY: demo test fast bench reference attacks check format contract lock clean
 
 demo: $(READY)  ## the main job, end to end, on this machine
 	@$(VENV)/bin/isthmus demo --out out/demo
@@ -21,6 +21,9 @@ bench: $(READY)  ## speed, as ratios taken in one run -> out/bench.json [ONLY=gl
 
 reference: $(READY)  ## cases through real nodes against R's answers: CASES=folder [OUT=file.json] [ONLY=regex]
 	@$(VENV)/bin/python -m conformance "$(or $(CASES),tests/reference)" $(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only "$(ONLY)")
+
+attacks: $(READY)  ## the catalogue of attacks on real processes [ONLY=numbers or regex] [OUT=file.json]
+	@$(VENV)/bin/python -m attacks $(if $(ONLY),--only "$(ONLY)") $(if $(OUT),--out "$(OUT)")
 
 check: $(READY)  ## format, lint, types, contract, wheel
 	@bash .ci/checks

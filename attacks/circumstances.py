@@ -1,0 +1,73 @@
+"""Circumstances that an attack finds: put into a node's process both times, with the guard and without it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from attacks.patching import everywhere, put
+
+
+def put_in(names: Iterable[str]) -> None:
+    """Put circumstances into this process."""
+    for name in names:
+        GIVEN[name]()
+
+
+def _error_that_quotes() -> None:
+    """A library's error quotes the cell that it could not read."""
+    typed = importlib.import_module("isthmus_node.sources.typed")
+    original = typed.convert
+
+    def convert(rows: Any, dictionary: Any, country: str) -> Any:
+        if dictionary.name == "BROKEN":
+            raise ValueError("could not convert string to float: '129.587 mg/l of ZZ-7731'")
+        return original(rows, dictionary, country)
+
+    everywhere("convert", original, convert)
+
+
+def _logs_a_row() -> None:
+    """Somebody put a row into a log event."""
+    from isthmus_node.egress.journal import Journal
+    from isthmus_node.ops.logs import Log
+
+    put(Journal, "release", _before(Journal.release, lambda *_: Log().event("released", row="ZZ-7731, 129.587")))
+
+
+def _gradient_of_one() -> None:
+    """A method of the installation that gives the gradient of one record as the update of a model's weights."""
+    from isthmus_methods.contract import Field, Item
+    from isthmus_node import answering
+
+    unknown: Any = "update"
+    field = Field(unknown, "weights after one record", required=True)
+    leaving, answer = vars(answering)["leaving"], vars(answering)["answer"]
+
+    def answer_with(spec: Any, table: Any, *rest: Any) -> Any:
+        summary = answer(spec, table, *rest)
+        row = np.array([table.numbers["AGE"].max(), table.numbers["MARK"].max()])
+        nothing: Any = None
+        return replace(summary, items=(*summary.items, Item("update", row, nothing)))
+
+    put(answering, "leaving", lambda method, options: {**leaving(method, options), "update": field})
+    put(answering, "answer", answer_with)
+
+
+def _before(original: Callable[..., Any], extra: Callable[..., Any]) -> Callable[..., Any]:
+    def both(*arguments: Any, **more: Any) -> Any:
+        extra(*arguments)
+        return original(*arguments, **more)
+
+    return both
+
+
+GIVEN: Mapping[str, Callable[[], None]] = {
+    "an error that quotes a cell": _error_that_quotes,
+    "a log line with a row": _logs_a_row,
+    "a gradient of one record": _gradient_of_one,
+}

@@ -1,0 +1,68 @@
+"""What is not mounted, and why: no ground for it, not promised, or open."""
+
+from __future__ import annotations
+
+from attacks.attack import Listed
+
+SECURITY = "SECURITY.md, What is not promised"
+SEALED = "sealed mode is not built"
+
+LISTED = (
+    Listed(
+        10,
+        "averaging repeated noise",
+        "analyst",
+        "stored release",
+        "no ground",
+        "nothing random leaves: a question asked again has the same numbers",
+        SECURITY,
+    ),
+    Listed(
+        11,
+        "the same cohort written in another way",
+        "analyst",
+        "normalised tree",
+        "no ground",
+        "nothing random leaves, so that another way of asking gives the same numbers",
+        SECURITY,
+    ),
+    Listed(
+        21,
+        "daily curve of a trial's analysis",
+        "analyst",
+        "leavers a step where the site asks for it",
+        "not promised",
+        "the default of a trial shows a day on which one person has an event",
+        SECURITY,
+        "b",
+    ),
+    Listed(38, "refusals as an oracle", "analyst", "refusals counted, lock", "open", "no lock", SECURITY),
+    Listed(40, "how long an answer takes", "network", "fixed release slots", "open", "no slots", SECURITY),
+    Listed(41, "how large an answer is", "network", "padded frames", "open", "no padding", SECURITY),
+    Listed(
+        43, "sealed round of two, or all others colluding", "coordinator", "three or more", "open", SEALED, SECURITY
+    ),
+    Listed(
+        44,
+        "a coordinator that relays keys of its own",
+        "coordinator",
+        "signed roster and transcript",
+        "open",
+        SEALED,
+        SECURITY,
+    ),
+    Listed(
+        46, "drop a country and run again", "analyst", "one rerun, named", "open", "reruns are not counted", SECURITY
+    ),
+    Listed(47, "a mask used twice", "coordinator", "one-use keys", "open", SEALED, SECURITY),
+    Listed(
+        51,
+        "one country's sums are poisoned",
+        "node",
+        "plausibility bounds, signed and attributable",
+        "open",
+        "no bounds; who sent them is signed",
+        SECURITY,
+    ),
+    Listed(53, "resource bombs", "coordinator", "caps before parsing", "open", "not mounted", SECURITY),
+)
