@@ -14,6 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import typer
 
 from isthmus.command import console, emit, main as run_command, say, version_line
+from isthmus.confined import forbid_core_dumps, only_the_log_speaks, refuse_traces
 from isthmus.errors import UsageError
 from isthmus_coordinator.clock import moment, words
 from isthmus_coordinator.config import Home, default_home
@@ -92,20 +93,23 @@ def run(
     """Run until SIGTERM or Ctrl-C. One line on stdout says when it is ready."""
     from isthmus_coordinator import logs
 
+    refuse_traces()
+    forbid_core_dumps()
     # what gRPC's core prints is not for people; set before it is loaded
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logs.set_up(quiet)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    coordinator = Coordinator(open_office(_home(home)))
-    try:
-        coordinator.start()
-        address = coordinator.office.settings.address
-        emit(json, {"address": address}, lambda: say(f"ready {address}"))
-        stopping.wait()
-    finally:
-        coordinator.stop()
+    with only_the_log_speaks() as stream:
+        logs.set_up(quiet, stream)
+        coordinator = Coordinator(open_office(_home(home)))
+        try:
+            coordinator.start()
+            address = coordinator.office.settings.address
+            emit(json, {"address": address}, lambda: say(f"ready {address}"))
+            stopping.wait()
+        finally:
+            coordinator.stop()
 
 
 @app.command()

@@ -1,43 +1,59 @@
-"""Log events: one JSON object a line, or a short line where a person looks on."""
+"""The coordinator's log: events from a closed list, each with its own keys. No sentence, and no text of an exception.
+
+Modules log through `logging`, with the event as message and its keys as `extra`; the one handler writes what is listed.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
-from datetime import UTC, datetime
+from typing import TextIO
 
-# What every record has; what a caller gives as `extra` is what remains.
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+from isthmus.confined import hear_libraries
+from isthmus.event_log import EventLog, Events, place_of
+
+PACKAGE = "isthmus_coordinator"
+# event -> (level, keys). What is not here is not written.
+EVENTS: Events = {
+    "attached": ("info", ("node", "software")),
+    "detached": ("info", ("node",)),
+    "caller_gone": ("info", ("call",)),
+    "call_refused": ("info", ("call", "code")),
+    "call_failed": ("error", ("call", "kind", "place")),
+    "listening_failed": ("error", ("node", "kind", "place")),
+    "run_not_resumed": ("warning", ("run", "code")),
+    "answers_not_stored": ("error", ("run", "kind", "place")),
+    "pool_failed": ("error", ("run", "method", "kind", "place")),
+    "deadline_failed": ("error", ("kind", "place")),
+}
 
 
-class JsonLines(logging.Formatter):
-    """Time, level, event and what belongs to it. A trace only for faults of the coordinator itself."""
+class EventHandler(logging.Handler):
+    """Writes records of our own modules as events: those that are listed, with the keys that are listed.
 
-    def format(self, record: logging.LogRecord) -> str:
-        event: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **{key: str(value) for key, value in vars(record).items() if key not in _OWN},
+    Of an exception stand its kind and its place: its text may quote what a country sent.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        keys = {
+            key: value if isinstance(value, bool | int | float) else str(value)
+            for key, value in vars(record).items()
+            if key in EVENTS.get(str(record.msg), ("", ()))[1]
         }
-        if record.exc_info:
-            event["trace"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            keys |= {"kind": type(error).__name__, "place": place_of(error)}
+        self._log.event(str(record.msg), **keys)
 
 
-class ShortLines(logging.Formatter):
-    """The same for a terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        extra = " ".join(f"{key}={value}" for key, value in vars(record).items() if key not in _OWN)
-        line = f"{datetime.fromtimestamp(record.created, UTC):%H:%M:%S} {record.getMessage()} {extra}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def set_up(quiet: bool = False) -> None:
-    """Send our own events to stderr; of libraries, warnings only."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ShortLines() if sys.stderr.isatty() else JsonLines())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("isthmus_coordinator").setLevel(logging.WARNING if quiet else logging.INFO)
+def set_up(quiet: bool = False, stream: TextIO | None = None) -> None:
+    """Send our own events to standard error, and of libraries that they said something."""
+    log = EventLog(EVENTS, "warning" if quiet else "info", stream)
+    hear_libraries(log)
+    ours = logging.getLogger(PACKAGE)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    ours.handlers[:] = [EventHandler(log)]

@@ -135,9 +135,7 @@ class Noticing:
             key = (path.name, 0)
         if key not in self._said:
             self._said.add(key)
-            self._log.event(
-                "decision-not-taken", file=path.name, code=error.code, message=error.message, remedy=error.remedy
-            )
+            self._log.failure("decision-not-taken", error, file=path.name)
 
     def _read(self) -> dict[str, str]:
         try:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from random import SystemRandom
 from types import FrameType
 
+from isthmus.confined import forbid_core_dumps, hear_libraries, only_the_log_speaks, refuse_traces
 from isthmus.errors import ConfigError, IsthmusError
 from isthmus.v1 import journal_pb2
 from isthmus.version import __version__
@@ -186,7 +186,7 @@ class Node:
             try:
                 peer = renew(session, home, config.name, identity)
             except IsthmusError as error:
-                log.event("certificate-not-renewed", code=error.code, message=error.message, remedy=error.remedy)
+                log.failure("certificate-not-renewed", error)
                 return
             log.event("certificate-renewed", expires=peer.expires_at.isoformat(timespec="seconds"))
             attachment.reopen()
@@ -267,8 +267,19 @@ class Node:
 
 
 def run_node(config: NodeConfig) -> None:
-    """Run a node in this process until a signal ends it."""
-    node = Node(config, Log(config.log_level, sys.stderr))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, node.stop)
-    node.run()
+    """Run a node in this process until a signal ends it.
+
+    Raises
+    ------
+    ConfigError
+        ``TRACE_SET`` where the environment would have it write what passes through it; what `Node.run` raises.
+    """
+    refuse_traces()
+    forbid_core_dumps()
+    with only_the_log_speaks() as stream:
+        log = Log(config.log_level, stream)
+        hear_libraries(log)
+        node = Node(config, log)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, node.stop)
+        node.run()

@@ -181,8 +181,8 @@ class Service:
         except IsthmusError as error:
             name = "journal-fault" if error.code.startswith("JOURNAL") else "not-sent"
             self._log(name, error)
-        except Exception as error:  # noqa: BLE001 - the text of an unknown exception may quote a row: kind only
-            self._parts.log.event("fault", where=getattr(work, "__qualname__", ""), kind=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - the text of an unknown exception may quote a row: it stays here
+            self._parts.log.failure("work", error)
 
     def work_off(self) -> None:
         """Do what is queued now and return: for tests and for the end of a run."""
@@ -329,7 +329,7 @@ class Service:
             if isinstance(error, ConfigError) and error.code in _WHEN_THERE_IS_ROOM:
                 raise
             if not isinstance(error, IsthmusError):
-                self._parts.log.event("fault", where="answer", kind=type(error).__name__)
+                self._parts.log.failure("answer", error)
             elif not isinstance(error, Refused | UsageError):
                 self._log("task-not-taken", error, task=name.hex())
             return self._parts.answering.refusal(name, task, self._parts.shelf.known(task.study_digest), error)
@@ -402,4 +402,4 @@ class Service:
         return True
 
     def _log(self, name: str, error: IsthmusError, **more: str) -> None:
-        self._parts.log.event(name, code=error.code, message=error.message, remedy=error.remedy, **more)
+        self._parts.log.failure(name, error, **more)

@@ -131,18 +131,21 @@ class Door(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is published w
         try:
             self.admit(method, context)
             return inner(request, context)
-        except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it unjudged
+        except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it unjudged
+            # a fault in a library that is written in Rust is no Exception
             _turn_away(method, error, context)
 
     def _stream(self, method: str, inner: Callable[[Any, Any], Iterator[Any]], request: Any, context: Any) -> Any:
         try:
             self.admit(method, context)
             yield from inner(request, context)
-        except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass it unjudged
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it unjudged
             _turn_away(method, error, context)
 
 
-def _turn_away(method: str, error: Exception, context: Any) -> None:
+def _turn_away(method: str, error: BaseException, context: Any) -> None:
     """End the call with the error as metadata. What is not one of ours becomes a bug without text."""
     if isinstance(error, grpc.RpcError) or not context.is_active():
         # the caller has gone: there is nobody to tell

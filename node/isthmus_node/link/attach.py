@@ -115,14 +115,7 @@ class Attachment:
             # the same reason is said again only now and then
             if failure.code != said or tries % 10 == 0:
                 name = "detached" if failure.code != said else "still-away"
-                self._log.event(
-                    name,
-                    seconds=round(wait, 1),
-                    tries=tries,
-                    code=failure.code,
-                    message=failure.message,
-                    remedy=failure.remedy,
-                )
+                self._log.failure(name, failure, seconds=round(wait, 1), tries=tries)
             said = failure.code
             self._stopping.wait(wait)
 

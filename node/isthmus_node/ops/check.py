@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isthmus.confined import refuse_traces
 from isthmus.errors import ConfigError, IsthmusError, LinkError
 from isthmus.v1 import study_pb2
 from isthmus_methods.contract import CellSupport, Field, Item, Kind, Summary
@@ -86,6 +87,7 @@ def check(
         return [_failed("settings", error), Line("everything else", Mark.SKIP, "needs settings that can be read")]
     questions: list[tuple[str, Question]] = [
         ("settings", lambda: _settings(config)),
+        ("traces", _traces),
         ("files", lambda: _files(config)),
         ("keys", lambda: _keys(config)),
         ("certificate", lambda: _certificate(config, now())),
@@ -139,6 +141,12 @@ def _settings(config: NodeConfig) -> Iterator[Line]:
     elif config.proxy is not None:
         how = "with name and password" if config.proxy.username else "without a name"
         yield Line("proxy", Mark.PASS, f"{config.proxy.address} {how} (from {config.origins['proxy.url']})")
+
+
+def _traces() -> Iterator[Line]:
+    """What `run` refuses to start with; core dumps it switches off itself."""
+    refuse_traces()
+    yield Line("traces", Mark.PASS, "none is set; a running node switches core dumps off for itself")
 
 
 def _files(config: NodeConfig) -> Iterator[Line]:
