@@ -100,8 +100,7 @@ def run(
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    with only_the_log_speaks() as stream:
-        logs.set_up(quiet, stream)
+    with only_the_log_speaks() as stream, logs.events_written(quiet, stream):
         coordinator = Coordinator(open_office(_home(home)))
         try:
             coordinator.start()

@@ -5,10 +5,12 @@ Modules log through `logging`, with the event as message and its keys as `extra`
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import TextIO
 
-from isthmus.confined import hear_libraries
+from isthmus.confined import libraries_heard
 from isthmus.event_log import EventLog, Events, place_of
 
 PACKAGE = "isthmus_coordinator"
@@ -49,11 +51,19 @@ class EventHandler(logging.Handler):
         self._log.event(str(record.msg), **keys)
 
 
-def set_up(quiet: bool = False, stream: TextIO | None = None) -> None:
-    """Send our own events to standard error, and of libraries that they said something."""
+@contextlib.contextmanager
+def events_written(quiet: bool = False, stream: TextIO | None = None) -> Iterator[None]:
+    """For as long as it lasts, our own events go to a stream, and of libraries that they said something."""
     log = EventLog(EVENTS, "warning" if quiet else "info", stream)
-    hear_libraries(log)
     ours = logging.getLogger(PACKAGE)
+    before = ours.level, ours.propagate, ours.handlers[:]
     ours.setLevel(logging.INFO)
     ours.propagate = False
     ours.handlers[:] = [EventHandler(log)]
+    try:
+        with libraries_heard(log):
+            yield
+    finally:
+        ours.setLevel(before[0])
+        ours.propagate = before[1]
+        ours.handlers[:] = before[2]

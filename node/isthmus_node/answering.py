@@ -184,7 +184,7 @@ class Answering:
         except IsthmusError:
             policy = None
         header = self._header(digest, task, shelved, b"")
-        return encode_refusal(refuse(error, task.purpose, policy), header, self._identity)
+        return encode_refusal(refuse(error, task.purpose, policy, self._is_open(task)), header, self._identity)
 
     def limits(self) -> tuple[bytes, study_pb2.Signed | None]:
         """Digest of the policy in force, and what it asks for, signed, for the coordinator; empty without one."""
@@ -199,6 +199,14 @@ class Answering:
     def forget(self) -> None:
         """Drop prepared rows: a dataset was registered anew."""
         self._cache.clear()
+
+    def _is_open(self, task: summary_pb2.Task) -> bool:
+        """Whether all the data that a task is about are open; False where that cannot be said."""
+        names = [task.spec.dataset, *([task.spec.events.dataset] if task.spec.HasField("events") else [])]
+        try:
+            return all(self._datasets.get(name).open_data for name in names)
+        except Exception:  # noqa: BLE001 - an error while an error is answered: then the data are not open
+            return False
 
     def _load(self, dataset: study_pb2.Dataset, task: summary_pb2.Task) -> tuple[Table, bool]:
         """A dataset, and whether its custodian marked it as open data."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from random import SystemRandom
 from types import FrameType
 
-from isthmus.confined import forbid_core_dumps, hear_libraries, only_the_log_speaks, refuse_traces
+from isthmus.confined import forbid_core_dumps, libraries_heard, only_the_log_speaks, refuse_traces
 from isthmus.errors import ConfigError, IsthmusError
 from isthmus.v1 import journal_pb2
 from isthmus.version import __version__
@@ -278,8 +278,8 @@ def run_node(config: NodeConfig) -> None:
     forbid_core_dumps()
     with only_the_log_speaks() as stream:
         log = Log(config.log_level, stream)
-        hear_libraries(log)
-        node = Node(config, log)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, node.stop)
-        node.run()
+        with libraries_heard(log):
+            node = Node(config, log)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, node.stop)
+            node.run()

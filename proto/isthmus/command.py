@@ -149,7 +149,7 @@ def _tell_text(code: str, message: str, remedy: str, as_json: bool) -> None:
         )
     # a message of several lines shows a formula and the place in it; indented, none of them looks like ours
     lines = f"error: {message} [{code}]\n-> {remedy}".split("\n")
-    say(lines[0], *(f"  {line}" for line in lines[1:]), err=True)
+    say(lines[0], *(line if line.startswith("  ") else f"  {line}" for line in lines[1:]), err=True)
 
 
 def _print_envelope(envelope: Mapping[str, object]) -> None:

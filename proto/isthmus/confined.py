@@ -83,8 +83,9 @@ def only_the_log_speaks() -> Iterator[TextIO]:
         os.close(kept)
 
 
-def hear_libraries(log: EventLog) -> None:
-    """Have what libraries log, warn of and leave uncaught written as events without their texts."""
+@contextlib.contextmanager
+def libraries_heard(log: EventLog) -> Iterator[None]:
+    """For as long as it lasts, what libraries log, warn of and leave uncaught is written as events without its text."""
 
     def warned(
         message: Warning | str,
@@ -101,13 +102,25 @@ def hear_libraries(log: EventLog) -> None:
         if error is not None and not isinstance(error, SystemExit):
             log.event("fault", where=where, kind=type(error).__name__, place=place_of(error))
 
+    root = logging.getLogger()
+    hooks = warnings.showwarning, sys.excepthook, threading.excepthook, sys.unraisablehook
+    raises = logging.raiseExceptions
+    handlers, level = root.handlers[:], root.level
     warnings.showwarning = warned
     sys.excepthook = lambda _kind, error, _trace: uncaught(error, "main")
     threading.excepthook = lambda told: uncaught(told.exc_value, "thread")
     sys.unraisablehook = lambda told: uncaught(told.exc_value, "unraisable")
     # or `logging` itself prints a record that it cannot write, with everything in it
     logging.raiseExceptions = False
-    logging.basicConfig(level=logging.WARNING, handlers=[_Overheard(log)], force=True)
+    root.handlers[:] = [_Overheard(log)]
+    root.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        warnings.showwarning, sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+        logging.raiseExceptions = raises
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 class _Overheard(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import threading
@@ -76,7 +77,8 @@ class EventLog:
         else:
             moment = at.isoformat(timespec="milliseconds")
             line = json_text({"at": moment, "level": level, "event": name, **kept})
-        with self._lock:
+        # a log that cannot be written must not stop what is logged, nor say so in another way
+        with self._lock, contextlib.suppress(OSError, ValueError):
             self._stream.write(line + "\n")
             self._stream.flush()
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from isthmus.errors import ConfigError
 from isthmus.v1 import journal_pb2, study_pb2
 from isthmus_methods.contract import Field, Item, Kind, ModelSupport, Summary
-from isthmus_node.egress import journal_file
+from isthmus_node.egress import journal_file, wire
 from isthmus_node.egress.gate import Cleared, judge, refuse
 from isthmus_node.egress.journal import EVENTS, Journal
 from isthmus_node.egress.journal_file import HEAD_BYTES, MAGIC, pack, read_frames
@@ -48,6 +48,12 @@ def answer(policy: Policy, header: Callable[[str], Header], key: IdentityKey) ->
         return encode(verdict, header(task), key)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal keeps whatever bytes it is given: without padding, every single one of them can be tried."""
+    monkeypatch.setattr(wire, "pad", lambda *_: None)
 
 
 @contextmanager

@@ -177,7 +177,7 @@ def test_dataset_that_went_bad_is_refused_without_a_word_of_its_rows(
         with pytest.raises(IsthmusError) as caught:
             plan.run(progress=False)
         assert isinstance(caught.value, Refused)
-        assert caught.value.code == "DICTIONARY_MISMATCH"
+        assert caught.value.code == "DATA_DO_NOT_ALLOW"
         assert "AT refused" in caught.value.message
         (entry,) = releases_of(network, plan.runs[0])
     assert entry.record.event == "REFUSED"

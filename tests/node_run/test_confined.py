@@ -181,10 +181,9 @@ def end():
 """
 CONFINED = f"""
 {WAYS}
-from isthmus.confined import hear_libraries, only_the_log_speaks
+from isthmus.confined import libraries_heard, only_the_log_speaks
 from isthmus.event_log import EventLog
-with only_the_log_speaks() as stream:
-    hear_libraries(EventLog({{}}, "debug", stream))
+with only_the_log_speaks() as stream, libraries_heard(EventLog({{}}, "debug", stream)):
     warn(), speak(), thread(), unraisable(), directly()
     sys.excepthook(ValueError, ValueError("{MARKER}"), None)
 print("went on", file=sys.stderr)

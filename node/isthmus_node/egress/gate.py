@@ -6,23 +6,21 @@ the link sends nothing but `Journaled`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import InitVar, dataclass, field as dataclass_field, replace
 
 import numpy as np
 
-from isthmus.errors import DataError, IsthmusError, Refused, UsageError, WaitingForApproval
 from isthmus.v1 import study_pb2
 from isthmus_methods.contract import Array, Field, Integers, Item, Summary
 from isthmus_node.egress.form import Violation
+from isthmus_node.egress.frames import PLACE, REMEDY, RULE, room_of
 from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.refusals import is_about_data, violation_of
 from isthmus_node.egress.thresholds import Limits
 
 _SEAL = object()
-_ASK = "ask the site: isthmus-node check names what is wrong there, and its log has this request's reason"
-_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 NO_PURPOSE = Violation(
     "PURPOSE_NOT_ALLOWED",
     "the site's policy has a table for each purpose it lets anything out for, and none for this one",
@@ -63,6 +61,7 @@ class Cleared:
     notes: tuple[str, ...]  # sorted
     purpose: int
     policy_digest: bytes
+    room: int  # bytes that an answer of these shapes takes at most
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
@@ -79,6 +78,8 @@ class Refusal:
     remedy: str
     purpose: int
     policy_digest: bytes  # empty where there is no policy
+    room: int  # bytes that the answer would have taken; 0 where there was none
+    about_rows: bool  # whether it may depend on rows: then it is counted
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
@@ -126,19 +127,20 @@ def judge(
     violation = _purpose(purpose, limits) or _notes(summary, notes)
     if violation is not None or limits is None:
         return _refusal(violation or NO_PURPOSE, "", purpose, policy.digest)
+    room = room_of(summary.items, notes)
     # judged and sent is a copy of our own: nobody can change it in between
     items = tuple(_frozen(item) for item in summary.items)
     seen: set[tuple[str, str]] = set()
     for item in items:
         violation = _declared(item, leaves, seen)
         if violation is not None:
-            return _refusal(violation, _place(item, leaves), purpose, policy.digest)
+            return _refusal(violation, _place(item, leaves), purpose, policy.digest, room, not open_data)
     cleared = []
     for item in items:
         declared = leaves[item.field]
         violation = None if open_data else JUDGES[declared.kind].floor(item, limits)
         if violation is not None and declared.required:
-            return _refusal(violation, _place(item, leaves), purpose, policy.digest)
+            return _refusal(violation, _place(item, leaves), purpose, policy.digest, room, not open_data)
         cleared.append(
             ClearedItem(
                 item.field,
@@ -153,24 +155,20 @@ def judge(
     if not open_data:
         violation = NOT_AUDITED if audit is None else audit(limits)
         if violation is not None:
-            return _refusal(violation, "", purpose, policy.digest)
-    return Cleared(tuple(cleared), tuple(sorted(summary.notes)), purpose, policy.digest, _SEAL)
+            return _refusal(violation, "", purpose, policy.digest, room, not open_data)
+    return Cleared(tuple(cleared), tuple(sorted(summary.notes)), purpose, policy.digest, room, _SEAL)
 
 
-def refuse(error: BaseException, purpose: int = 0, policy: Policy | None = None) -> Refusal:
+def refuse(error: BaseException, purpose: int = 0, policy: Policy | None = None, open_data: bool = False) -> Refusal:
     """The refusal that leaves for an error at the site.
 
     What a person or a policy said no to is said in its own words: these are about the request. Everything else leaves
-    as its fixed code under one sentence, because its text may quote a row; the text stays in the node's log.
+    as a fixed code under one sentence, because its text may quote a row; see `violation_of`.
     """
-    code = error.code if isinstance(error, IsthmusError) and _CODE.fullmatch(error.code) else "BUG"
-    if isinstance(error, Refused | UsageError | WaitingForApproval) and code != "BUG":
-        violation = Violation(code, error.message, error.remedy)
-    elif isinstance(error, DataError):
-        violation = Violation(code, "the data of this site do not allow this analysis", _ASK)
-    else:
-        violation = Violation(code, "the site cannot answer", _ASK)
-    return _refusal(violation, "", purpose, b"" if policy is None else policy.digest)
+    digest = b"" if policy is None else policy.digest
+    return _refusal(
+        violation_of(error, open_data), "", purpose, digest, about_rows=is_about_data(error) and not open_data
+    )
 
 
 def _purpose(purpose: int, limits: Limits | None) -> Violation | None:
@@ -209,8 +207,11 @@ def _place(item: Item, leaves: Mapping[str, Field]) -> str:
     return f"{item.field}[{item.label}]" if item.label else item.field
 
 
-def _refusal(violation: Violation, place: str, purpose: int, policy_digest: bytes) -> Refusal:
-    return Refusal(violation.code, violation.rule, place, violation.remedy, purpose, policy_digest, _SEAL)
+def _refusal(
+    violation: Violation, place: str, purpose: int, policy_digest: bytes, room: int = 0, about_rows: bool = False
+) -> Refusal:
+    rule, remedy = violation.rule[:RULE], violation.remedy[:REMEDY]
+    return Refusal(violation.code, rule, place[:PLACE], remedy, purpose, policy_digest, room, about_rows, _SEAL)
 
 
 def _only_the_gate(seal: object) -> None:

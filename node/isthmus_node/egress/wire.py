@@ -6,6 +6,7 @@ from dataclasses import InitVar, dataclass, field
 
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_methods.codec import array_to_message
+from isthmus_node.egress.frames import pad
 from isthmus_node.egress.gate import Cleared, Refusal
 from isthmus_node.egress.words import words_of_cleared, words_of_refusal
 from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest
@@ -63,6 +64,7 @@ def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
         message = summary.items.add(field=item.field, label=item.label, withheld_by=item.withheld_by)
         if item.value is not None:
             message.value.CopyFrom(array_to_message(item.value))
+    pad(summary, cleared.room + _named(header))
     signed = key.sign(SUMMARY, canonical(summary))
     return _outbound(signed, "RELEASED", words_of_cleared(cleared), header, cleared.purpose, cleared.policy_digest)
 
@@ -78,8 +80,14 @@ def encode_refusal(refusal: Refusal, header: Header, key: IdentityKey) -> Outbou
         field=refusal.field,
         remedy=refusal.remedy,
     )
+    pad(message, refusal.room + _named(header))
     signed = key.sign(REFUSAL, canonical(message))
     return _outbound(signed, "REFUSED", words_of_refusal(refusal), header, refusal.purpose, refusal.policy_digest)
+
+
+def _named(header: Header) -> int:
+    """Bytes of the names in a header, in an answer and in a refusal alike."""
+    return sum(len(text.encode()) for text in (header.node, header.country, header.software))
 
 
 def _outbound(

@@ -44,7 +44,7 @@ class Item(_message.Message):
     def __init__(self, field: _Optional[str] = ..., label: _Optional[str] = ..., value: _Optional[_Union[_values_pb2.Array, _Mapping]] = ..., withheld_by: _Optional[str] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("task", "node", "country", "items", "notes", "policy_digest", "dataset_digest", "software")
+    __slots__ = ("task", "node", "country", "items", "notes", "policy_digest", "dataset_digest", "software", "padding")
     TASK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class Summary(_message.Message):
     POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     DATASET_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
     task: bytes
     node: str
     country: str
@@ -61,10 +62,11 @@ class Summary(_message.Message):
     policy_digest: bytes
     dataset_digest: bytes
     software: str
-    def __init__(self, task: _Optional[bytes] = ..., node: _Optional[str] = ..., country: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ...) -> None: ...
+    padding: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, task: _Optional[bytes] = ..., node: _Optional[str] = ..., country: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., padding: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("task", "node", "country", "code", "rule", "field", "remedy")
+    __slots__ = ("task", "node", "country", "code", "rule", "field", "remedy", "padding")
     TASK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +74,7 @@ class Refusal(_message.Message):
     RULE_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
     REMEDY_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
     task: bytes
     node: str
     country: str
@@ -79,4 +82,5 @@ class Refusal(_message.Message):
     rule: str
     field: str
     remedy: str
-    def __init__(self, task: _Optional[bytes] = ..., node: _Optional[str] = ..., country: _Optional[str] = ..., code: _Optional[str] = ..., rule: _Optional[str] = ..., field: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
+    padding: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, task: _Optional[bytes] = ..., node: _Optional[str] = ..., country: _Optional[str] = ..., code: _Optional[str] = ..., rule: _Optional[str] = ..., field: _Optional[str] = ..., remedy: _Optional[str] = ..., padding: _Optional[_Iterable[bytes]] = ...) -> None: ...
