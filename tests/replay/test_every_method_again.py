@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bundle_kit import REQUESTS, Region
 
 from isthmus_client.replay import Outcome, exit_code_of, read_bundles, replay
+from isthmus_client.replay.held import withheld_of
 from isthmus_methods.codec import answer_to_message
 from isthmus_methods.registry import METHODS
 
@@ -37,3 +38,21 @@ def test_answer_is_the_coordinators_to_the_bit(analysis: str, tmp_path: Path) ->
     assert judged.near is not None
     assert judged.near.to_the_bit
     assert exit_code_of([judged]) == 0
+
+
+@pytest.mark.parametrize(
+    ("analysis", "exact"),
+    [("table_one, by country", False), ("mmrm, with least-squares means", True), ("lmm, nested", False)],
+)
+def test_answer_with_withheld_fields_is_the_same_and_they_are_named(analysis: str, exact: bool, tmp_path: Path) -> None:
+    """Under the policy's floors: fields the method does without, and fields that others make up for."""
+    region = Region(tmp_path)
+    region.open_data = False
+    region.approve()
+    result = region.run(analysis)
+    told = [list(c.withheld) for c in result.contributions]
+    assert (result.state, result.exact, any(told)) == ("done", exact, True)
+    bundles = read_bundles(region.export(tmp_path / "out"))
+    (judged,) = replay(bundles, region.result_file(tmp_path / "result.json", result), exact=True)
+    assert judged.replayed.outcome is Outcome.POOLED, judged.replayed.why
+    assert [withheld_of(judged.replayed, a.node) for a in judged.replayed.rounds[-1].answers] == told

@@ -467,6 +467,13 @@ def test_number_in_other_last_bits_holds_unless_bits_are_asked_for(case: Case) -
     assert case.fault(held=True, exact=True).code == "RESULT_DIFFERS"
 
 
+def nested(depth: int) -> object:
+    made: object = 1.0
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
 FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a number taken out": (lambda r: r["answer"].pop("loglik"), "loglik"),
     "a number put in": (lambda r: r["answer"].update(extra=1.0), "extra"),
@@ -477,6 +484,9 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "another dataset": (lambda r: r["contributions"][2].update(dataset_digest="00" * 32), "dataset_digest of KR"),
     "another policy": (lambda r: r["contributions"][0].update(policy_digest=""), "policy_digest of CN"),
     "a withheld field hidden": (lambda r: r["contributions"][3].update(withheld=["x: Y"]), "withheld of TW"),
+    "a list for a name": (lambda r: r["contributions"][0].update(node=[1]), "of CN is None"),
+    "an answer nested without end": (lambda r: r["answer"].update(loglik=nested(500)), "loglik"),
+    "not a number": (lambda r: r["answer"].update(n=math.nan), "n is nan"),
     "another run": (lambda r: r.update(run="ab" * 16), "is in no journal"),
 }
 

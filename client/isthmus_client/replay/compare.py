@@ -13,6 +13,8 @@ from isthmus.errors import ConfigError
 
 # Linear algebra of two platforms differs in the last bits; what differs by more is another number.
 TOLERANCE = 1e-12
+# No answer is nested so deeply; a file may be.
+MAX_DEPTH = 40
 Place = tuple[str, ...]
 
 
@@ -55,7 +57,9 @@ class Difference:
 
 def leaves(answer: object, path: Place = ()) -> Iterator[tuple[Place, object]]:
     """Everything in an answer that is no table and no list, each with its place in it."""
-    if isinstance(answer, Mapping):
+    if len(path) > MAX_DEPTH:
+        yield path, "nested too deeply"
+    elif isinstance(answer, Mapping):
         for name, value in answer.items():
             yield from leaves(value, (*path, str(name)))
     elif isinstance(answer, Sequence) and not isinstance(answer, str):

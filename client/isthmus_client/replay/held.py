@@ -84,7 +84,7 @@ def _differences(result: Result, replayed: Replayed) -> Iterator[str]:
             yield f"the caveat is left out: {caveat}"
     contributions = result.get("contributions")
     by_node = {
-        c.get("node"): c for c in (contributions if isinstance(contributions, list) else []) if isinstance(c, dict)
+        str(c.get("node")): c for c in (contributions if isinstance(contributions, list) else []) if isinstance(c, dict)
     }
     for answer in replayed.rounds[-1].answers:
         if answer.summary is None:
