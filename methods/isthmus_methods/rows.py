@@ -140,6 +140,8 @@ class Condition:
     holds: Booleans
     # As the levels of a factor, whose persons the gate counts; otherwise as a number in sums.
     is_factor: bool
+    # It says which events of a second dataset are looked at, or who has one of them.
+    is_of_events: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +152,7 @@ class Cohorts:
     """
 
     dataset: str
+    known_by: str  # the variable that names persons; empty where each row is one
     subject: Integers  # (rows,), persons of the dataset numbered from 0
     names: Sequence[str]  # (persons,): by them persons are known again in a later snapshot
     dictionary: bytes  # digest: contents are compared under equal dictionaries only
@@ -162,3 +165,5 @@ class Cohorts:
     cut_points: Mapping[str, frozenset[float]] = field(default_factory=dict)  # variable -> numbers it is compared with
     depth: int = 0  # nested conjunctions and disjunctions; 1: one comparison
     quasi_identifiers: int = 0  # distinct ones in filters and conditions
+    # The dataset of events: who is looked at is the other dataset's matter, which of his events is this one's.
+    is_of_events: bool = False

@@ -100,12 +100,14 @@ class Country:
         self.table = table(rows()) if of is None else of
         self.journal = Journal()
         self.sent = b""
+        self.events: Table | None = None
         self.restart()
 
     def restart(self) -> None:
         self.auditor = Auditor(self.folder, self.journal)
 
-    def bytes_for(self, spec: c.Spec, purpose: int, events: Table | None = None) -> bytes:
+    def bytes_for(self, spec: c.Spec, purpose: int) -> bytes:
+        events = self.events
         method = find(spec.method, spec.version)
         cache = Cache()
         summary = answer(spec, self.table, {}, cache, method, events)
@@ -139,7 +141,9 @@ class Country:
 def spec(method: str, where: c.Predicate | None = None, **more: Any) -> c.Spec:
     dataset = more.pop("dataset", "ADSL")
     variables = more.pop("variables", VARIABLES)
-    return c.Spec(method, dataset, variables, "", where, version=METHODS[method].version, **more)
+    return c.Spec(
+        method, dataset, variables, more.pop("subject", "name"), where, version=METHODS[method].version, **more
+    )
 
 
 def model(where: c.Predicate | None = None, terms: Sequence[c.Column] = (c.Ref("arm"),), **more: Any) -> c.Spec:

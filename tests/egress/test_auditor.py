@@ -294,3 +294,73 @@ def test_nothing_of_a_refused_request_counts_as_released(policy: Policy, tmp_pat
     # the state that a refusal leaves is the one before it: the other way round it would have been the first one
     other = Country(policy, tmp_path / "other")
     assert other.codes(model(NOT_V), model()) == ["", "DIFFERENCING"]
+
+
+# --------------------------------------------------------------------------- conditions on events
+
+
+def test_cut_through_a_measurement_is_no_event(policy: Policy, tmp_path: Path) -> None:
+    """[22]: a curve of the one person whose value is above a number shows his day."""
+    variables = {**VARIABLES, "day": c.Variable("day", NUMERIC, minimum=0.0, maximum=400.0, grid=1.0)}
+    variables["status"] = c.Variable("status", c.VariableType.FACTOR, levels=("no", "yes"))
+    columns = {**rows(), "day": np.where(np.arange(60) == 0, 33.0, 365.0), "status": np.r_[1, 1, 1, np.zeros(57, int)]}
+    of = table(columns, variables=variables)
+
+    def curve(condition: c.Predicate) -> c.Spec:
+        roles = {"time": (c.Ref("day"),), "event": (c.Indicator(condition),)}
+        return spec("kaplan_meier", roles=roles, variables=variables)
+
+    selected = curve(is_("lab", ">", 129.0))
+    found = Country(policy, tmp_path / "off", of, guarded=False).ask(selected)
+    assert not isinstance(found, str)
+    assert np.flatnonzero(found["table", "overall"][0]).tolist() == [33]
+    guarded = Country(policy, tmp_path / "on", of)
+    # three events by the status that the dictionary has are a trial's ordinary curve
+    assert guarded.codes(selected, curve(is_("status", "==", "yes"))) == ["DIFFERENCING", ""]
+
+
+def adverse(day: float | None = None) -> c.Spec:
+    """Adverse events by class, up to a day."""
+    variables = {
+        "class": c.Variable("class", c.VariableType.FACTOR, levels=("skin", "gut")),
+        "day": c.Variable("day", NUMERIC),
+    }
+    events = c.Spec(
+        "safety", "ADAE", variables, "name", None if day is None else is_("day", "<=", day),
+        {"group_term": (c.Ref("class"),)},
+    )  # fmt: skip
+    return spec("safety", roles={"arm": (c.Ref("arm"),), "exposure": (c.Ref("age"),)}, events=events)
+
+
+def adverse_events() -> dict[str, Any]:
+    """Two events of each of forty persons; on day 100 only the victim's second one is added to those before."""
+    who = np.repeat(np.arange(40), 2)
+    day = np.tile([10.0, 200.0], 40)
+    day[1] = 100.0
+    return {"name": [f"01-{n:04d}" for n in who], "class": who % 2, "day": day}
+
+
+def test_events_of_a_second_dataset_are_held_apart_too(policy: Policy, tmp_path: Path) -> None:
+    asked = [adverse(day) for day in (50.0, 150.0)]
+    of = table(adverse_events(), "ADAE", asked[0].events.variables)  # type: ignore[union-attr]
+
+    def answers(country: Country) -> list[Any]:
+        country.events = of
+        return [country.ask(one) for one in asked]
+
+    first, second = answers(Country(policy, tmp_path / "off", guarded=False))
+    assert second["events", "sets"].sum() - first["events", "sets"].sum() == 1
+    first, second = answers(Country(policy, tmp_path / "on"))
+    assert not isinstance(first, str)
+    assert second == "DIFFERENCING"
+    # which events a table is about is read with the plan
+    assert not any(isinstance(answer, str) for answer in answers(Country(policy, tmp_path / "plan", planned=True)))
+
+
+def test_persons_are_known_by_one_variable_in_all_studies(policy: Policy, tmp_path: Path) -> None:
+    country = Country(policy, tmp_path)
+    assert country.ask(model(subject="USUBJID")) != "SUBJECT_CHANGED"
+    assert country.codes(model(NOT_V, subject=""), model(NOT_V, subject="USUBJID")) == [
+        "SUBJECT_CHANGED",
+        "DIFFERENCING",
+    ]

@@ -257,6 +257,7 @@ def test_no_accepted_sequence_has_a_combination_of_few_persons(
         rows_used = np.array(cohort, dtype=np.bool_)
         one = Cohorts(
             "D",
+            "id",
             subject,
             [str(name) for name in names],
             b"d",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus_node.egress import form, gate, rules
+from isthmus_node.egress import cohort_rules, form, gate, request_rules, rules, time_rules
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.thresholds import KEYS
 
@@ -26,7 +26,7 @@ def test_every_module_is_on_the_page() -> None:
     assert set(re.findall(r"`(\w+\.py)`", PAGE)) >= modules
 
 
-@pytest.mark.parametrize("module", [rules, form])
+@pytest.mark.parametrize("module", [rules, time_rules, form, cohort_rules])
 def test_every_rule_is_on_the_page(module: object) -> None:
     written = {
         name
@@ -41,9 +41,15 @@ def test_every_threshold_is_on_the_page() -> None:
 
 
 def test_every_code_is_on_the_page() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in (FOLDER / "rules.py", FOLDER / "form.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*rules.py"))
+    source += (FOLDER / "form.py").read_text(encoding="utf-8")
     codes = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', source))
-    codes |= {value.code for module in (gate, form) for value in vars(module).values() if isinstance(value, Violation)}
+    codes |= {
+        value.code
+        for module in (gate, form, request_rules)
+        for value in vars(module).values()
+        if isinstance(value, Violation)
+    }
     assert len(codes) > 15
     assert {code for code in codes if code not in PAGE} == set()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 from isthmus_methods.contract import (
     Booleans,
     Column,
+    Comparison,
     Function,
     Indicator,
+    Membership,
     Method,
+    Operator,
     Predicate,
     Role,
     Spec,
     Transform,
+    VariableType,
     column_name,
     event_roles,
 )
@@ -46,19 +50,25 @@ def cohorts_of(
     first = _cohorts(spec, table, method.roles, prepared.selected, prepared.used)
     if spec.events is None or events is None:
         return (first,)
-    kept = _selected(spec.events.where, events)
-    own = set(np.asarray(table.names(), dtype=object)[np.unique(table.subject[prepared.used])].tolist())
-    mine = np.array([name in own for name in events.names()], dtype=np.bool_)[events.subject]
-    # a person who has an event of those asked for, and one who has none, are told apart
-    having = {events.names()[number] for number in np.unique(events.subject[kept & mine]).tolist()}
-    has_event = np.array([name in having for name in table.names()], dtype=np.bool_)[table.subject]
-    second = _cohorts(spec.events, events, event_roles(method), kept & mine, kept & mine)
-    with_event = Condition(has_event, is_factor=True)
-    return (replace(first, conditions=(*first.conditions, with_event)), second)
+    names, own = table.names(), events.names()
+    used = {names[number] for number in np.unique(table.subject[prepared.used]).tolist()}
+    of_used = _those(events, used)
+    second = _cohorts(spec.events, events, event_roles(method), of_used, of_used)
+    conditions = [replace(condition, is_factor=True, is_of_events=True) for condition in second.conditions]
+    if spec.events.where is not None:
+        kept = holds(spec.events.where, events)
+        conditions.append(Condition(kept, is_factor=True, is_of_events=True))
+        # persons are told apart as well: who has such an event, and who has none
+        having = {own[number] for number in np.unique(events.subject[kept & of_used]).tolist()}
+        has_event = Condition(_those(table, having), is_factor=True, is_of_events=True)
+        first = replace(first, conditions=(*first.conditions, has_event))
+    return (first, replace(second, conditions=tuple(conditions), levels={}, is_of_events=True))
 
 
-def _selected(where: Predicate | None, table: Table) -> Booleans:
-    return np.ones(table.rows, dtype=np.bool_) if where is None else holds(where, table)
+def _those(table: Table, names: Collection[str]) -> Booleans:
+    """Rows of the persons of these names, (rows,)."""
+    chosen: Booleans = np.array([name in names for name in table.names()], dtype=np.bool_)[table.subject]
+    return chosen
 
 
 def _factors(spec: Spec, roles: Mapping[str, Role]) -> tuple[Column, ...]:
@@ -88,6 +98,7 @@ def _cohorts(spec: Spec, table: Table, roles: Mapping[str, Role], selected: Bool
     quasi = {name for name in looked_at if "QUASI_IDENTIFIER" in spec.variables[name].roles}
     return Cohorts(
         dataset=spec.dataset,
+        known_by=spec.subject,
         subject=table.subject.astype(np.int64),
         names=table.names() or tuple(f"row {number}" for number in range(table.persons)),
         dictionary=hashlib.sha256(repr(sorted(table.variables.items())).encode()).digest(),
@@ -105,15 +116,25 @@ def _cohorts(spec: Spec, table: Table, roles: Mapping[str, Role], selected: Bool
 
 def _conditions(spec: Spec, roles: Mapping[str, Role]) -> Iterator[tuple[Predicate, bool]]:
     """Conditions that the request's columns are made of, and whether the gate counts the persons of each."""
-    for column, is_factor in (
-        *((c, roles[name].holds in ("event", "factor")) for name, given in spec.roles.items() for c in given),
-        *((c, False) for term in spec.terms for c in term.columns),
+    for column, holds_what in (
+        *((c, roles[name].holds) for name, given in spec.roles.items() for c in given),
+        *((c, "") for term in spec.terms for c in term.columns),
     ):
+        is_factor = holds_what == "factor"
         while isinstance(column, Transform):
             is_factor = is_factor or column.function is Function.FACTOR
             column = column.argument
         if isinstance(column, Indicator):
-            yield column.predicate, is_factor
+            # a status is one of a few values and says whether there was an event; a cut through a measurement is none
+            yield column.predicate, is_factor or (holds_what == "event" and _is_status(column.predicate, spec))
+
+
+def _is_status(predicate: Predicate, spec: Spec) -> bool:
+    return (
+        isinstance(predicate, Comparison | Membership)
+        and (isinstance(predicate, Membership) or predicate.operator in (Operator.EQUAL, Operator.NOT_EQUAL))
+        and spec.variables[predicate.variable].type is not VariableType.NUMERIC
+    )
 
 
 def contents(table: Table) -> NDArray[np.uint64]:

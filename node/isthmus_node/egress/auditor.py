@@ -165,6 +165,7 @@ class Auditor:
             self._field_size,
         )
         for rule in (
+            request_rules.persons_are_known,
             request_rules.filter_is_simple,
             request_rules.cut_points_are_few,
             request_rules.changes_are_many,

@@ -23,12 +23,12 @@ OVER_RELEASES: Mapping[str, Row] = MappingProxyType(
             "",
         ),
         "plan_covers_missing": (
-            "analyses of one approved plan may differ by the few persons who lack a value",
+            "analyses of one approved plan may differ by the few persons who lack a value or an event",
             "false",
             (False, True),
             (True, True),
             (True, True),
-            "a plan is read before it runs, and its tables leave out other persons, each for its own missing values",
+            "a plan is read before it runs; each of its tables leaves out other persons, for missing values or events",
             "analyses of a plan, too, are held apart by the persons they really use",
         ),
         "persons_per_cohort": (

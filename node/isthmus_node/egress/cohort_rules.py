@@ -47,7 +47,9 @@ def cohorts_are_apart(question: Question, released: Released, limits: Limits) ->
             cohorts=np.concatenate([released.cohorts, bits]),
             independent=np.append(released.independent, is_new),
         )
-    return _with_left_out(question, released, limits) if question.covered else released
+    if question.covered and not question.cohorts.is_of_events:
+        return _with_left_out(question, released, limits)
+    return released
 
 
 def _with_left_out(question: Question, released: Released, limits: Limits) -> Violation | Released:
@@ -88,8 +90,11 @@ def levels_are_apart(question: Question, released: Released, limits: Limits) -> 
 def _cohorts(question: Question, fewest: int) -> Iterator[Booleans]:
     """Columns of each cohort that the request reveals."""
     rows = question.rows
-    yield question.columns(rows)
+    if not question.cohorts.is_of_events:
+        yield question.columns(rows)
     for condition in question.cohorts.conditions:
+        if condition.is_of_events and question.covered:
+            continue  # which events are looked at was approved with the plan, as missing values were
         inside, outside = question.columns(rows & condition.holds), question.columns(rows & ~condition.holds)
         fewer = min(question.released.persons_in(inside), question.released.persons_in(outside))
         # the gate withholds a small cell of a factor; a number in sums has no cell that it could withhold

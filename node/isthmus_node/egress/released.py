@@ -65,6 +65,7 @@ class Released:
     labels : level of a factor -> numbers of the cohorts that were released by it.
     cut_points : variable -> numbers it was compared with.
     contents : digest of a dictionary -> contents under it.
+    known_by : the variable that names persons; None where nothing was released yet.
     previous : digest of the state before this one.
     """
 
@@ -78,6 +79,7 @@ class Released:
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     cut_points: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     contents: Mapping[str, Contents] = field(default_factory=dict)
+    known_by: str | None = None
     previous: bytes = b""
 
     def rows(self, packed: Bytes) -> Booleans:
@@ -146,6 +148,7 @@ class Released:
             "labels": dict(self.labels),
             "cut_points": dict(self.cut_points),
             "contents": list(self.contents),
+            "known_by": self.known_by,
             "previous": self.previous.hex(),
         }
         arrays["words"] = np.frombuffer(json.dumps(words, sort_keys=True).encode(), dtype=np.uint8)
@@ -174,6 +177,7 @@ class Released:
             labels={label: tuple(places) for label, places in words["labels"].items()},
             cut_points={name: tuple(numbers) for name, numbers in words["cut_points"].items()},
             contents=contents,
+            known_by=words["known_by"],
             previous=bytes.fromhex(words["previous"]),
             **{f.name: arrays[f.name] for f in fields(cls) if f.name in arrays},
         )

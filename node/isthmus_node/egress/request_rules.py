@@ -16,6 +16,12 @@ SAME_COHORT = "use the cohort of an earlier analysis (same filter, same variable
 PLAN_CUTS = "use cut points of earlier analyses, or a factor with levels fixed in the study's dictionary"
 SIMPLER = "use fewer conditions, or a subgroup that the study's dictionary has as a level"
 
+OTHER_PERSONS = Violation(
+    "SUBJECT_CHANGED",
+    "persons of a dataset are known by one variable, in all studies",
+    "name the variable in the study's dictionary that the dataset's first study named",
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
@@ -41,6 +47,13 @@ class Question:
         found: Booleans = np.zeros(len(self.released.column_person), dtype=np.bool_)
         found[self.place[rows]] = True
         return found
+
+
+def persons_are_known(question: Question, limits: Limits) -> Violation | None:
+    """Another variable for the persons, and everybody would be a stranger to the auditor."""
+    del limits
+    before = question.released.known_by
+    return None if before is None or before == question.cohorts.known_by else OTHER_PERSONS
 
 
 def filter_is_simple(question: Question, limits: Limits) -> Violation | None:
@@ -85,7 +98,12 @@ def remembered(question: Question, released: Released) -> Released:
     cut_points = dict(released.cut_points)
     for variable, numbers in question.cohorts.cut_points.items():
         cut_points[variable] = tuple(sorted({*numbers, *cut_points.get(variable, ())}))
-    return replace(released, contents=dict(list(contents.items())[-DICTIONARIES:]), cut_points=cut_points)
+    return replace(
+        released,
+        known_by=question.cohorts.known_by,
+        contents=dict(list(contents.items())[-DICTIONARIES:]),
+        cut_points=cut_points,
+    )
 
 
 def differencing(limits: Limits) -> Violation:
