@@ -114,6 +114,14 @@ def cleared_from_message(summary: summary_pb2.Summary, method: Method) -> Cleare
     return Cleared(summary.country, values, withheld, frozenset(summary.notes))
 
 
+def check_padding(padding: Sequence[bytes]) -> None:
+    """Bytes that say nothing must not say something all the same: `UsageError` ``MALFORMED_SUMMARY``."""
+    if any(part.strip(b"\0") for part in padding):
+        raise UsageError(
+            "MALFORMED_SUMMARY", "the padding of an answer holds something; rule: it is zeros", _SAME_RELEASE
+        )
+
+
 def _finite(field: str, value: values_pb2.Array) -> Array | Integers:
     array = array_from_message(value)
     if not np.isfinite(array).all():

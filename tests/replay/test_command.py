@@ -108,6 +108,11 @@ def test_one_run_can_be_chosen(call: Call, made: Made) -> None:
     assert (code, [r["run"] for r in data_of(out)["runs"]]) == (0, made.runs[1:])
 
 
+def test_number_that_no_answer_has_is_said(call: Call, made: Made) -> None:
+    code, out, _ = call(*made.bundles, "--number", "hazard of the sea")
+    assert (code, "no number of any answer has 'hazard of the sea' in its place" in out) == (0, True)
+
+
 def test_run_that_is_not_there_is_an_error(call: Call, made: Made) -> None:
     code, out, _ = call(*made.bundles, "--run", "zz", "--json")
     assert (code, json.loads(out)["error"]["code"]) == (UsageError.exit_code, "NO_RUN")

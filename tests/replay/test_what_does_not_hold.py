@@ -194,6 +194,23 @@ def test_sums_that_the_node_did_not_sign_are_found(case: Case, key: IdentityKey 
         assert isinstance(compare_answers(case.told()["answer"], forged), Difference)
 
 
+def test_padding_that_says_something_is_found(case: Case) -> None:
+    """A site that sends more than its gate knows of, signed with its own key."""
+    site = case.site("TW")
+
+    def change(record: journal_pb2.Record, payload: bytes) -> tuple[journal_pb2.Record, bytes]:
+        if (record.event, record.round) != ("RELEASED", 1):
+            return record, payload
+        summary = summary_of(payload)
+        summary.padding[:] = [b"129.587"]
+        return record, canonical(site.identity.sign(SUMMARY, canonical(summary)))
+
+    rewrite(site, change)
+    assert "the padding of an answer holds something" in case.fault().message
+    with without(evidence, "check_padding", nothing):
+        assert case.judged().replayed.outcome is Outcome.POOLED
+
+
 def test_record_that_names_another_dataset_than_was_signed_is_found(case: Case) -> None:
     def change(record: journal_pb2.Record, payload: bytes) -> tuple[journal_pb2.Record, bytes]:
         if record.event == "RELEASED":

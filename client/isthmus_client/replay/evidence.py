@@ -9,6 +9,7 @@ from isthmus.errors import IsthmusError
 from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
 from isthmus_client.replay.bundle import Bundle, Entry, Noted
 from isthmus_client.replay.faults import at, fault, forged
+from isthmus_methods.summary_codec import check_padding
 from isthmus_trust.documents import (
     DECISION,
     REFUSAL,
@@ -101,14 +102,13 @@ def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answere
         order = read_canonical(record.document, study_pb2.Signed)
         task = open_signed(order, TASK, summary_pb2.Task)
         signed = read_canonical(entry.payload, study_pb2.Signed)
-        summary, refusal = _answer(signed, record.event, participant.identity_key)
+        answer = _answer(signed, record.event, participant.identity_key)
+        check_padding(answer.padding)
     except IsthmusError as error:
         raise forged(where, error) from error
-    answer = summary or refusal
-    if answer is None:
-        raise fault("NOT_AS_RECORDED", where, f"the event {record.event} and the bytes that left do not fit")
     _check_record(record, digest(order.body), task, answer, participant, where)
-    if summary is not None:
+    gave = isinstance(answer, summary_pb2.Summary)
+    if gave:
         _check_plan(task, study, where)
     return Answered(
         bundle=bundle.name,
@@ -124,10 +124,10 @@ def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answere
         payload_bytes=record.payload_bytes,
         policy_digest=record.policy_digest,
         dataset_digest=record.dataset_digest,
-        approvals=_approvals(bundle, entry, task, participant) if summary is not None else (),
-        policy=_policy(bundle, record, participant) if summary is not None else None,
-        summary=summary,
-        refusal=refusal,
+        approvals=_approvals(bundle, entry, task, participant) if gave else (),
+        policy=_policy(bundle, record, participant) if gave else None,
+        summary=answer if isinstance(answer, summary_pb2.Summary) else None,
+        refusal=answer if isinstance(answer, summary_pb2.Refusal) else None,
     )
 
 
@@ -158,12 +158,10 @@ def _check_record(
         raise fault("NOT_AS_RECORDED", where, f"the record and what was signed name another {wrong}")
 
 
-def _answer(
-    signed: study_pb2.Signed, event: str, key: bytes
-) -> tuple[summary_pb2.Summary | None, summary_pb2.Refusal | None]:
+def _answer(signed: study_pb2.Signed, event: str, key: bytes) -> summary_pb2.Summary | summary_pb2.Refusal:
     if event == "RELEASED":
-        return open_signed(signed, SUMMARY, summary_pb2.Summary, key), None
-    return None, open_signed(signed, REFUSAL, summary_pb2.Refusal, key)
+        return open_signed(signed, SUMMARY, summary_pb2.Summary, key)
+    return open_signed(signed, REFUSAL, summary_pb2.Refusal, key)
 
 
 def _check_plan(task: summary_pb2.Task, study: study_pb2.Study, where: str) -> None:

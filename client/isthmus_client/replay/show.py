@@ -153,6 +153,9 @@ def words(bundles: Sequence[Bundle], judged: Sequence[Judged], result: str, numb
     for one in judged:
         yield ""
         yield from _run_words(one, result, number)
+    if number is not None and not any(numbers_of(one.replayed, number) for one in judged):
+        yield ""
+        yield f"no number of any answer has {number!r} in its place"
     yield ""
     yield _last_line([one.replayed for one in judged])
 
@@ -172,8 +175,6 @@ def _run_words(judged: Judged, result: str, number: str | None) -> Iterator[str]
     if number is not None and run.outcome is Outcome.POOLED:
         found = numbers_of(run, number)
         yield from (f"  {place} = {value!r}" for place, value in found)
-        if not found:
-            yield f"  no number of the answer has {number!r} in its place"
     if not run.rounds:
         return
     yield from _table(

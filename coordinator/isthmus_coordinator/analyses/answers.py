@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from isthmus.errors import AuthenticationError, Refused, UsageError
+from isthmus.errors import AuthenticationError, Refused
 from isthmus.untrusted import shown
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_coordinator.analyses.run import Answer, Failure, Request
-from isthmus_methods.summary_codec import cleared_from_message
+from isthmus_methods.summary_codec import check_padding, cleared_from_message
 from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, open_signed
 
 # Longest rule or remedy of a refusal that is kept.
@@ -47,11 +45,11 @@ def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Sign
     if signed.context == REFUSAL:
         refusal = open_signed(signed, REFUSAL, summary_pb2.Refusal, participant.identity_key)
         _check_from(refusal.task, refusal.node, refusal.country, task, participant)
-        _check_padding(refusal.padding)
+        check_padding(refusal.padding)
         return Answer(node, digest(body), body, now, refusal=_failure(refusal))
     summary = open_signed(signed, SUMMARY, summary_pb2.Summary, participant.identity_key)
     _check_from(summary.task, summary.node, summary.country, task, participant)
-    _check_padding(summary.padding)
+    check_padding(summary.padding)
     return Answer(
         node,
         digest(body),
@@ -85,16 +83,6 @@ def _check_from(answered: bytes, node: str, country: str, task: bytes, participa
             "WRONG_TASK",
             "the signed answer is for another task than the one it was sent for",
             "send it for the task that it answers",
-        )
-
-
-def _check_padding(padding: Sequence[bytes]) -> None:
-    """Bytes that say nothing must not say something all the same."""
-    if any(part.strip(b"\0") for part in padding):
-        raise UsageError(
-            "MALFORMED_SUMMARY",
-            "the padding of an answer holds something; rule: it is zeros",
-            "run the same release of isthmus at the coordinator and at the site",
         )
 
 
