@@ -204,6 +204,7 @@ def revoke(
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
     """Show the coordinator at a glance: address, members, runs."""
     from isthmus_coordinator.analyses.records import count_runs
+    from isthmus_coordinator.witnesses.report import standings
 
     office = open_office(_home(home))
     try:
@@ -211,6 +212,7 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
         with office.database.read() as connection:
             runs = count_runs(connection)
         running = is_running(office.home)
+        journals = standings(office.database)
     finally:
         office.close()
     active = [m for m in members if state_words(m) == "active"]
@@ -223,6 +225,7 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
         "nodes": sum(m.entry.role is Role.NODE for m in active),
         "analysts": sum(m.entry.role is Role.ANALYST for m in active),
         "runs": runs,
+        "journals": [standing.as_json() for standing in journals],
     }
 
     def render() -> None:
@@ -231,8 +234,42 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
         say(f"               issues until {office.authority.issuing_expires_at:%Y-%m-%d}")
         say(f"  members      {payload['nodes']} nodes, {payload['analysts']} analysts")
         say(f"  runs         {', '.join(f'{n} {state}' for state, n in runs.items()) or 'none'}")
+        say(*(f"  journal      {standing.words()}" for standing in journals))
 
     emit(json, payload, render)
+
+
+@app.command()
+def checkpoints(
+    node: Annotated[str, typer.Argument(help="Only this node.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write that node's checkpoint to a file, for inspectors.")
+    ] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what was seen of the nodes' journals, by whom, and what was refused. NODE is a node's name."""
+    from isthmus_coordinator.witnesses.report import line_of, standings
+    from isthmus_trust.key_files import write_new
+
+    office = open_office(_home(home))
+    try:
+        found = [standing for standing in standings(office.database) if node in ("", standing.node)]
+        if output is not None:
+            if len(found) != 1:
+                raise UsageError(
+                    "UNKNOWN_NODE" if not found else "AMBIGUOUS",
+                    f"{len(found)} journals were seen here under that name; rule: a file holds one checkpoint",
+                    "name one of the nodes that isthmus-coordinator checkpoints lists",
+                )
+            write_new(output, (line_of(office.database, found[0]) + "\n").encode())
+    finally:
+        office.close()
+
+    def render() -> None:
+        say(*(standing.words() for standing in found) if found else ("no journal has been seen here yet",))
+
+    emit(json, {"journals": [standing.as_json() for standing in found], "file": str(output or "")}, render)
 
 
 @app.command()

@@ -121,6 +121,7 @@ class Coordinator:
         from isthmus_coordinator.link.exchange import ExchangeServicer
         from isthmus_coordinator.link.hub import Hub
         from isthmus_coordinator.link.port import Certificates, Port
+        from isthmus_coordinator.witnesses.desk import Witnesses
 
         self.office = office
         settings = office.settings
@@ -145,6 +146,10 @@ class Coordinator:
             settings.deadline_seconds,
             limits.find,
         )
+        witnesses = Witnesses(
+            settings.name, office.identity, office.database, office.roster, office.studies, self.hub, office.clock
+        )
+        self.rounds.on_ended(witnesses.run_ended)
         door = Door(office.roster)
         door.on_revoked(self.rounds.check_deadlines)
         self.hub.on_change(self.rounds.node_changed)
@@ -157,6 +162,7 @@ class Coordinator:
             office.studies,
             self.rounds,
             limits,
+            witnesses,
             max_submission=settings.max_submission_bytes,
             heartbeat=heartbeat,
         )

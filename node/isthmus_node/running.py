@@ -39,6 +39,10 @@ from isthmus_node.public_keys import read_public
 from isthmus_node.service import Parts, Service
 from isthmus_node.shelf import Shelf
 from isthmus_node.waiting_room import WaitingRoom
+from isthmus_node.witness.known import RosterFile, known_keys
+from isthmus_node.witness.own import Checkpoints
+from isthmus_node.witness.seen import Seen
+from isthmus_node.witness.work import Witnessing
 from isthmus_trust.certificates import read_chain
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.key_files import read_secret, replace
@@ -117,12 +121,14 @@ class Node:
         home = self._config.home
         home.make()
         with only_one(home), Journal.open(home.journal) as journal:
-            service, attachment, look = self._put_together(journal)
+            witnessing = self._witnessing(journal)
+            service, attachment, look = self._put_together(journal, witnessing)
             self._log.event("starting", node=self._config.name, software=__version__, home=str(home.config))
             health = self._health(service)
             threads = [
                 threading.Thread(target=self._guarded(service.run), name="work", daemon=True),
                 threading.Thread(target=self._guarded(attachment.run), name="link", daemon=True),
+                threading.Thread(target=self._guarded(witnessing.run), name="witness", daemon=True),
             ]
             for thread in threads:
                 thread.start()
@@ -133,6 +139,7 @@ class Node:
                 self._notifier.stopping()
                 attachment.stop()
                 service.stop()
+                witnessing.stop()
                 for thread in threads:
                     thread.join(timeout=5.0)
                 if health is not None:
@@ -142,7 +149,31 @@ class Node:
             if self._ended:
                 raise self._ended[0]
 
-    def _put_together(self, journal: Journal) -> tuple[Service, Attachment, Callable[[], bool]]:
+    def _witnessing(self, journal: Journal) -> Witnessing:
+        """Checkpoints of the journal; a journal that is not the one this node signed for last does not start."""
+        home = self._config.home
+        ourselves, shelf = ourselves_of(self._config), Shelf(home.studies)
+        own = Checkpoints(home.checkpoints, ourselves.node, ourselves.identity)
+        own.check_newest(journal.records, journal)
+        roster = RosterFile(home.roster, ourselves.coordinator)
+
+        def keys() -> dict[bytes, str]:
+            known = roster.read()
+            return known_keys(ourselves.coordinator, shelf.everything(), known[1] if known else None)
+
+        return Witnessing(
+            ourselves.node,
+            IdentityKey.load(home.identity_key),
+            journal,
+            own,
+            Seen(home.witnessed),
+            roster,
+            keys,
+            lambda: (p for shelved in shelf.everything() for p in shelved.study.participants),
+            self._log,
+        )
+
+    def _put_together(self, journal: Journal, witnessing: Witnessing) -> tuple[Service, Attachment, Callable[[], bool]]:
         config, log = self._config, self._log
         home = config.home
         ourselves = ourselves_of(config)
@@ -178,7 +209,9 @@ class Node:
             distrust=lambda: attachment.distrust(),
             greet_again=lambda: attachment.reopen(),
         )
-        attachment = Attachment(lambda: dial_of(config), service, log, Backoff(SystemRandom()), self._timing)
+        attachment = Attachment(
+            lambda: dial_of(config), service, log, Backoff(SystemRandom()), self._timing, witness=witnessing
+        )
 
         def renew_when_due(session: Session | None) -> None:
             if session is None or not renewal_due(read_secret(home.certificate), datetime.now(UTC)):

@@ -208,9 +208,13 @@ class FakeNode(Member):
 
     # ------------------------------------------------------------- stream
 
-    def attach(self, software: str = __version__, limits: study_pb2.Signed | None = None) -> FakeNode:
+    def attach(
+        self, software: str = __version__, limits: study_pb2.Signed | None = None, witnesses: bool = False
+    ) -> FakeNode:
         self._outbox = queue.Queue()
-        hello = exchange_pb2.Hello(software=software, methods=["climb/1"], datasets=["ADTTE"], limits=limits)
+        hello = exchange_pb2.Hello(
+            software=software, methods=["climb/1"], datasets=["ADTTE"], limits=limits, witnesses=witnesses
+        )
         self._outbox.put(exchange_pb2.NodeMessage(hello=hello))
         self._call = self.exchange.Attach(iter(self._outbox.get, None))
         self._thread = threading.Thread(target=self._listen, args=(self._call,), daemon=True)

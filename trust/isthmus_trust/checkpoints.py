@@ -20,6 +20,8 @@ from isthmus_trust.documents import CHECKPOINT, CONSISTENCY, COSIGNATURE, canoni
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.merkle import HASH_BYTES, LONGEST_PROOF, extends
 
+# No journal is longer, and no store's whole numbers end before.
+LARGEST = 1 << 62
 # What a file with one checkpoint may hold, in bytes: a few hundred cosignatures.
 MAX_FILE = 1 << 20
 
@@ -54,13 +56,13 @@ def read_checkpoint(signed: study_pb2.Signed, key: bytes | None = None) -> journ
     Raises
     ------
     AuthenticationError
-        As `open_signed`; ``BAD_CHECKPOINT`` where it has no records, or no root of 32 bytes.
+        As `open_signed`; ``BAD_CHECKPOINT`` where it has no possible number of records, or no root of 32 bytes.
     """
     checkpoint = open_signed(signed, CHECKPOINT, journal_pb2.Checkpoint, key)
-    if checkpoint.tree_size < 1 or len(checkpoint.root) != HASH_BYTES or not checkpoint.node:
+    if not 1 <= checkpoint.tree_size <= LARGEST or len(checkpoint.root) != HASH_BYTES or not checkpoint.node:
         raise AuthenticationError(
             "BAD_CHECKPOINT",
-            "a checkpoint names no node, no record or no root of 32 bytes",
+            "a checkpoint names no node, no number of records that can be, or no root of 32 bytes",
             "report what sent it: a correct release never does this",
         )
     return checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,7 +113,12 @@ class Rounds:
         self._live: dict[bytes, Live] = {}
         self._by_task: dict[bytes, Live] = {}
         self._alarm = Alarm(clock, self.check_deadlines)
+        self._on_ended: Callable[[bytes, Sequence[str]], None] = lambda _run, _nodes: None
         self.closed = False
+
+    def on_ended(self, call: Callable[[bytes, Sequence[str]], None]) -> None:
+        """Have a function called with the number and the nodes of every run that ends; it must not wait."""
+        self._on_ended = call
 
     def resume(self) -> None:
         """Take up every run that has not ended, and begin to watch deadlines."""
@@ -324,6 +329,8 @@ class Rounds:
             self._tell(after, {answer.node for answer in answers})
             self._watch(live)
         live.bump()
+        if after.final:
+            self._on_ended(after.request.run, before.participants)
 
     def _tell(self, run: Run, told: Collection[str]) -> None:
         if run.task is not None:

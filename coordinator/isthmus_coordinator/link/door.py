@@ -28,6 +28,8 @@ WHO_MAY_CALL: dict[str, frozenset[Role]] = {
     "/isthmus.v1.Exchange/Submit": _NODE,
     "/isthmus.v1.Exchange/SubmitWhole": _NODE,
     "/isthmus.v1.Exchange/Decide": _NODE,
+    "/isthmus.v1.Exchange/Witness": _NODE,
+    "/isthmus.v1.Exchange/Cosign": _NODE,
     "/isthmus.v1.Analyst/ListStudies": _ANALYST,
     "/isthmus.v1.Analyst/GetStudy": _ANALYST,
     "/isthmus.v1.Analyst/ProposeStudy": _ANALYST,

@@ -1,4 +1,4 @@
-"""The nodes' calls: enrol, renew, attach, submit, decide."""
+"""The nodes' calls: enrol, renew, attach, submit, decide, and checkpoints of their journals."""
 
 # ruff: noqa: N802 - the contract names the calls
 
@@ -23,6 +23,7 @@ from isthmus_coordinator.roster.enrolment import Enrolment
 from isthmus_coordinator.roster.limits import PolicyLimits
 from isthmus_coordinator.roster.members import Roster
 from isthmus_coordinator.studies.catalogue import Studies
+from isthmus_coordinator.witnesses.desk import Witnesses
 from isthmus_trust.certificates import Peer
 from isthmus_trust.documents import digest
 
@@ -46,6 +47,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         studies: Studies,
         rounds: Rounds,
         limits: PolicyLimits,
+        witnesses: Witnesses,
         *,
         max_submission: int = MAX_SUBMISSION,
         heartbeat: float = HEARTBEAT_SECONDS,
@@ -58,6 +60,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         self._studies = studies
         self._rounds = rounds
         self._limits = limits
+        self._witnesses = witnesses
         self._max_submission = max_submission
         self._heartbeat = heartbeat
 
@@ -74,6 +77,15 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         stored = self._studies.decide(self._door.peer(context), request.decision)
         self._rounds.decided(stored.digest)
         return exchange_pb2.Acknowledgement(digest=digest(request.decision.SerializeToString(deterministic=True)))
+
+    def Witness(self, request: exchange_pb2.WitnessRequest, context: Any) -> exchange_pb2.WitnessReply:
+        """A node's checkpoint, seen here and passed on."""
+        return self._witnesses.show(self._door.peer(context).name, request)
+
+    def Cosign(self, request: exchange_pb2.CosignRequest, context: Any) -> exchange_pb2.Acknowledgement:
+        """A witness's word about another node's checkpoint."""
+        self._witnesses.take(self._door.peer(context).name, request.said)
+        return exchange_pb2.Acknowledgement(digest=request.said.checkpoint)
 
     # ----------------------------------------------------------------- submit
 

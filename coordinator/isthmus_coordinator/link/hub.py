@@ -21,6 +21,8 @@ class Line:
     software: str
     datasets: tuple[str, ...]
     last_contact: int
+    # It co-signs checkpoints of other nodes.
+    witnesses: bool = False
     orders: queue.SimpleQueue[exchange_pb2.CoordinatorMessage | None] = field(default_factory=queue.SimpleQueue)
     # Tasks already put into this stream: a task is told once a stream.
     told: set[bytes] = field(default_factory=set)
@@ -49,7 +51,7 @@ class Hub:
 
     def attach(self, node: str, hello: exchange_pb2.Hello) -> Line:
         """A new stream of a node; an older one ends."""
-        line = Line(node, hello.software, tuple(hello.datasets), self._clock())
+        line = Line(node, hello.software, tuple(hello.datasets), self._clock(), hello.witnesses)
         with self._lock:
             older = self._lines.get(node)
             self._lines[node] = line
@@ -109,6 +111,17 @@ class Hub:
         line = self.find(node)
         if line is not None:
             line.orders.put(exchange_pb2.CoordinatorMessage(study=signed))
+
+    def witnesses(self) -> set[str]:
+        """Names of the nodes that are here and co-sign checkpoints."""
+        with self._lock:
+            return {node for node, line in self._lines.items() if line.witnesses}
+
+    def tell(self, node: str, message: exchange_pb2.CoordinatorMessage) -> None:
+        """Put a message into a node's stream, if it is attached."""
+        line = self.find(node)
+        if line is not None:
+            line.orders.put(message)
 
     def close(self) -> None:
         """End every stream."""

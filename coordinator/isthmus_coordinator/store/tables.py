@@ -162,3 +162,42 @@ submissions = Table(
     Column("size", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
 )
+
+# Checkpoints of nodes' journals as they were shown here; the largest one with an empty code is what was agreed to last.
+checkpoints = Table(
+    "checkpoints",
+    METADATA,
+    # SHA-256 of the checkpoint's body.
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("node", String(64), nullable=False),
+    Column("identity_key", LargeBinary(32), nullable=False),
+    Column("tree_size", BigInteger, nullable=False),
+    Column("signed", LargeBinary, nullable=False),
+    # Empty, or why it was refused.
+    Column("code", String(32), nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Index("ix_checkpoints_identity_key", "identity_key", "code", "tree_size"),
+)
+
+# What each witness said to a checkpoint, the coordinator among them.
+witness_words = Table(
+    "witness_words",
+    METADATA,
+    Column("checkpoint", LargeBinary(32), ForeignKey("checkpoints.digest"), primary_key=True),
+    Column("witness_key", LargeBinary(32), primary_key=True),
+    Column("witness", String(64), nullable=False),
+    # Empty: it co-signed.
+    Column("code", String(32), nullable=False),
+    # WitnessSaid of the contract.
+    Column("said", LargeBinary, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+)
+
+# How much of a node's journal each witness had seen when it last spoke.
+witness_sizes = Table(
+    "witness_sizes",
+    METADATA,
+    Column("identity_key", LargeBinary(32), primary_key=True),
+    Column("witness_key", LargeBinary(32), primary_key=True),
+    Column("tree_size", BigInteger, nullable=False),
+)

@@ -159,3 +159,36 @@ def _held_against(config: NodeConfig, verified: Verified, path: Path) -> dict[st
     seen = read_checkpoint(read_file(path).checkpoint, IdentityKey.load(config.home.identity_key).public)
     hold_against(verified.records, verified.tree, seen, str(path))
     return {"file": str(path), "tree_size": seen.tree_size, "root": seen.root.hex()}
+
+
+@journal_app.command("witnessed")
+def witnessed(
+    node: Annotated[str, typer.Argument(help="Only this node.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write that node's checkpoint to a file, for `--against`.")
+    ] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what this node, as a witness, has seen of other nodes' journals. NODE is another node's name."""
+    from isthmus.errors import UsageError
+    from isthmus_node.witness.report import others_of, seen_of
+    from isthmus_trust.checkpoints import to_line
+    from isthmus_trust.key_files import write_new
+
+    config = joined_config_of(home)
+    others = [other for other in others_of(config) if node in ("", other.node)]
+    if output is not None:
+        if len(others) != 1:
+            raise UsageError(
+                "UNKNOWN_NODE" if not others else "AMBIGUOUS",
+                f"{len(others)} journals were seen here under that name; rule: a file holds one checkpoint",
+                "name one of the nodes that isthmus-node journal witnessed lists",
+            )
+        write_new(output, (to_line(seen_of(config, others[0])) + "\n").encode())
+    payload = {"witnessed": [other.as_json() for other in others], "file": str(output or "")}
+
+    def render() -> None:
+        say(*(other.words() for other in others) if others else ("no other node's journal has been seen here yet",))
+
+    show(json, payload, render)

@@ -131,6 +131,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
     from isthmus_node.commands.policy import standing_words
     from isthmus_node.homes import is_running
     from isthmus_node.shelf import Shelf
+    from isthmus_node.witness.report import others_of, own_of
     from isthmus_trust.certificates import read_chain
     from isthmus_trust.key_files import read_secret
 
@@ -144,6 +145,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
     decisions = decisions_of(config)
     policy = standing_words(config)
     released = _released(where.auditor)
+    own, others = own_of(config), others_of(config)
     undecided = [s.title for s in Shelf(where.studies).everything() if decisions.about(s.digest) is None]
     payload: dict[str, object] = {
         "node": config.name,
@@ -158,6 +160,8 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
         "studies_to_decide": undecided,
         "policy": policy,
         "released": released,
+        "journal": own.as_json(),
+        "witness_of": [other.as_json() for other in others],
     }
 
     def render() -> None:
@@ -171,6 +175,9 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
             f"policy: {policy}",
             *(f"released before, and remembered by the auditor: {line}" for line in released),
             f"tasks waiting for a person: {payload['waiting']}",
+            own.words(),
+            *(f"JOURNAL REFUSED: {words}" for words in own.refused),
+            *(other.words() for other in others),
         )
         for title in undecided:
             say(f"to decide: {title}  (isthmus-node study show, approve, refuse)")

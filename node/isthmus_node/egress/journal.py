@@ -151,6 +151,11 @@ class Journal:
             self._appender.sync()
             return self._tree.size, self._tree.root()
 
+    @property
+    def records(self) -> int:
+        """Number of records, on the disk or on their way there."""
+        return self._sequence
+
     def root(self, size: int) -> bytes:
         """Root of the tree of the first `size` records."""
         with self._lock:

@@ -45,6 +45,16 @@ class Listener(Protocol):
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None: ...
 
 
+class Witness(Protocol):
+    """Who is told what arrives about checkpoints of journals; as `Listener`, it must only take note and return."""
+
+    def attached(self, session: Session) -> None: ...
+
+    def detached(self) -> None: ...
+
+    def told(self, message: exchange_pb2.CoordinatorMessage) -> None: ...
+
+
 class Attachment:
     """Keeps the node attached: one session after the other until `stop`.
 
@@ -62,6 +72,8 @@ class Attachment:
         How long silence may last.
     clock
         Monotonic seconds.
+    witness
+        Who is told of checkpoints; None: nobody is.
     opener, explain
         How a channel is opened, and how a failure is explained; replaced in tests.
     """
@@ -76,7 +88,9 @@ class Attachment:
         clock: Callable[[], float] = time.monotonic,
         opener: Callable[[Dial, Timing], grpc.Channel] = open_channel,
         explain: Callable[[Dial], IsthmusError | None] = diagnose,
+        witness: Witness | None = None,
     ) -> None:
+        self._witness = witness
         self._dial = dial
         self._listener = listener
         self._log = log
@@ -164,6 +178,8 @@ class Attachment:
                 self._call = None
             out.put(None)
             self._listener.detached()
+            if self._witness is not None:
+                self._witness.detached()
             channel.close()
 
     def _read(self, session: Session, call: Iterator[exchange_pb2.CoordinatorMessage]) -> IsthmusError:
@@ -185,18 +201,24 @@ class Attachment:
                         software=message.welcome.software,
                     )
                     self._listener.attached(session, message.welcome)
+                    if self._witness is not None:
+                        self._witness.attached(session)
                 elif which == "task":
                     self._listener.task(message.task)
                 elif which == "study":
                     self._listener.study(message.study)
                 elif which == "withdrawal":
                     self._listener.withdrawal(message.withdrawal)
+                elif self._witness is not None:
+                    self._witness.told(message)
         finally:
             patience.cancel()
         return LinkError("STREAM_ENDED", "the coordinator ended the stream", "none needed: the node dials again")
 
     def _outgoing(self, out: queue.SimpleQueue[None]) -> Iterator[exchange_pb2.NodeMessage]:
-        yield exchange_pb2.NodeMessage(hello=self._listener.hello())
+        hello = self._listener.hello()
+        hello.witnesses = self._witness is not None
+        yield exchange_pb2.NodeMessage(hello=hello)
         while True:
             try:
                 out.get(timeout=self._timing.heartbeat)

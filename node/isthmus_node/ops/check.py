@@ -35,6 +35,8 @@ from isthmus_node.link.channel import dial_of
 from isthmus_node.link.diagnose import diagnose
 from isthmus_node.public_keys import read_public
 from isthmus_node.shelf import Shelf
+from isthmus_node.witness.own import Checkpoints
+from isthmus_node.witness.report import others_of, own_of
 from isthmus_trust.certificates import Role, check_valid, read_chain
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.key_files import read_secret
@@ -94,7 +96,8 @@ def check(
         ("coordinator", lambda: _coordinator(config, now())),
         ("disk", lambda: _disk(home)),
         ("policy", lambda: _policy(config)),
-        ("journal", lambda: _journal(home)),
+        ("journal", lambda: _journal(config)),
+        ("witnesses", lambda: _witnesses(config)),
         ("data", lambda: _data(config)),
         ("dry release", lambda: _dry_release(config)),
     ]
@@ -287,9 +290,13 @@ def _policy(config: NodeConfig) -> Iterator[Line]:
     yield Line("policy", Mark.PASS, words + (f", preset {policy.preset}" if policy.preset else ""))
 
 
-def _journal(home: Home) -> Iterator[Line]:
+def _journal(config: NodeConfig) -> Iterator[Line]:
+    home = config.home
     try:
         verified = verify(home.journal)
+        if config.home.joined:
+            own = Checkpoints(home.checkpoints, config.name, IdentityKey.load(home.identity_key).public)
+            own.check(verified.records, verified.tree)
     except ConfigError as error:
         if error.code != "JOURNAL_MISSING":
             raise
@@ -298,6 +305,27 @@ def _journal(home: Home) -> Iterator[Line]:
     head = f"; head {verified.head.hex()[:16]}"
     unfinished = "; its last entry is unfinished and is cut off at the next start" if verified.unfinished else ""
     yield Line("journal", Mark.PASS, f"{verified.records} records, every byte as written{head}{unfinished}")
+
+
+def _witnesses(config: NodeConfig) -> Iterator[Line]:
+    """Who has seen this node's journal, and what it has seen of others'."""
+    if not config.home.joined:
+        yield Line("witnesses", Mark.SKIP, "there are none before the node has joined")
+        return
+    own = own_of(config)
+    for words in own.refused:
+        remedy = "keep the journal for the inquiry; put the newest one back, and tell the custodian"
+        yield Line("witnesses", Mark.FAIL, words, remedy, ConfigError.exit_code)
+    if not own.records:
+        yield Line("witnesses", Mark.SKIP, "no checkpoint yet: one is signed at the end of each run")
+    elif own.missing:
+        yield Line("witnesses", Mark.WARN, own.words(), "none needed: it is tried again while the node is attached")
+    elif not own.refused:
+        yield Line("witnesses", Mark.PASS, own.words())
+    for other in others_of(config):
+        if other.stands:
+            remedy = f"tell the custodian of {other.node} and the coordinating team; isthmus-node journal witnessed"
+            yield Line("witnesses", Mark.WARN, other.words(), remedy)
 
 
 def _data(config: NodeConfig) -> Iterator[Line]:

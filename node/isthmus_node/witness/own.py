@@ -9,13 +9,17 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 
 from isthmus.errors import AuthenticationError, ConfigError
-from isthmus.v1 import journal_pb2, study_pb2
+from isthmus.untrusted import file_part
+from isthmus.v1 import exchange_pb2, journal_pb2, study_pb2
 from isthmus_trust.checkpoints import Verdict, read_checkpoint, read_cosignature, sign_checkpoint
-from isthmus_trust.documents import canonical
+from isthmus_trust.documents import canonical, digest
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.key_files import replace
 
 _SUFFIX = ".checkpoint"
+_REFUSED = ".refused"
+# Checkpoints that a late cosignature is looked for among.
+_RECENT = 16
 
 
 class Tree(Protocol):
@@ -98,15 +102,59 @@ class Checkpoints:
         replace(self._path(size), canonical(made))
         return made
 
-    def add(self, size: int, cosignature: study_pb2.Signed) -> bool:
-        """Keep a cosignature with its checkpoint; whether it is new. Raises as `get`, or as `read_cosignature`."""
-        witnessed = self.get(size)
+    def add(self, checkpoint: bytes, cosignature: study_pb2.Signed) -> bool:
+        """Keep a cosignature with the checkpoint of that digest; whether there is one and it is new.
+
+        Raises as `get`, or as `read_cosignature`. A word about a checkpoint that is long superseded is let go.
+        """
+        for size in reversed(self.sizes()[-_RECENT:]):
+            witnessed = self.get(size)
+            if digest(witnessed.checkpoint.body) == checkpoint:
+                break
+        else:
+            return False
         read_cosignature(cosignature, witnessed.checkpoint)
+        # who refused before agrees now: the journal that was seen is back
+        witness = journal_pb2.Cosignature.FromString(cosignature.body).witness
+        self._refusal(witness).unlink(missing_ok=True)
         if any(kept.public_key == cosignature.public_key for kept in witnessed.cosignatures):
             return False
         witnessed.cosignatures.append(cosignature)
         replace(self._path(size), canonical(witnessed))
         return True
+
+    def note_refusal(self, said: exchange_pb2.WitnessSaid) -> None:
+        """Keep a witness's refusal, until it co-signs again."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace(self._refusal(said.witness), canonical(said))
+
+    def refusals(self) -> list[exchange_pb2.WitnessSaid]:
+        """Refusals that stand, each with the checkpoint of this node that its witness has seen.
+
+        Raises
+        ------
+        ConfigError
+            ``CHECKPOINT_DAMAGED``.
+        """
+        found = []
+        for path in sorted(self._folder.glob(f"*{_REFUSED}")):
+            said = exchange_pb2.WitnessSaid()
+            try:
+                said.ParseFromString(path.read_bytes())
+                read_checkpoint(said.seen, self._identity)
+            except (OSError, DecodeError, AuthenticationError) as error:
+                raise _damaged(path) from error
+            found.append(said)
+        return found
+
+    def _refusal(self, witness: str) -> Path:
+        return self._folder / f"{file_part(witness)}{_REFUSED}"
+
+    def check_newest(self, records: int, tree: Tree) -> None:
+        """Hold a journal against the newest checkpoint only, which stands for those before it. Raises as `check`."""
+        newest = self.newest()
+        if newest is not None:
+            hold_against(records, tree, read_checkpoint(newest.checkpoint), "this node itself")
 
     def check(self, records: int, tree: Tree) -> None:
         """Hold a journal against every checkpoint that this node has signed.

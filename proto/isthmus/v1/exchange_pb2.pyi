@@ -54,16 +54,18 @@ class NodeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("software", "methods", "datasets", "limits")
+    __slots__ = ("software", "methods", "datasets", "limits", "witnesses")
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     METHODS_FIELD_NUMBER: _ClassVar[int]
     DATASETS_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    WITNESSES_FIELD_NUMBER: _ClassVar[int]
     software: str
     methods: _containers.RepeatedScalarFieldContainer[str]
     datasets: _containers.RepeatedScalarFieldContainer[str]
     limits: _study_pb2.Signed
-    def __init__(self, software: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...
+    witnesses: bool
+    def __init__(self, software: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., witnesses: _Optional[bool] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("waiting",)
@@ -72,18 +74,24 @@ class Heartbeat(_message.Message):
     def __init__(self, waiting: _Optional[int] = ...) -> None: ...
 
 class CoordinatorMessage(_message.Message):
-    __slots__ = ("welcome", "study", "task", "withdrawal", "heartbeat")
+    __slots__ = ("welcome", "study", "task", "withdrawal", "heartbeat", "run_ended", "for_witness", "witness_said")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    RUN_ENDED_FIELD_NUMBER: _ClassVar[int]
+    FOR_WITNESS_FIELD_NUMBER: _ClassVar[int]
+    WITNESS_SAID_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     study: _study_pb2.Signed
     task: _study_pb2.Signed
     withdrawal: Withdrawal
     heartbeat: Heartbeat
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., study: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., task: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    run_ended: RunEnded
+    for_witness: ForWitness
+    witness_said: WitnessSaid
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., study: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., task: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., run_ended: _Optional[_Union[RunEnded, _Mapping]] = ..., for_witness: _Optional[_Union[ForWitness, _Mapping]] = ..., witness_said: _Optional[_Union[WitnessSaid, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("software", "coordinator")
@@ -124,3 +132,57 @@ class Acknowledgement(_message.Message):
     digest: bytes
     task: _study_pb2.Signed
     def __init__(self, digest: _Optional[bytes] = ..., task: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...
+
+class RunEnded(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: bytes
+    def __init__(self, run: _Optional[bytes] = ...) -> None: ...
+
+class WitnessRequest(_message.Message):
+    __slots__ = ("checkpoint", "proofs", "roster")
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PROOFS_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: _study_pb2.Signed
+    proofs: _containers.RepeatedCompositeFieldContainer[_study_pb2.Signed]
+    roster: bytes
+    def __init__(self, checkpoint: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., proofs: _Optional[_Iterable[_Union[_study_pb2.Signed, _Mapping]]] = ..., roster: _Optional[bytes] = ...) -> None: ...
+
+class WitnessReply(_message.Message):
+    __slots__ = ("said", "wanted", "roster")
+    SAID_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    said: _containers.RepeatedCompositeFieldContainer[WitnessSaid]
+    wanted: _containers.RepeatedScalarFieldContainer[int]
+    roster: _study_pb2.Signed
+    def __init__(self, said: _Optional[_Iterable[_Union[WitnessSaid, _Mapping]]] = ..., wanted: _Optional[_Iterable[int]] = ..., roster: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...
+
+class ForWitness(_message.Message):
+    __slots__ = ("checkpoint", "proof")
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: _study_pb2.Signed
+    proof: _study_pb2.Signed
+    def __init__(self, checkpoint: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., proof: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...
+
+class CosignRequest(_message.Message):
+    __slots__ = ("said",)
+    SAID_FIELD_NUMBER: _ClassVar[int]
+    said: WitnessSaid
+    def __init__(self, said: _Optional[_Union[WitnessSaid, _Mapping]] = ...) -> None: ...
+
+class WitnessSaid(_message.Message):
+    __slots__ = ("checkpoint", "witness", "cosignature", "code", "seen")
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    WITNESS_FIELD_NUMBER: _ClassVar[int]
+    COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: bytes
+    witness: str
+    cosignature: _study_pb2.Signed
+    code: str
+    seen: _study_pb2.Signed
+    def __init__(self, checkpoint: _Optional[bytes] = ..., witness: _Optional[str] = ..., cosignature: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., code: _Optional[str] = ..., seen: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...

@@ -64,6 +64,16 @@ class ExchangeStub:
                 request_serializer=isthmus_dot_v1_dot_exchange__pb2.DecideRequest.SerializeToString,
                 response_deserializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
                 _registered_method=True)
+        self.Witness = channel.unary_unary(
+                '/isthmus.v1.Exchange/Witness',
+                request_serializer=isthmus_dot_v1_dot_exchange__pb2.WitnessRequest.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_exchange__pb2.WitnessReply.FromString,
+                _registered_method=True)
+        self.Cosign = channel.unary_unary(
+                '/isthmus.v1.Exchange/Cosign',
+                request_serializer=isthmus_dot_v1_dot_exchange__pb2.CosignRequest.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
+                _registered_method=True)
 
 
 class ExchangeServicer:
@@ -111,6 +121,20 @@ class ExchangeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Witness(self, request, context):
+        """A node's checkpoint of its journal, for the coordinator to co-sign and to pass to other nodes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cosign(self, request, context):
+        """What a node says, as a witness, to a checkpoint of another node that was passed to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -142,6 +166,16 @@ def add_ExchangeServicer_to_server(servicer, server):
             'Decide': grpc.unary_unary_rpc_method_handler(
                     servicer.Decide,
                     request_deserializer=isthmus_dot_v1_dot_exchange__pb2.DecideRequest.FromString,
+                    response_serializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.SerializeToString,
+            ),
+            'Witness': grpc.unary_unary_rpc_method_handler(
+                    servicer.Witness,
+                    request_deserializer=isthmus_dot_v1_dot_exchange__pb2.WitnessRequest.FromString,
+                    response_serializer=isthmus_dot_v1_dot_exchange__pb2.WitnessReply.SerializeToString,
+            ),
+            'Cosign': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cosign,
+                    request_deserializer=isthmus_dot_v1_dot_exchange__pb2.CosignRequest.FromString,
                     response_serializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.SerializeToString,
             ),
     }
@@ -306,6 +340,60 @@ class Exchange:
             target,
             '/isthmus.v1.Exchange/Decide',
             isthmus_dot_v1_dot_exchange__pb2.DecideRequest.SerializeToString,
+            isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Witness(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isthmus.v1.Exchange/Witness',
+            isthmus_dot_v1_dot_exchange__pb2.WitnessRequest.SerializeToString,
+            isthmus_dot_v1_dot_exchange__pb2.WitnessReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cosign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isthmus.v1.Exchange/Cosign',
+            isthmus_dot_v1_dot_exchange__pb2.CosignRequest.SerializeToString,
             isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
             options,
             channel_credentials,
