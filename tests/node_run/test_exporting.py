@@ -30,7 +30,7 @@ from isthmus_node.witness.known import RosterFile
 from isthmus_node.witness.own import Checkpoints
 from isthmus_trust import verifier
 from isthmus_trust.checkpoints import cosign, sign_checkpoint, to_line
-from isthmus_trust.documents import BUNDLE, ROSTER, canonical
+from isthmus_trust.documents import BUNDLE, ROSTER, canonical, digest
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.verifier import Failed, told_by, verify
 
@@ -79,7 +79,7 @@ class Exported:
         kept = self.own.make(self.site.identity, size, root, 1_700_000_000_000_000_000 + size)
         for name in names:
             key = self.be if name == "be" else self.site.coordinator
-            self.own.add(size, cosign(key, name, kept.checkpoint, 0, 1))
+            assert self.own.add(digest(kept.checkpoint.body), cosign(key, name, kept.checkpoint, 0, 1))
 
 
 def _joined(site: Any) -> node_config.NodeConfig:

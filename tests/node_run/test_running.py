@@ -13,10 +13,11 @@ import pytest
 from isthmus.errors import AuthenticationError, ConfigError, IsthmusError
 from isthmus.v1 import exchange_pb2, study_pb2
 from isthmus_node import config, running
-from isthmus_node.egress.journal_read import read
+from isthmus_node.egress.journal_read import read, verify
 from isthmus_node.homes import Home, find_home
 from isthmus_node.link.channel import Timing
 from isthmus_node.running import Node
+from isthmus_node.witness.own import Checkpoints
 from isthmus_trust.certificates import read_chain
 from isthmus_trust.documents import STUDY, canonical
 from isthmus_trust.identity import IdentityKey
@@ -219,3 +220,25 @@ def test_node_does_not_start_on_what_is_spoilt(
         Node(config.load(home, {}, {}), lines.log, timing=fast).run()
     assert caught.value.code == code
     assert coordinator.exchange.hellos == [], "it never dialled"
+
+
+def test_journal_shorter_than_what_was_signed_for_does_not_start(home: Home, start: Callable[..., Running]) -> None:
+    """A journal put back from an older copy, its checkpoints left as they were: nothing leaves on it."""
+    first = start()
+    first.wait_ready()
+    path = home.journal / "journal"
+    older = path.read_bytes()
+    first.end()
+    own = Checkpoints(home.checkpoints, "nl", IdentityKey.load(home.identity_key).public)
+    second = start()
+    second.wait_ready()
+    second.end()
+    found = verify(home.journal)
+    own.make(IdentityKey.load(home.identity_key), found.records, found.tree.root(), 10**18)
+    path.write_bytes(older)
+    third = start()
+    third.thread.join(PATIENCE)
+    (error,) = third.raised
+    assert isinstance(error, ConfigError)
+    assert error.code == "JOURNAL_CUT_BACK"
+    assert path.read_bytes() == older
