@@ -26,6 +26,7 @@ EVENTS: Events = {
     "answers_not_stored": ("error", ("run", "kind", "place")),
     "pool_failed": ("error", ("run", "method", "kind", "place")),
     "deadline_failed": ("error", ("kind", "place")),
+    "journal_not_followed": ("error", ("node", "witness", "code")),
 }
 
 
