@@ -62,6 +62,7 @@ class PolicyInForce:
         self._stamp: tuple[int, ...] | None = None
         self._looked: tuple[int, ...] | None = None
         self._policy: Policy | None = None
+        self.digest = b""  # of the policy found when it was last asked for; empty: none was in force
         # asked by the thread that works and by the one that greets
         self._lock = threading.Lock()
 
@@ -85,11 +86,11 @@ class PolicyInForce:
         stamp = self._looked = self._now_stamp()
         if self._policy is None or stamp is None or stamp != self._stamp:
             # a policy that is not in force is not replaced by the one before it
-            self._policy = None
+            self._policy, self.digest = None, b""
             text = policy_text(self._path)
             policy = Policy.read(text, METHODS, self._path)
             self._changed(policy, self._adoptions.check(text.encode(), policy, self._journaled()))
-            self._policy, self._stamp = policy, stamp
+            self._policy, self._stamp, self.digest = policy, stamp, policy.digest
         return self._policy
 
 

@@ -225,7 +225,12 @@ class Node:
             attachment.reopen()
 
         self._renew_when_due = renew_when_due
-        return service, attachment, lambda: noticing.changed() or policy.changed()
+
+        def changed() -> bool:
+            told_otherwise = service.welcome is not None and service.told != policy.digest
+            return noticing.changed() or policy.changed() or told_otherwise
+
+        return service, attachment, changed
 
     def _guarded(self, work: Callable[[], None]) -> Callable[[], None]:
         def guarded() -> None:

@@ -98,7 +98,7 @@ class Service:
         # Tasks in the queue or under way.
         self._at_hand: set[bytes] = set()
         # digest of the policy that the coordinator was told of; empty: that none is in force
-        self._told = b""
+        self.told = b""
         self.welcome: exchange_pb2.Welcome | None = None
         self._figures = dict.fromkeys(("tasks", "releases", "refusals", "bytes_out"), 0)
 
@@ -106,7 +106,7 @@ class Service:
 
     def hello(self) -> exchange_pb2.Hello:
         """What the node says of itself on every stream: no counts."""
-        self._told, limits = self._parts.answering.limits()
+        self.told, limits = self._parts.answering.limits()
         return exchange_pb2.Hello(
             software=__version__,
             methods=sorted(f"{method.name}/{method.version}" for method in METHODS.values()),
@@ -223,7 +223,7 @@ class Service:
             # the coordinator learns their names when the stream is opened
             self._greet_again()
             self._parts.log.event("datasets-changed", datasets=", ".join(changes.datasets))
-        if self._session is not None and self._parts.answering.limits()[0] != self._told:
+        if self._session is not None and self._parts.answering.limits()[0] != self.told:
             # and what the policy asks for as well
             self._greet_again()
         for made in changes.decisions:
