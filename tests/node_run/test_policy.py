@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from isthmus_node.custodian.stating import OF_KINDS
 from isthmus_node.egress import rules
 from isthmus_node.egress.journal_read import read
 from isthmus_node.egress.judges import JUDGES
-from isthmus_node.egress.policy import DEFAULT_FILE
+from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 from isthmus_node.egress.thresholds import KEYS
 from isthmus_node.homes import find_home
 from isthmus_trust.documents import LIMITS, canonical, open_signed
@@ -340,7 +343,6 @@ def test_node_enrolled_again_does_not_sign_what_was_changed(
 
 @pytest.mark.parametrize("country", ["CN", "VN"])
 def test_first_policy_of_a_country_with_a_preset_is_its_preset(country: str) -> None:
-    from isthmus_node.egress.policy import Policy
     from isthmus_node.joining import first_policy
 
     policy = Policy.read(first_policy(country))
@@ -406,6 +408,30 @@ def test_node_of_an_earlier_release_has_its_policy_signed_once(joined: Callable[
     assert "nothing, as no policy is signed yet" in joined("policy", "diff").out
     assert joined("policy", "adopt").code == 0
     assert "in force" in joined("policy", "show").out
+
+
+def test_policy_signed_under_a_release_that_asked_less_is_compared_with_what_it_meant_then(
+    joined: Callable[..., Any], home: Any
+) -> None:
+    adoptions = Adoptions(home.policies, "nl", IdentityKey.load(home.pki / "custodian.key").public)
+    text, policy = home.policy.read_bytes(), Policy.load(home.policy)
+    form = json.loads(policy.canonical)
+    for limits in form["purpose"].values():
+        del limits["leverage"], limits["sum_persons"]
+    form["purpose"]["trial_analysis"]["cell_persons"] = 4
+    form["purpose"]["trial_analysis"]["gone"] = 1
+    then = json.dumps(form).encode()
+    meant = replace(policy, canonical=then, digest=hashlib.sha256(then).digest())
+    adoptions.sign(IdentityKey.load(home.pki / "custodian.key"), text, meant)
+    assert "means something else under this release" in joined("policy", "show").out
+    told = joined("policy", "diff", "--json").data
+    assert told["allows"] == []
+    assert {key.rpartition(".")[2] for key in told["keys"]} == {"leverage", "sum_persons", "cell_persons"}
+    assert joined("policy", "adopt", "--json").data["forbids"] == told["forbids"]
+    assert "in force" in joined("policy", "show").out
+    assert "newly allowed: nothing\nno longer allowed: nothing" in joined("policy", "diff").out
+    (home.policies / f"{policy.digest.hex()}.json").write_bytes(then)
+    assert "method cox may be used" in joined("policy", "diff").out, "what cannot be trusted is no comparison"
 
 
 def test_site_in_a_country_with_a_preset_is_told_of_it(joined: Callable[..., Any], home: Any) -> None:

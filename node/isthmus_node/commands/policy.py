@@ -73,8 +73,9 @@ def policy_diff(file: Annotated[Path | None, _FILE] = None, home: HomeOption = N
     """Show what FILE would allow that the signed policy does not, and what it would no longer allow."""
     config = joined_config_of(home)
     _, new = _read(config, file)
-    adopted = _adoptions(config).newest()
-    changes = _changes(adopted, new)
+    adoptions = _adoptions(config)
+    adopted = adoptions.newest()
+    changes = _changes(adoptions, adopted, new)
     payload = {
         "signed": adopted.serial if adopted else 0,
         "digest": new.digest.hex(),
@@ -103,7 +104,7 @@ def policy_adopt(
     text, new = _read(config, file)
     adoptions = _adoptions(config)
     before = _newest(adoptions)
-    changes = _changes(before, new)
+    changes = _changes(adoptions, before, new)
     key = IdentityKey.load(config.custodian_key)
     adopted = adoptions.sign(key, text, new, above=in_journal(config.home.journal)[0], reason=reason)
     _put_in_place(config, text)
@@ -201,19 +202,14 @@ def standing_words(config: NodeConfig) -> str:
     return f"in force, signed by the custodian as number {adopted.serial} on {moment(adopted.adopted_at)}"
 
 
-def _changes(adopted: Adopted | None, new: Policy) -> tuple[Change, ...]:
+def _changes(adoptions: Adoptions, adopted: Adopted | None, new: Policy) -> tuple[Change, ...]:
+    """What changes from what was signed, as it was meant then; where that is lost, everything counts as new."""
     from isthmus_methods.registry import METHODS
+    from isthmus_node.custodian.past_policy import past_policy
     from isthmus_node.custodian.policy_words import differences
-    from isthmus_node.egress.policy import Policy
 
-    old = None
-    if adopted is not None:
-        try:
-            old = Policy.read(adopted.text.decode("utf-8"))
-        except IsthmusError:
-            # signed under a release that read it otherwise: everything counts as new
-            old = None
-    return differences(old, new, METHODS)
+    meant = None if adopted is None else adoptions.meaning(adopted)
+    return differences(None if meant is None else past_policy(meant), new, METHODS)
 
 
 def _change_words(changes: tuple[Change, ...]) -> list[str]:

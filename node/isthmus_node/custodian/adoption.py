@@ -13,7 +13,7 @@ from isthmus.errors import AuthenticationError, ConfigError
 from isthmus.v1 import journal_pb2, study_pb2
 from isthmus_node.egress.journal_read import number_in, read
 from isthmus_node.egress.policy import Policy
-from isthmus_trust.documents import POLICY, canonical, open_signed
+from isthmus_trust.documents import POLICY, canonical, digest as digest_of, open_signed
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.key_files import replace
 
@@ -110,6 +110,14 @@ class Adoptions:
         """
         serials = self._serials()
         return self._read(serials[-1]) if serials else None
+
+    def meaning(self, adopted: Adopted) -> bytes | None:
+        """What a policy meant when it was signed: canonical form; None where its file is lost or is not that."""
+        try:
+            found = (self._folder / f"{adopted.digest.hex()}.json").read_bytes()
+        except OSError:
+            return None
+        return found if digest_of(found) == adopted.digest else None
 
     def everything(self) -> Iterator[Adopted]:
         """All adoptions in order of their numbers; raises as `newest` does."""

@@ -1,0 +1,43 @@
+"""What a policy meant when it was signed, read back from its canonical form: for comparing, never for judging."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
+from isthmus_trust.documents import digest
+
+
+def past_policy(canonical: bytes) -> Policy:
+    """The policy of a canonical form, which may be of another release.
+
+    A threshold that release did not know was not asked, so it stands at what lets everything through. What this release
+    does not know any more is left out.
+    """
+    form: Mapping[str, Any] = json.loads(canonical)
+    recipients = form.get("recipient", {})
+    return Policy(
+        limits={PURPOSES[name]: _limits(own) for name, own in form["purpose"].items() if name in PURPOSES},
+        recipients={
+            PURPOSES[name]: {RECIPIENTS[part]: _limits(own) for part, own in to.items() if part in RECIPIENTS}
+            for name, to in recipients.items()
+            if name in PURPOSES
+        },
+        methods=None if form["methods"] is None else frozenset(form["methods"]),
+        exploratory=form["exploratory"],
+        runs=form.get("runs", "allow"),
+        refused_roles=frozenset(VARIABLE_ROLES[r] for r in form.get("refuse_roles", ()) if r in VARIABLE_ROLES),
+        refused_variables=frozenset(form.get("refuse", ())),
+        preset=form.get("preset", ""),
+        canonical=canonical,
+        digest=digest(canonical),
+    )
+
+
+def _limits(own: Mapping[str, Any]) -> Limits:
+    unasked = {"larger": 0, "smaller": math.inf, "false": True}
+    return Limits(**{name: own.get(name, unasked[key.tighter]) for name, key in KEYS.items()})
