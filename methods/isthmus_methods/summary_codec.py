@@ -28,6 +28,7 @@ def task_to_message(
     state: State,
     participants: Sequence[str],
     deadline: int,
+    requester: str,
 ) -> summary_pb2.Task:
     """What every participant is asked in a round; equal parts give equal canonical bytes.
 
@@ -43,6 +44,8 @@ def task_to_message(
         Names of nodes, in the study's order.
     deadline
         UTC, nanoseconds since 1970.
+    requester
+        Name of the analyst who ordered the run.
     """
     return summary_pb2.Task(
         study_digest=study_digest,
@@ -54,6 +57,7 @@ def task_to_message(
         state=state_to_messages(state),
         participants=participants,
         deadline=deadline,
+        requester=requester,
     )
 
 

@@ -23,6 +23,7 @@ from isthmus_node.custodian.adoption import Adopted, Adoptions
 from isthmus_node.custodian.stating import stated_limits
 from isthmus_node.egress.auditor import Audit, Auditor
 from isthmus_node.egress.gate import Refusal, judge, refuse
+from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy, policy_text
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
 from isthmus_node.shelf import Shelved
@@ -196,6 +197,13 @@ class Answering:
         if self._stated[0] != policy.digest:
             self._stated = policy.digest, stated_limits(policy, self._ourselves.node, self._identity)
         return self._stated
+
+    def pace(self) -> Pace:
+        """Release slots and the lock as the policy has them; the defaults where there is none."""
+        try:
+            return self._policy().pace
+        except IsthmusError:
+            return Pace()
 
     def forget(self) -> None:
         """Drop prepared rows: a dataset was registered anew."""

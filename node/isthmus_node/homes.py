@@ -114,6 +114,11 @@ class Home:
         return self.state / "auditor"
 
     @property
+    def refusals(self) -> Path:
+        """The count of refusals, and what is locked."""
+        return self.state / "refusals.json"
+
+    @property
     def standing(self) -> Path:
         """What the running node last said about itself."""
         return self.state / "standing.json"

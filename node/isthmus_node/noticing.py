@@ -12,7 +12,7 @@ from pathlib import Path
 from isthmus.errors import IsthmusError
 from isthmus.v1 import journal_pb2
 from isthmus_node.catalogue import Datasets, Registration
-from isthmus_node.custodian.decisions import RUN, Decisions, Made
+from isthmus_node.custodian.decisions import RUN, UNLOCK, Decisions, Made
 from isthmus_node.egress.journal import Journal
 from isthmus_node.ops.logs import Log
 from isthmus_node.shelf import Shelf
@@ -123,6 +123,9 @@ class Noticing:
             record.study = shelved.study.name if shelved else ""
             record.study_digest = decision.study_digest
             record.words = f"study {shelved.title if shelved else 'that has not arrived yet'}"
+        elif made.context == UNLOCK:
+            record.event = "UNLOCKED"
+            record.words = f"refusals are counted anew for {decision.study_digest.hex()}"
         else:
             what = "one run, asked" if made.context == RUN else "analysis outside the plan, request"
             record.words = f"{what} {decision.study_digest.hex()}"

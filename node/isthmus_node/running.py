@@ -23,6 +23,7 @@ from isthmus_node.catalogue import Datasets
 from isthmus_node.config import NodeConfig
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.custodian.locks import Locks
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import Policy
@@ -35,8 +36,9 @@ from isthmus_node.noticing import Noticing
 from isthmus_node.ops.health import Health
 from isthmus_node.ops.logs import Log
 from isthmus_node.ops.notify import Notifier
+from isthmus_node.parts import Parts
 from isthmus_node.public_keys import read_public
-from isthmus_node.service import Parts, Service
+from isthmus_node.service import Service
 from isthmus_node.shelf import Shelf
 from isthmus_node.waiting_room import WaitingRoom
 from isthmus_node.witness.known import RosterFile, known_keys
@@ -205,6 +207,7 @@ class Node:
                 noticing=noticing,
                 log=log,
                 waiting_room=WaitingRoom(home.waiting),
+                locks=Locks(home.refusals, decisions, journal),
             ),
             distrust=lambda: attachment.distrust(),
             greet_again=lambda: attachment.reopen(),

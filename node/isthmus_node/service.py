@@ -10,7 +10,6 @@ import queue
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from isthmus.errors import (
@@ -26,18 +25,14 @@ from isthmus.errors import (
 from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods.registry import METHODS
-from isthmus_node.admission import Admission, Ourselves, open_task
-from isthmus_node.answering import Answering
-from isthmus_node.catalogue import Datasets
-from isthmus_node.custodian.decisions import Decisions, request_digest
-from isthmus_node.egress.journal import Journal, Journaled
+from isthmus_node.admission import open_task
+from isthmus_node.custodian.decisions import request_digest
+from isthmus_node.egress.journal import Journaled
 from isthmus_node.egress.wire import Outbound
 from isthmus_node.link.channel import Session
 from isthmus_node.link.submit import decide, submit
-from isthmus_node.noticing import Noticing
-from isthmus_node.ops.logs import Log
-from isthmus_node.shelf import Shelf
-from isthmus_node.waiting_room import WaitingRoom
+from isthmus_node.parts import Parts
+from isthmus_node.slots import Slots
 from isthmus_trust.documents import canonical, digest as digest_of
 
 # Tasks the coordinator took back; remembered so that work under way on one is dropped before it leaves.
@@ -45,22 +40,6 @@ _WITHDRAWN_KEPT = 1024
 
 # What the auditor decides is written before anything leaves; where the disk does not let it, the task waits.
 _WHEN_THERE_IS_ROOM = ("JOURNAL_NOT_WRITABLE", "FILE_NOT_WRITTEN")
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the service works with."""
-
-    ourselves: Ourselves
-    shelf: Shelf
-    decisions: Decisions
-    datasets: Datasets
-    journal: Journal
-    admission: Admission
-    answering: Answering
-    noticing: Noticing
-    log: Log
-    waiting_room: WaitingRoom
 
 
 class Service:
@@ -95,6 +74,11 @@ class Service:
         self._unwritten: dict[bytes, study_pb2.Signed] = {}
         self._withdrawn: OrderedDict[bytes, None] = OrderedDict()
         self._not_wanted: set[bytes] = set()
+        self._slots = Slots(
+            lambda: parts.answering.pace().slot_seconds,
+            lambda task: self._work.put(partial(self._leave_again, task)),
+            clock,
+        )
         # Tasks in the queue or under way.
         self._at_hand: set[bytes] = set()
         # digest of the policy that the coordinator was told of; empty: that none is in force
@@ -134,6 +118,7 @@ class Service:
         # told with a receipt and on the stream: once is enough
         if name not in self._at_hand:
             self._at_hand.add(name)
+            self._slots.came(name)
             self._work.put(lambda: self._take_task(signed))
 
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
@@ -207,10 +192,8 @@ class Service:
     def _settle(self) -> None:
         """What is in the journal and not acknowledged is sent; what could not be written is answered again."""
         for journaled in self._parts.journal.unacknowledged():
-            if journaled.task not in self._not_wanted:
-                self._parts.log.event("sent-again", task=journaled.task.hex(), bytes=len(journaled.payload))
-                if not self._send(journaled):
-                    break
+            if journaled.task not in self._not_wanted and not self._leave(journaled, again=True):
+                break
         unwritten, self._unwritten = self._unwritten, {}
         for signed in unwritten.values():
             self._take_task(signed)
@@ -305,8 +288,7 @@ class Service:
         kept = self._parts.journal.find_release(name)
         if kept is not None:
             self._drop_waiting(name)
-            self._parts.log.event("sent-again", task=name.hex(), bytes=len(kept.payload))
-            self._send(kept)
+            self._leave(kept, again=True)
             return
         if name in self._withdrawn:
             self._drop_waiting(name)
@@ -315,13 +297,20 @@ class Service:
         if outbound is None:
             return
         self._drop_waiting(name)
-        if name not in self._withdrawn:
-            self._release(outbound, signed, began)
+        if name in self._withdrawn:
+            return
+        if outbound.about_rows:
+            # on the disk before the refusal leaves
+            pace = self._parts.answering.pace()
+            self._parts.locks.count(outbound.header.study, task, outbound.header.dataset_digest, pace)
+        self._release(outbound, signed, began)
 
     def _answer(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed) -> Outbound | None:
         """The answer, a refusal where something stands against it, None where a person has to decide first."""
         try:
-            return self._parts.answering.answer(self._parts.admission.admit(name, task))
+            order = self._parts.admission.admit(name, task)
+            self._parts.locks.check(order.shelved.study.name, task)
+            return self._parts.answering.answer(order)
         except Waiting as wait:
             self._keep_waiting(name, task, signed, wait)
             return None
@@ -366,7 +355,7 @@ class Service:
         header = outbound.header
         journaled = self._parts.journal.release(outbound, canonical(order))
         self._figures["releases" if outbound.event == "RELEASED" else "refusals"] += 1
-        self._send(journaled)
+        self._leave(journaled)
         milliseconds = round((self._clock() - began) * 1000, 1)
         self._parts.log.event(
             "released" if outbound.event == "RELEASED" else "refused",
@@ -376,6 +365,19 @@ class Service:
             bytes=len(journaled.payload),
             milliseconds=milliseconds,
         )
+
+    def _leave(self, journaled: Journaled, again: bool = False) -> bool:
+        """Send what the journal holds once its slot has come; False where the connection did not carry it."""
+        if self._slots.holds(journaled.task):
+            return True
+        if again:
+            self._parts.log.event("sent-again", task=journaled.task.hex(), bytes=len(journaled.payload))
+        return self._send(journaled)
+
+    def _leave_again(self, task: bytes) -> None:
+        journaled = self._parts.journal.find_release(task)
+        if journaled is not None:
+            self._leave(journaled)
 
     def _send(self, journaled: Journaled) -> bool:
         """Send what the journal holds; whether the connection carried it."""

@@ -45,7 +45,7 @@ def test_nobody_else_can_make_what_leaves(seal: object, header: Callable[[str], 
     with pytest.raises(TypeError, match="only the gate"):
         Refusal("CODE", "", "", "", 3, b"", 0, False, seal)
     with pytest.raises(TypeError, match="only the wire"):
-        Outbound(b"", b"", "RELEASED", "", header("t"), 3, b"", seal)
+        Outbound(b"", b"", "RELEASED", "", header("t"), 3, b"", False, seal)
     with pytest.raises(TypeError, match="only the journal"):
         Journaled(b"", b"", b"", 1, seal)
 

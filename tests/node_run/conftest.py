@@ -30,6 +30,7 @@ from isthmus_node.cli import app
 from isthmus_node.config import Address, Proxy
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.custodian.locks import Locks
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
@@ -37,7 +38,8 @@ from isthmus_node.homes import find_home
 from isthmus_node.link.channel import Dial, Timing
 from isthmus_node.noticing import Noticing
 from isthmus_node.ops.logs import Log
-from isthmus_node.service import Parts, Service
+from isthmus_node.parts import Parts
+from isthmus_node.service import Service
 from isthmus_node.shelf import Shelf
 from isthmus_node.sources import Source
 from isthmus_node.waiting_room import WaitingRoom
@@ -565,6 +567,7 @@ class Site:
             self.noticing,
             self.log,
             WaitingRoom(self.home.waiting),
+            Locks(self.home.refusals, self.decisions, self.journal, self.now),
         )
 
         def distrust() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,20 @@ def test_study_is_approved_and_refused_again(joined: Callable[..., Any], study: 
     assert joined("studies", "--json").data["studies"][0]["decision"] == "approved"
     assert joined("refuse", approved["digest"][:10]).code == 0
     assert joined("studies", "--json").data["studies"][0]["decision"] == "refused"
+
+
+def test_lock_is_shown_and_ended_by_the_custodian(joined: Callable[..., Any], study: Any, home: Any) -> None:
+    assert joined("unlock", "TEST", "--json").error["code"] == "NOT_LOCKED"
+    at = time.time_ns()
+    home.refusals.write_text(json.dumps({"counted": [], "locked": [["TEST", "ana", at], ["TEST", "bo", at]]}))
+    assert joined("status", "--json").data["locked"] == ["study TEST, requester ana", "study TEST, requester bo"]
+    assert "locked after a run of refusals: study TEST, requester ana" in joined("status").out
+    assert joined("unlock", "TEST", "--requester", "ana", "--reason", "looked at", "--json").data["unlocked"] == [
+        "study TEST, requester ana"
+    ]
+    assert joined("status", "--json").data["locked"] == ["study TEST, requester bo"]
+    assert joined("unlock", "TEST").code == 0
+    assert joined("status", "--json").data["locked"] == []
 
 
 def test_unknown_study_is_a_usage_error(joined: Callable[..., Any], study: Any) -> None:

@@ -90,7 +90,11 @@ def calls_of_event() -> Iterator[tuple[str, str, set[str]]]:
                 continue
             if node.func.attr in ("event", "_log", "failure") and node.args and isinstance(node.args[0], ast.Constant):
                 keys = {keyword.arg for keyword in node.keywords if keyword.arg}
-                if node.args[0].value not in ("work", "answer"):  # places, under which only a fault can be written
+                if node.args[0].value not in (
+                    "work",
+                    "answer",
+                    "witness",
+                ):  # places, under which only a fault can be written
                     yield f"{path.name}:{node.lineno}", str(node.args[0].value), keys
 
 

@@ -353,6 +353,7 @@ def check_task(asked: summary_pb2.Task, number: int, state: State, where: str) -
         state=state,
         participants=asked.participants,
         deadline=asked.deadline,
+        requester=asked.requester,
     )
     if canonical(expected) == canonical(asked):
         return Nearness()

@@ -175,6 +175,7 @@ def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now:
         state=state,
         participants=run.participants,
         deadline=deadline,
+        requester=request.requested_by,
     )
     kept = memory_to_message(memory)
     body = canonical(task)

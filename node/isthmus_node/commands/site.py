@@ -21,6 +21,7 @@ from isthmus_node.commands.common import (
     show,
     show_table,
 )
+from isthmus_node.commands.unlocking import locks_of
 
 config_app = typer.Typer(help="The node's settings.", no_args_is_help=True)
 
@@ -146,6 +147,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
     policy = standing_words(config)
     released = _released(where.auditor)
     own, others = own_of(config), others_of(config)
+    locked = [lock.words for lock in locks_of(config)]
     undecided = [s.title for s in Shelf(where.studies).everything() if decisions.about(s.digest) is None]
     payload: dict[str, object] = {
         "node": config.name,
@@ -158,6 +160,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
         "certificate_expires": end.isoformat(timespec="seconds"),
         "datasets": sorted(read_registrations(where.state / "datasets.toml")),
         "studies_to_decide": undecided,
+        "locked": locked,
         "policy": policy,
         "released": released,
         "journal": own.as_json(),
@@ -179,6 +182,8 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
             *(f"JOURNAL REFUSED: {words}" for words in own.refused),
             *(other.words() for other in others),
         )
+        for words in locked:
+            say(f"locked after a run of refusals: {words}  (isthmus-node journal show, unlock)")
         for title in undecided:
             say(f"to decide: {title}  (isthmus-node study show, approve, refuse)")
 

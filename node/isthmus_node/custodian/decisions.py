@@ -25,7 +25,9 @@ from isthmus_trust.documents import (
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.key_files import replace
 
-_SUFFIX = {DECISION: ".study", REQUEST: ".request", RUN: ".run"}
+# What the custodian unlocked after a run of refusals; it stays at the node.
+UNLOCK = "isthmus/unlock/1"
+_SUFFIX = {DECISION: ".study", REQUEST: ".request", RUN: ".run", UNLOCK: ".unlock"}
 
 
 @dataclass(frozen=True, slots=True)

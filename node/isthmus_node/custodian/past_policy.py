@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
+from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
 from isthmus_trust.documents import digest
@@ -33,9 +36,15 @@ def past_policy(canonical: bytes) -> Policy:
         refused_roles=frozenset(VARIABLE_ROLES[r] for r in form.get("refuse_roles", ()) if r in VARIABLE_ROLES),
         refused_variables=frozenset(form.get("refuse", ())),
         preset=form.get("preset", ""),
+        pace=_pace(form.get("pace", {})),
         canonical=canonical,
         digest=digest(canonical),
     )
+
+
+def _pace(own: Mapping[str, Any]) -> Pace:
+    unasked = Pace(slot_seconds=0.0, of_requester=sys.maxsize, of_study=sys.maxsize, days=0)
+    return replace(unasked, **{field.name: own[field.name] for field in fields(Pace) if field.name in own})
 
 
 def _limits(own: Mapping[str, Any]) -> Limits:

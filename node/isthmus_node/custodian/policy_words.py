@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.presets import EXPLORATORY, RUNS, preset
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
@@ -56,6 +57,7 @@ def whole(policy: Policy) -> tuple[str, ...]:
     roles = [role for role, number in VARIABLE_ROLES.items() if number in policy.refused_roles]
     if roles:
         lines.append(f"variables that a study marks as {' or '.join(roles)} are never used")
+    lines += policy.pace.words()
     if policy.refused_variables:
         lines.append(f"these variables are never used: {', '.join(sorted(policy.refused_variables))}")
     return tuple(lines)
@@ -81,8 +83,19 @@ def differences(old: Policy | None, new: Policy, installed: Collection[str]) -> 
         *_order("runs.each", RUNS, _RUNS, old.runs, new.runs),
         *_sets("variables.refuse_roles", "variables marked as", _roles(new), _roles(old)),
         *_sets("variables.refuse", "variable", new.refused_variables, old.refused_variables),
+        *_paces(old.pace, new.pace),
         *(change for purpose in PURPOSES if purpose != _COMMITTEE for change in _purpose(old, new, purpose)),
     )
+
+
+def _paces(old: Pace, new: Pace) -> Iterator[Change]:
+    """Slots and locks: more refusals before a lock, and shorter slots, let more be learnt."""
+    for key, more_is_looser in (("of_requester", True), ("of_study", True), ("days", False)):
+        before, after = getattr(old, key), getattr(new, key)
+        if before != after:
+            yield Change((after > before) is more_is_looser, f"refusals.{key}", new.words()[1])
+    if old.slot_seconds != new.slot_seconds:
+        yield Change(new.slot_seconds < old.slot_seconds, "release.slot_seconds", new.words()[0])
 
 
 def _recipients(policy: Policy, purpose: str) -> Iterator[str]:

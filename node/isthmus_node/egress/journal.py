@@ -23,7 +23,7 @@ from isthmus_trust.merkle import Tree
 
 _RELEASES = ("RELEASED", "REFUSED")
 # What others may append. Releases and acknowledgements have their own ways in.
-EVENTS = ("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED", "AUDITED")
+EVENTS = ("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED", "AUDITED", "LOCKED", "UNLOCKED")
 ACTORS = ("node", "custodian", "coordinator")
 _SEAL = object()
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from isthmus.errors import ConfigError
 from isthmus_node.egress import policy_tables as tables
+from isthmus_node.egress.pace import Pace, pace
 from isthmus_node.egress.policy_keys import known, table, words
 from isthmus_node.egress.presets import EXPLORATORY, RUNS
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits, strictest
@@ -36,6 +37,7 @@ class Policy:
     refused_roles: frozenset[int]  # variables of these roles are never used
     refused_variables: frozenset[str]
     preset: str  # the jurisdiction's; empty where there is none
+    pace: Pace  # release slots, and the lock after refusals
     canonical: bytes  # all of the above, defaults filled in, in one form: JSON with sorted keys
     digest: bytes
 
@@ -66,7 +68,7 @@ class Policy:
             file = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise _unreadable(path, str(error)) from error
-        known(file, ("preset", "methods", "exploratory", "runs", "variables", "purpose"), "")
+        known(file, ("preset", "methods", "exploratory", "runs", "variables", "purpose", "release", "refusals"), "")
         name, under = tables.preset(file)
         limits: dict[int, Limits] = {}
         recipients: dict[int, Mapping[int, Limits]] = {}
@@ -88,6 +90,7 @@ class Policy:
             refused_roles=under.roles | {VARIABLE_ROLES[role] for role in roles},
             refused_variables=frozenset(words(variables.get("refuse", []), "variables.refuse")),
             preset=name,
+            pace=pace(file),
         )
 
     def allows_method(self, name: str) -> bool:
@@ -142,6 +145,7 @@ def _whole(  # each part of a policy by its name
     refused_roles: frozenset[int],
     refused_variables: frozenset[str],
     preset: str,
+    pace: Pace,
 ) -> Policy:
     form = {
         "preset": preset,
@@ -156,6 +160,7 @@ def _whole(  # each part of a policy by its name
         "runs": runs,
         "refuse_roles": sorted(role for role, number in VARIABLE_ROLES.items() if number in refused_roles),
         "refuse": sorted(refused_variables),
+        "pace": asdict(pace),
     }
     canonical = json.dumps(form, sort_keys=True, separators=(",", ":")).encode()
     return Policy(
@@ -167,6 +172,7 @@ def _whole(  # each part of a policy by its name
         refused_roles,
         refused_variables,
         preset,
+        pace,
         canonical,
         hashlib.sha256(canonical).digest(),
     )

@@ -42,6 +42,7 @@ class Outbound:
     header: Header
     purpose: int
     policy_digest: bytes
+    about_rows: bool  # a refusal that may depend on rows: it is counted before it leaves
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
@@ -82,7 +83,9 @@ def encode_refusal(refusal: Refusal, header: Header, key: IdentityKey) -> Outbou
     )
     pad(message, refusal.room + _named(header))
     signed = key.sign(REFUSAL, canonical(message))
-    return _outbound(signed, "REFUSED", words_of_refusal(refusal), header, refusal.purpose, refusal.policy_digest)
+    return _outbound(
+        signed, "REFUSED", words_of_refusal(refusal), header, refusal.purpose, refusal.policy_digest, refusal.about_rows
+    )
 
 
 def _named(header: Header) -> int:
@@ -91,7 +94,13 @@ def _named(header: Header) -> int:
 
 
 def _outbound(
-    signed: study_pb2.Signed, event: str, words: str, header: Header, purpose: int, policy_digest: bytes
+    signed: study_pb2.Signed,
+    event: str,
+    words: str,
+    header: Header,
+    purpose: int,
+    policy_digest: bytes,
+    about_rows: bool = False,
 ) -> Outbound:
     payload = canonical(signed)
-    return Outbound(payload, digest(payload), event, words, header, purpose, policy_digest, _SEAL)
+    return Outbound(payload, digest(payload), event, words, header, purpose, policy_digest, about_rows, _SEAL)

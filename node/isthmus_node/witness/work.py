@@ -136,7 +136,7 @@ class Witnessing:
         except IsthmusError as error:
             self._log.event("not-witnessed", code=error.code, message=error.message, remedy=error.remedy)
         except Exception as error:  # noqa: BLE001 - the text of an unknown exception stays here
-            self._log.event("fault", where="witness", kind=type(error).__name__)
+            self._log.failure("witness", error)
 
     def work_off(self) -> None:
         """Do what is queued now and return: for tests."""

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Task(_message.Message):
-    __slots__ = ("study_digest", "analysis", "run", "round", "spec", "purpose", "state", "participants", "deadline")
+    __slots__ = ("study_digest", "analysis", "run", "round", "spec", "purpose", "state", "participants", "deadline", "requester")
     STUDY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     ANALYSIS_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class Task(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
     study_digest: bytes
     analysis: str
     run: bytes
@@ -29,7 +30,8 @@ class Task(_message.Message):
     state: _containers.RepeatedCompositeFieldContainer[_values_pb2.NamedArray]
     participants: _containers.RepeatedScalarFieldContainer[str]
     deadline: int
-    def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[_Iterable[_Union[_values_pb2.NamedArray, _Mapping]]] = ..., participants: _Optional[_Iterable[str]] = ..., deadline: _Optional[int] = ...) -> None: ...
+    requester: str
+    def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[_Iterable[_Union[_values_pb2.NamedArray, _Mapping]]] = ..., participants: _Optional[_Iterable[str]] = ..., deadline: _Optional[int] = ..., requester: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("field", "label", "value", "withheld_by")
