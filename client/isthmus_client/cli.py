@@ -300,6 +300,12 @@ def replay(
         str | None,
         typer.Option("--number", help="Show the numbers whose place has this text in it.", show_default=False),
     ] = None,
+    roster: Annotated[
+        str,
+        typer.Option(
+            "--roster-fingerprint", help="As the coordinating team gave it: each bundle must have this roster."
+        ),
+    ] = "",
     exact: Annotated[bool, typer.Option("--exact", help="Equal to 1e-12 is not enough: to the bit.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -310,7 +316,7 @@ def replay(
     """
     from isthmus_client.replay import document_of, exit_code_of, read_bundles, replay as pool_again, words
 
-    read = read_bundles(bundles)
+    read = read_bundles(bundles, roster)
     judged = pool_again(read, result, run, exact)
     name = result.name if result is not None else ""
     code = exit_code_of(judged)

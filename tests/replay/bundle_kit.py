@@ -33,7 +33,8 @@ from isthmus_node.exporting import export
 from isthmus_node.homes import Home, find_home
 from isthmus_node.public_keys import write_public
 from isthmus_node.shelf import Shelf
-from isthmus_trust.documents import DECISION, POLICY, STUDY, TASK, canonical, digest
+from isthmus_node.witness.known import RosterFile
+from isthmus_trust.documents import DECISION, POLICY, ROSTER, STUDY, TASK, canonical, digest
 from isthmus_trust.identity import IdentityKey
 
 COUNTRIES = TRIAL["country"].levels
@@ -152,6 +153,22 @@ class Region:
             site.move_in(self.signed)
             site.adopt(self.policy.digest, 1)
             site.decide(self.study_digest)
+
+    def enrol(self, **other: IdentityKey) -> str:
+        """Every site keeps the coordinator's roster, with another identity key for some; its fingerprint."""
+        nodes = [
+            journal_pb2.RosterNode(
+                name=site.node,
+                country=site.country,
+                identity_key=other.get(site.node, site.identity).public,
+                custodian_key=site.custodian.public,
+            )
+            for site in self.sites.values()
+        ]
+        signed = self.coordinator.sign(ROSTER, canonical(journal_pb2.Roster(coordinator="test", nodes=nodes)))
+        for site in self.sites.values():
+            RosterFile(site.home.roster, self.coordinator.public).write(signed)
+        return digest(signed.body).hex()
 
     def moved(self, folder: Path) -> Region:
         """The same region over copies of its homes, which a test may spoil."""

@@ -346,6 +346,21 @@ def test_policy_that_somebody_else_signed_is_found(case: Case) -> None:
         assert "record 1 of jp: the policy is not signed by the custodian" in case.fault().message
 
 
+def test_keys_of_the_study_are_those_of_the_roster(case: Case) -> None:
+    wanted = case.region.enrol()
+    (judged,) = replay(read_bundles(case.export(), wanted))
+    assert judged.replayed.outcome is Outcome.POOLED
+    case.region.enrol(kr=IdentityKey.generate())
+    assert "names other keys for 'kr' than the roster" in case.fault().message
+    with pytest.raises(Fault, match=r"roster\.pb of cn: the roster has the fingerprint"):
+        read_bundles(case.export(), wanted)
+
+
+def test_bundle_without_the_roster_that_was_asked_for_is_found(case: Case) -> None:
+    with pytest.raises(Fault, match=r"roster\.pb of cn"):
+        read_bundles(case.export(), "ab" * 32)
+
+
 # --------------------------------------------------------------------------- a coordinator that lies
 
 

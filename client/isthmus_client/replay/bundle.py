@@ -13,7 +13,7 @@ from isthmus.errors import ConfigError, IsthmusError
 from isthmus.v1 import journal_pb2, study_pb2
 from isthmus_client.replay.faults import at, fault, forged
 from isthmus_trust import verifier
-from isthmus_trust.documents import DECISION, POLICY, REQUEST, RUN, STUDY, digest, open_signed, read_canonical
+from isthmus_trust.documents import DECISION, POLICY, REQUEST, ROSTER, RUN, STUDY, digest, open_signed, read_canonical
 from isthmus_trust.identity import verify
 
 _ANSWERS = ("RELEASED", "REFUSED")
@@ -62,15 +62,18 @@ class Bundle:
     decisions: tuple[Noted, ...]  # APPROVED and DECLINED
     policies: tuple[Adopted, ...]  # POLICY, in order
     studies: Mapping[bytes, study_pb2.Study]
+    roster: Mapping[str, journal_pb2.RosterNode]  # by node, as the coordinator signed it; empty where there is none
 
 
-def read_bundles(paths: Sequence[Path]) -> tuple[Bundle, ...]:
+def read_bundles(paths: Sequence[Path], roster: str = "") -> tuple[Bundle, ...]:
     """Bundles of different nodes, each passed by the verifier that is in it for everybody.
 
     Parameters
     ----------
     paths
         Folders or .zip files that ``isthmus-node journal export`` wrote.
+    roster
+        Fingerprint that the roster in each of them must have (SHA-256, hexadecimal); empty: any, or none.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def read_bundles(paths: Sequence[Path]) -> tuple[Bundle, ...]:
     Fault
         ``BUNDLE_DAMAGED`` or ``RECORD_FORGED``, naming the record or the file.
     """
-    bundles = tuple(_read(path) for path in paths)
+    bundles = tuple(_read(path, roster) for path in paths)
     seen: dict[str, str] = {}
     for bundle in bundles:
         if bundle.node in seen:
@@ -92,11 +95,11 @@ def read_bundles(paths: Sequence[Path]) -> tuple[Bundle, ...]:
     return bundles
 
 
-def _read(path: Path) -> Bundle:
+def _read(path: Path, roster: str) -> Bundle:
     name = path.name
     files = _files(path)
     try:
-        seen = verifier.verify(path, holds=_holds)
+        seen = verifier.verify(path, verifier.told_by([], "", roster), _holds)
         cover = json.loads(files.read("bundle.json"))
         chosen = (str(cover["selection"]["run"]), str(cover["selection"]["study"]))
         answers, decisions, policies = _journal(files, chosen, name)
@@ -112,6 +115,7 @@ def _read(path: Path) -> Bundle:
             decisions=decisions,
             policies=policies,
             studies=_studies(files, name),
+            roster=_roster(files, name),
         )
     except verifier.Failed as failed:
         raise fault("BUNDLE_DAMAGED", f"{failed.where} of {name}", failed.what) from failed
@@ -212,3 +216,15 @@ def _studies(files: verifier.Bundle, name: str) -> dict[bytes, study_pb2.Study]:
             raise forged(where, error) from error
         found[digest(signed.body)] = study
     return found
+
+
+def _roster(files: verifier.Bundle, name: str) -> dict[str, journal_pb2.RosterNode]:
+    """Who the coordinator says takes part, by which keys. The verifier has seen that the coordinator signed it."""
+    if "roster.pb" not in files.names:
+        return {}
+    try:
+        signed = read_canonical(files.read("roster.pb"), study_pb2.Signed)
+        roster = open_signed(signed, ROSTER, journal_pb2.Roster)
+    except IsthmusError as error:
+        raise forged(f"roster.pb of {name}", error) from error
+    return {node.name: node for node in roster.nodes}

@@ -98,6 +98,10 @@ def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answere
         raise fault("NOT_AS_RECORDED", where, f"node {bundle.node!r} does not take part in study {study.name}")
     if bundle.identity != participant.identity_key:
         raise fault("RECORD_FORGED", bundle.name, f"it is sealed by another key than {participant.node}'s in the study")
+    enrolled = bundle.roster.get(participant.node)
+    keys = (participant.identity_key, participant.custodian_key)
+    if enrolled is not None and (enrolled.identity_key, enrolled.custodian_key) != keys:
+        raise fault("RECORD_FORGED", where, f"study {study.name} names other keys for {bundle.node!r} than the roster")
     try:
         order = read_canonical(record.document, study_pb2.Signed)
         task = open_signed(order, TASK, summary_pb2.Task)
