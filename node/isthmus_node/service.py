@@ -79,10 +79,8 @@ class Service:
             lambda task: self._work.put(partial(self._leave_again, task)),
             clock,
         )
-        # Tasks in the queue or under way.
-        self._at_hand: set[bytes] = set()
-        # digest of the policy that the coordinator was told of; empty: that none is in force
-        self.told = b""
+        self._at_hand: set[bytes] = set()  # tasks in the queue or under way
+        self.told = b""  # digest of the policy that the coordinator was told of; empty: that none is in force
         self.welcome: exchange_pb2.Welcome | None = None
         self._figures = dict.fromkeys(("tasks", "releases", "refusals", "bytes_out"), 0)
 
@@ -203,11 +201,10 @@ class Service:
         changes = self._parts.noticing.notice()
         if changes.datasets:
             self._parts.answering.forget()
-            # the coordinator learns their names when the stream is opened
-            self._greet_again()
             self._parts.log.event("datasets-changed", datasets=", ".join(changes.datasets))
-        if self._session is not None and self._parts.answering.limits()[0] != self.told:
-            # and what the policy asks for as well
+        told_otherwise = self._session is not None and self._parts.answering.limits()[0] != self.told
+        if changes.datasets or told_otherwise:
+            # the coordinator learns of both when the stream is opened
             self._greet_again()
         for made in changes.decisions:
             if made.about_study:
