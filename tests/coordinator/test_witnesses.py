@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from isthmus.command import main
 from isthmus.errors import AuthenticationError, IsthmusError, UsageError
 from isthmus.v1 import exchange_pb2, journal_pb2, study_pb2
+from isthmus_coordinator.cli import app
 from isthmus_coordinator.witnesses import desk
 from isthmus_coordinator.witnesses.report import line_of, standings
 from isthmus_trust import checkpoints
@@ -277,3 +281,25 @@ def test_what_was_seen_is_known_after_a_restart(region: Region, nodes: list[Fake
     Journal(nl).show(RECORDS[:8], 1)
     region.restart()
     assert Journal(nl).show(RECORDS[:4], 2).said[0].code == "JOURNAL_CUT_BACK"
+
+
+def test_commands_show_journals_and_give_out_what_was_seen(
+    region: Region, nodes: list[FakeNode], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ("--home", str(region.home.path))
+    assert main(app, ["checkpoints", *home]) == 0
+    assert "no journal has been seen here yet" in capsys.readouterr().out
+    nl, de = nodes[2], nodes[1]
+    Journal(nl).show(RECORDS[:8], 1)
+    Journal(de).show(RECORDS[:3], 1)
+    Journal(nl).show(RECORDS[:4], 2)
+    assert main(app, ["status", *home]) == 0
+    said = capsys.readouterr().out
+    assert "nl: 8 records" in said
+    assert "coordinator REFUSED 4 records" in said
+    path = tmp_path / "nl.checkpoint"
+    assert main(app, ["checkpoints", "nl", "-o", str(path), *home]) == 0
+    assert from_line(path.read_text()).checkpoint == Journal(nl).checkpoint(RECORDS[:8], 1)
+    capsys.readouterr()
+    assert main(app, ["checkpoints", "-o", str(tmp_path / "two"), "--json", *home]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "AMBIGUOUS"

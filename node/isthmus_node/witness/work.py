@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from isthmus.errors import IsthmusError, VersionError
+from isthmus.errors import VersionError
 from isthmus.v1 import exchange_pb2, journal_pb2, study_pb2
 from isthmus_node.egress.journal import Journal
 from isthmus_node.link.channel import Session
@@ -133,10 +133,8 @@ class Witnessing:
         """One piece of work; what it raises is logged."""
         try:
             work()
-        except IsthmusError as error:
-            self._log.event("not-witnessed", code=error.code, message=error.message, remedy=error.remedy)
-        except Exception as error:  # noqa: BLE001 - the text of an unknown exception stays here
-            self._log.failure("witness", error)
+        except Exception as error:  # noqa: BLE001 - nothing that happens here may end the node
+            self._log.failure("not-witnessed", error)
 
     def work_off(self) -> None:
         """Do what is queued now and return: for tests."""
