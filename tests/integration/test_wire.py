@@ -14,11 +14,13 @@ import wire_reading as wire
 from network_kit import ROOT
 from recording import FAULTS, STOWAWAY
 
-from isthmus.v1 import study_pb2
+from isthmus.v1 import exchange_pb2, study_pb2
 from isthmus_client.demo import COUNTRIES
 from isthmus_client.sandbox import Process, Sandbox
 from isthmus_methods.registry import METHODS
 from isthmus_node.egress.journal_read import Entry, read
+from isthmus_trust.checkpoints import sign_checkpoint
+from isthmus_trust.identity import IdentityKey
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("network"), pytest.mark.timeout(300)]
 
@@ -82,7 +84,9 @@ MAIN_JOB = {"table_one", "kaplan_meier", "log_rank", "cox", "meta_analysis"}
 def test_only_declared_fields_leave_a_node_and_each_was_journaled_first(recorded: Recorded, node: str) -> None:
     sent = recorded.sent[node]
     assert wire.complaints_about(sent, recorded.entries[node], recorded.studies, node, METHODS) == []
-    assert {m.call for m in sent} == {"Attach", "Decide", "SubmitWhole"}
+    calls = {m.call for m in sent}
+    # checkpoints go when there is time
+    assert calls - {"Witness", "Cosign"} == {"Attach", "Decide", "SubmitWhole"}
     answered = {entry.record.analysis for entry in recorded.entries[node] if entry.payload}
     assert answered >= {analysis.name for analysis in recorded.study.plan}
     assert {analysis.spec.method for analysis in recorded.study.plan} == MAIN_JOB
@@ -187,6 +191,22 @@ def test_bytes_that_are_not_in_the_journal_are_seen(spoilt: Mapping[str, list[st
 
 def test_bytes_that_left_before_they_were_on_disk_are_seen(spoilt: Mapping[str, list[str]]) -> None:
     assert [s for s in spoilt["not synced"] if "was not on the disk when its bytes left" in s]
+
+
+def test_anything_but_hashes_and_numbers_in_a_word_about_a_journal_is_seen() -> None:
+    key = IdentityKey.generate()
+
+    def said(checkpoint: study_pb2.Signed) -> list[str]:
+        request = exchange_pb2.WitnessRequest(checkpoint=checkpoint).SerializeToString()
+        return wire.complaints_about([wire.Sent("Witness", request, 0)], [], {}, "nl", METHODS)
+
+    assert said(sign_checkpoint(key, "nl", 5, bytes(32), 1)) == []
+    assert said(sign_checkpoint(key, "age 97", 5, bytes(32), 1)) == ["node names somebody else"]
+    assert said(sign_checkpoint(key, "nl", 5, b"age 97", 1)) == ["root is no hash"]
+    assert said(key.sign("isthmus/summary/1", b"row"))
+    spoilt = sign_checkpoint(key, "nl", 5, bytes(32), 1)
+    spoilt.body += STOWAWAY
+    assert said(spoilt) == ["Checkpoint: field number 100"]
 
 
 def test_numbers_below_the_contract_are_found_at_any_depth() -> None:

@@ -14,8 +14,9 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
-from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
+from isthmus.v1 import exchange_pb2, journal_pb2, study_pb2, summary_pb2
 from isthmus_methods.contract import Method
 from isthmus_node.egress.journal_file import HEAD_BYTES
 from isthmus_node.egress.journal_read import Entry
@@ -26,7 +27,16 @@ REQUESTS = {
     "SubmitWhole": exchange_pb2.SubmissionChunk,
     "Decide": exchange_pb2.DecideRequest,
     "Renew": exchange_pb2.RenewRequest,
+    "Witness": exchange_pb2.WitnessRequest,
+    "Cosign": exchange_pb2.CosignRequest,
 }
+# What a node says of journals: documents whose fields are names, numbers of records, hashes and times.
+OF_JOURNALS: Mapping[str, type[Message]] = {
+    "isthmus/checkpoint/1": journal_pb2.Checkpoint,
+    "isthmus/consistency/1": journal_pb2.Consistency,
+    "isthmus/cosignature/1": journal_pb2.Cosignature,
+}
+WORDS_OF_WITNESSES = {"", "JOURNAL_CUT_BACK", "JOURNAL_REPLACED", "WANTED", "STALE", "UNKNOWN_NODE"}
 CODE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -136,6 +146,19 @@ def complaints_about(
         found += unknown_numbers(message.body, request.DESCRIPTOR)
         if message.call == "Attach":
             found += _greeting(exchange_pb2.NodeMessage.FromString(message.body), datasets, methods)
+        if message.call == "Witness":
+            shown = exchange_pb2.WitnessRequest.FromString(message.body)
+            found += _of_journals(shown.checkpoint, "isthmus/checkpoint/1", node)
+            found += [c for proof in shown.proofs for c in _of_journals(proof, "isthmus/consistency/1", node)]
+            found += [] if len(shown.roster) in (0, 32) else ["a roster's digest that is none"]
+        if message.call == "Cosign":
+            said = exchange_pb2.CosignRequest.FromString(message.body).said
+            if said.code not in WORDS_OF_WITNESSES or said.witness != node or len(said.checkpoint) != 32:
+                found.append("a witness's word that is none")
+            if said.HasField("cosignature"):
+                found += _of_journals(said.cosignature, "isthmus/cosignature/1", node)
+            if said.HasField("seen"):
+                found += _of_journals(said.seen, "isthmus/checkpoint/1", "")
         if message.call == "Decide":
             signed = exchange_pb2.DecideRequest.FromString(message.body).decision
             found += [] if signed.context == "isthmus/decision/1" else [f"a decision signed as {signed.context!r}"]
@@ -226,6 +249,23 @@ def _greeting(message: exchange_pb2.NodeMessage, datasets: set[str], methods: Ma
             yield "hello: an unknown method"
         if set(hello.datasets) - datasets:
             yield "hello: an unknown dataset"
+
+
+def _of_journals(signed: study_pb2.Signed, context: str, node: str) -> Iterator[str]:
+    """What is said of journals: of the expected kind, nothing outside the contract, hashes of 32 bytes, known names."""
+    if signed.context != context:
+        yield f"a document signed as {signed.context!r} instead of {context!r}"
+        return
+    kind = OF_JOURNALS[context]
+    yield from unknown_numbers(signed.body, kind.DESCRIPTOR)
+    document = kind.FromString(signed.body)
+    for described, value in document.ListFields():
+        values = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
+        for one in values:
+            if isinstance(one, bytes) and len(one) != 32:
+                yield f"{described.name} is no hash"
+            if isinstance(one, str) and node and one != node:
+                yield f"{described.name} names somebody else"
 
 
 def _ends(entries: Sequence[Entry]) -> dict[int, int]:

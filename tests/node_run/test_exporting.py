@@ -417,3 +417,56 @@ def test_bytes_that_are_no_message_are_a_failure_not_a_crash(body: bytes, tmp_pa
 def test_names_give_the_terminal_no_orders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verifier.main([str(tmp_path / "a\x1b[31mb")]) == 1
     assert "\x1b" not in capsys.readouterr().out
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_bundle_that_a_site_made_up_is_judged_and_never_makes_the_verifier_fall_over(
+    exported: Exported, data: st.DataObject
+) -> None:
+    """Any bytes in any file, all of it signed for with the site's key: a verdict, not an exception."""
+    names = sorted(p.relative_to(exported.folder).as_posix() for p in exported.folder.rglob("*") if p.is_file())
+    name = data.draw(st.sampled_from([n for n in names if not n.startswith("bundle.")]), label="file")
+    path, covers = exported.folder / name, [exported.folder / f for f in ("bundle.json", "bundle.sig")]
+    before = {one: one.read_bytes() for one in (path, *covers)}
+    content = before[path]
+    cut = data.draw(st.integers(0, len(content)), label="cut")
+    extra = data.draw(st.binary(max_size=60), label="extra")
+    try:
+        path.write_bytes(content[:cut] + extra + content[cut + data.draw(st.integers(0, 40), label="gone") :])
+        resign(exported, exported.folder)
+        # files that only people read are as the site says they are
+        if verifier.main([str(exported.folder)]) == 0:
+            assert (
+                name in ("verifier.py", "roster.json") or name.startswith("policies/") or path.read_bytes() == content
+            )
+    finally:
+        for one, kept in before.items():
+            one.write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"selection": []},
+        {"selection": {"run": None, "study": 5}},
+        {"format": []},
+        {"identity_key": 5},
+        {"identity_key": ""},
+        {"coordinator_key": "00"},
+        {"tree_size": "many"},
+        {"files": 5},
+        {"files": {"journal.bin": None}},
+        {"node": {}},
+    ],
+    ids=str,
+)
+def test_cover_that_says_anything_is_a_failure_not_a_crash(
+    exported: Exported, copy: Path, changes: dict[str, Any]
+) -> None:
+    resign(exported, copy)
+    cover = {**json.loads((copy / "bundle.json").read_text()), **changes}
+    body = json.dumps(cover).encode()
+    (copy / "bundle.json").write_bytes(body)
+    (copy / "bundle.sig").write_bytes(canonical(exported.site.identity.sign(BUNDLE, body)))
+    failure(copy)

@@ -453,6 +453,7 @@ class Check:
         try:
             cover = json.loads(body)
             self.node, self.cover, self.files = str(cover["node"]), cover, dict(cover["files"])
+            self.chosen = str(cover["selection"]["run"]), str(cover["selection"]["study"])
             keys = [bytes.fromhex(cover[f"{whose}_key"]) for whose in ("identity", "custodian", "coordinator")]
             self.identity, self.custodian, self.coordinator = keys
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -494,14 +495,14 @@ class Check:
         self, entries: Iterator[Entry], lines: Iterator[bytes], rows: Iterator[list[str]], sizes: set[int]
     ) -> None:
         roots = Roots()
-        chosen, titles = self.cover.get("selection", {}), next(rows, [])
+        titles = next(rows, [])
         for entry in entries:
             self._record(entry)
             roots.add(entry.written)
             self.size, self.head = entry.number, hashlib.sha256(entry.written).digest()
             if entry.number in sizes:
                 self.roots[entry.number] = roots.root()
-            if is_chosen(entry.record, chosen.get("run", ""), chosen.get("study", "")):
+            if is_chosen(entry.record, *self.chosen):
                 self._in_words(entry, next(lines, b""), next(rows, []), titles)
         if next(lines, None) is not None or next(rows, None) is not None:
             raise Failed("records.jsonl or records.csv", "it has more records than the journal")
