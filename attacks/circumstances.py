@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -33,10 +34,17 @@ def _error_that_quotes() -> None:
 
 def _logs_a_row() -> None:
     """Somebody put a row into a log event."""
-    from isthmus_node.egress.journal import Journal
-    from isthmus_node.ops.logs import Log
+    from isthmus.event_log import EventLog
 
-    put(Journal, "release", _before(Journal.release, lambda *_: Log().event("released", row="ZZ-7731, 129.587")))
+    event = EventLog.event
+    put(EventLog, "event", lambda self, name, **keys: event(self, name, **keys, row="ZZ-7731, 129.587"))
+
+
+def _prints_a_row() -> None:
+    """A library in C prints what it does not like, past every log."""
+    from isthmus_node.egress.journal import Journal
+
+    put(Journal, "release", _before(Journal.release, lambda *_: os.write(2, b"bad row: ZZ-7731, 129.587\n")))
 
 
 def _gradient_of_one() -> None:
@@ -69,5 +77,6 @@ def _before(original: Callable[..., Any], extra: Callable[..., Any]) -> Callable
 GIVEN: Mapping[str, Callable[[], None]] = {
     "an error that quotes a cell": _error_that_quotes,
     "a log line with a row": _logs_a_row,
+    "a library that prints a row": _prints_a_row,
     "a gradient of one record": _gradient_of_one,
 }

@@ -120,8 +120,9 @@ def _whole(secret: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![0-9A-Za-z.]){re.escape(secret)}(?![0-9A-Za-z])")
 
 
-def read_messages(path: Path, start: int) -> list[bytes]:
-    """What the recorder wrote from an offset on; a line that is being written is left for later."""
+def read_messages(path: Path, start: int) -> list[tuple[str, bytes]]:
+    """What the recorder wrote from an offset on: call and bytes; a line that is being written is left for later."""
     with path.open(encoding="ascii") as file:
         file.seek(start)
-        return [bytes.fromhex(json.loads(line)["bytes"]) for line in file if line.endswith("\n")]
+        lines = [json.loads(line) for line in file if line.endswith("\n")]
+    return [(line["call"], bytes.fromhex(line["bytes"])) for line in lines]

@@ -5,8 +5,10 @@ A guard's name is that of the rule, or says what it is. `is_there` says whether 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -105,6 +107,13 @@ def _any_number() -> None:
     put(form, "number_violation", lambda item, whole: None)
 
 
+def _no_auditor() -> None:
+    """Each release is judged by itself."""
+    from isthmus_node.egress.auditor import Auditor
+
+    put(Auditor, "violation", lambda self, audit, limits: None)
+
+
 def _any_support() -> None:
     """Support need not agree with what it supports."""
     from isthmus_node.egress import gate
@@ -145,8 +154,8 @@ def _errors_with_their_text() -> None:
 
     refuse = gate.refuse
 
-    def loose(error: BaseException, purpose: int = 0, policy: Any = None) -> Any:
-        said = refuse(error, purpose, policy)
+    def loose(error: BaseException, purpose: int = 0, policy: Any = None, open_data: bool = False) -> Any:
+        said = refuse(error, purpose, policy, open_data)
         rule = error.message if isinstance(error, IsthmusError) else str(error)
         return gate._refusal(Violation(said.code, rule, said.remedy), "", purpose, said.policy_digest)
 
@@ -201,7 +210,7 @@ def _levels_of_the_rows() -> None:
     def table_of(conversion: Any, *rest: Any) -> Any:
         for variable in conversion.variables.values():
             for level in variable.unknown:
-                raise UsageError("UNKNOWN_LEVEL", f"{variable.variable.name} has the level {level!r}", "declare it")
+                raise UsageError("STRANGE_LEVEL", f"{variable.variable.name} has the level {level!r}", "declare it")
         return original(conversion, *rest)
 
     everywhere("table_of", original, table_of)
@@ -321,20 +330,39 @@ def _any_signer() -> None:
 
 def _logs_anything() -> None:
     """The log writes whatever it is given."""
-    from isthmus_node.ops import logs
+    from isthmus.event_log import EventLog
 
     def event(self: Any, name: str, **keys: Any) -> None:
         with self._lock:
             self._stream.write(f"{name} {keys}\n")
             self._stream.flush()
 
-    put(logs.Log, "event", event)
+    put(EventLog, "event", event)
+
+
+def _anything_speaks() -> None:
+    """Standard error is everybody's."""
+    from isthmus import confined
+
+    @contextlib.contextmanager
+    def everybody() -> Iterator[Any]:
+        yield sys.stderr
+
+    everywhere("only_the_log_speaks", confined.only_the_log_speaks, everybody)
+
+
+def _as_long_as_it_is() -> None:
+    """An answer has the length that its numbers take."""
+    from isthmus_node.egress import frames
+
+    everywhere("pad", frames.pad, lambda message, room: None)
 
 
 # name -> where it lies, and how it is left out
 GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "all or nothing": (("isthmus_node.egress.gate:judge",), _mask_single_cells),
     "persons are counted": (("isthmus_node.compute.answer:prepare",), _count_rows),
+    "auditor": (("isthmus_node.egress.auditor:Auditor.violation",), _no_auditor),
     "finite numbers": (("isthmus_node.egress.form:number_violation",), _any_number),
     "support fits": (("isthmus_node.egress.form:BAD_SUPPORT",), _any_support),
     "known kinds": (("isthmus_node.egress.gate:UNKNOWN_KIND",), _any_kind),
@@ -351,5 +379,7 @@ GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "deadline": (("isthmus_node.admission:Admission.admit",), _no_deadline),
     "canonical bytes": (("isthmus_trust.documents:read_canonical",), _any_bytes),
     "signed by the coordinator": (("isthmus_node.service:open_task",), _any_signer),
-    "log by list": (("isthmus_node.ops.logs:EVENTS",), _logs_anything),
+    "log by list": (("isthmus.event_log:EventLog.event",), _logs_anything),
+    "only the log speaks": (("isthmus.confined:only_the_log_speaks",), _anything_speaks),
+    "padded answers": (("isthmus_node.egress.frames:pad",), _as_long_as_it_is),
 }

@@ -37,6 +37,11 @@ TRUTH: Mapping[str, float] = MappingProxyType(
 SECRET_TEXTS = (SUBJECT, "129.587", "8412.643", RARE_DIAGNOSIS, str(NUMBER))
 SECRET_NUMBERS = (129.587, 8412.643)
 
+# Persons beside the victim by the levels of three factors.
+CELLS_OF_THREE: Mapping[tuple[int, int, int], int] = MappingProxyType(
+    {(0, 1, 1): 14, (1, 0, 1): 9, (1, 1, 0): 12, (0, 1, 0): 12, (1, 0, 0): 12}
+)
+
 LEVELS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "ARM": ("C", "T"),
@@ -46,6 +51,9 @@ LEVELS: Mapping[str, Sequence[str]] = MappingProxyType(
         "STAGE": ("I", "II", "III"),
         "DX": ("P", "Q"),
         "SITE": ("S1", "S2"),
+        "U": ("0", "1"),
+        "V": ("0", "1"),
+        "W": ("0", "1"),
     }
 )
 
@@ -77,6 +85,10 @@ def persons(country: str, seed: int, victim: bool) -> pd.DataFrame:
             "NOTE": "no remark",
             "SITE": np.where(k < 10, "S2", "S1"),
             "OFFS": random.uniform(0, 1, n).round(3),
+            "SAE": (k % 5 == 3).astype(int),
+            "U": k % 2,
+            "V": k // 2 % 2,
+            "W": k // 4 % 2,
             **{f"X{j}": random.normal(size=n).round(3) for j in range(1, 10)},
         }
     )
@@ -98,12 +110,17 @@ def persons(country: str, seed: int, victim: bool) -> pd.DataFrame:
             "DX": RARE_DIAGNOSIS,
             "OFFS": 12.0,
         }
+        rows["SAE"] = (k == PLACE).astype(int)
         rows["CLASS"] = np.where(k % 2 == 0, "A", "B")
         rows.loc[PLACE, list(own)] = list(own.values())
         rows.loc[PLACE, "CLASS"] = "RARE"
         # the victim's pattern of missing values is nobody else's
         rows.loc[PLACE, "M"] = np.nan
         rows.loc[(rows.GRADE == "1") & (k != PLACE), "K"] = np.nan
+        # every two of these three make large cells or empty ones, and all three tell the victim from everybody
+        cells = [c for c, n in CELLS_OF_THREE.items() for _ in range(n)]
+        rows.loc[rows.index != PLACE, ["U", "V", "W"]] = random.permutation(cells)
+        rows.loc[rows.index == PLACE, ["U", "V", "W"]] = [1, 1, 1]
         # alone of this sex in this grade, and one of nine at this site
         rows.loc[(rows.GRADE == "1") & (k != PLACE), "SEX"] = "M"
         rows["SITE"] = np.where((k >= 12) & (k <= 20), "S1", "S2")
@@ -158,6 +175,7 @@ def _variables(grid: int) -> dict[str, str]:
         "ENTRY": 'type = "integer"\nunit = "days"\ngrid = 1\nminimum = 0\nmaximum = 420',
         "RESP": 'type = "integer"\nminimum = 0\nmaximum = 1',
         "EPISODES": 'type = "integer"\nminimum = 0\nmaximum = 100',
+        "SAE": 'type = "integer"\nminimum = 0\nmaximum = 1',
         "OFFS": 'type = "numeric"\nminimum = 0\nmaximum = 20',
         "VISITDT": 'type = "date"',
         "NOTE": 'type = "text"',

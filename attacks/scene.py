@@ -118,6 +118,11 @@ class Scene:
                     found.append(answer_of(run, number, entry.payload))
         return found
 
+    def lengths(self) -> list[int]:
+        """How long the answers were, as somebody on the network sees: in the order in which they left."""
+        sent = read_messages(self.network.record(self.node), self._recorded)
+        return [len(body) for call, body in sent if call.startswith("Submit")]
+
     def codes(self) -> tuple[str, ...]:
         """Every code that was said of the attack."""
         said = {a.code for a in self.answers if a.code}
@@ -137,7 +142,11 @@ class Scene:
                 file.seek(self._logs.get(path.name, 0))
                 texts[path.name] = file.read().decode("utf-8", "replace")
         record = self.network.record(self.node)
-        return Evidence(read_messages(record, self._recorded), [entry.payload for entry in self._releases()], texts)
+        return Evidence(
+            [body for _, body in read_messages(record, self._recorded)],
+            [entry.payload for entry in self._releases()],
+            texts,
+        )
 
     def _hear(self, error: IsthmusError) -> None:
         self.told.append(f"{error.code}: {error.message} {error.remedy}")

@@ -68,8 +68,8 @@ def record(path: str) -> None:
 def main() -> int:
     path, guards, given, *command = sys.argv[1:]
     record(path)
-    put_in([] if given == "-" else given.split(","))
     left_out([] if guards == "-" else guards.split(","))
+    put_in([] if given == "-" else given.split(","))
     from isthmus_node.cli import main as run_node
 
     sys.argv = ["isthmus-node", *command]

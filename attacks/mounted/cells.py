@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from scipy.optimize import linprog
+
 from attacks.attack import Attack, Claims
 from attacks.evidence import Numbers
 from attacks.scene import Scene
@@ -33,6 +36,28 @@ def margin_less_cells(scene: Scene) -> Claims:
     return {} if cells is None or arms is None else {"cell": float(arms.sum() - cells.sum())}
 
 
+def cell_of_three(scene: Scene) -> Claims:
+    """Tables of two factors, all of large or empty cells, leave one table of three: by linear programming."""
+    tables = {}
+    for row, column in (("U", "V"), ("U", "W"), ("V", "W")):
+        found = first(scene, "crosstab", roles={"row": row, "column": column}).get("table[]")
+        if found is None:
+            return {}
+        tables[row, column] = found
+    places = {name: k for k, name in enumerate("UVW")}
+    sums, totals = [], []
+    for (row, column), table in tables.items():
+        for i, j in np.ndindex(2, 2):
+            mask = np.zeros((2, 2, 2))
+            mask[tuple(i if k == places[row] else j if k == places[column] else slice(None) for k in range(3))] = 1.0
+            sums.append(mask.ravel())
+            totals.append(float(table[i, j]))
+    aim = np.zeros(8)
+    aim[7] = 1.0
+    least, most = (linprog(sign * aim, A_eq=np.array(sums), b_eq=totals).fun for sign in (1.0, -1.0))
+    return {"cell": float(least)} if least is not None and most is not None and abs(least + most) < 1e-6 else {}
+
+
 def rounding_gap(scene: Scene) -> Claims:
     counts = first(scene, "table_one", roles={"variables": ["GRADE"]}, purpose="publication").get("count[GRADE]")
     return {} if counts is None else {"six": float(counts[0, 0])}
@@ -46,6 +71,18 @@ def nobody_of_a_class(scene: Scene) -> Claims:
 def dominated_sum(scene: Scene) -> Claims:
     total = first(scene, "table_one", roles={"variables": ["MARK"]}).get("sum[MARK]")
     return {} if total is None else {"marker": float(total[0])}
+
+
+def dominated_outcome(scene: Scene) -> Claims:
+    """The same sum, as the outcome of a model that a method fits by score and information."""
+    answers = scene.ask("glm", "MARK ~ X1", options={"family": "gaussian"})
+    return {"marker": float(answers[0]["columns"][1])} if answers and answers[0].has("columns") else {}
+
+
+def few_events(scene: Scene) -> Claims:
+    """How many have an outcome that the victim alone has: the count is withheld, the model's sums hold it."""
+    answers = scene.ask("glm", "SAE ~ X1")
+    return {"cell": float(answers[0]["columns"][1])} if answers and answers[0].has("columns") else {}
 
 
 def rows_of_a_join(scene: Scene) -> Claims:
@@ -89,6 +126,16 @@ ATTACKS = (
         margin_less_cells,
     ),
     Attack(
+        3,
+        "a cell of three factors from tables of two",
+        "analyst",
+        "auditor over combined factors",
+        ("auditor of combined factors",),
+        frozenset({"DIFFERENCING"}),
+        cell_of_three,
+        "b",
+    ),
+    Attack(
         4,
         "six or seven behind a rounded five",
         "analyst",
@@ -114,6 +161,26 @@ ATTACKS = (
         ("sums_are_not_dominated", "sums_leave_a_remainder"),
         frozenset({"CONCENTRATED_SUM"}),
         dominated_sum,
+    ),
+    Attack(
+        16,
+        "a dominated sum as the outcome of a model",
+        "analyst",
+        "(n, k) and p-ratio of a model's outcome",
+        ("outcome_is_of_many",),
+        frozenset({"CONCENTRATED_SUM"}),
+        dominated_outcome,
+        "b",
+    ),
+    Attack(
+        1,
+        "small cell as the outcome of a model",
+        "analyst",
+        "k persons with an outcome that is 0 or 1",
+        ("outcome_is_of_many",),
+        frozenset({"FEW_PERSONS"}),
+        few_events,
+        "b",
     ),
     Attack(
         17,

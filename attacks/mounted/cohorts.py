@@ -7,7 +7,7 @@ from attacks.attack import Attack, Claims
 from attacks.mounted.cells import first
 from attacks.scene import Scene
 
-AUDITED = frozenset({"AUDITED"})
+AUDITED = frozenset({"DIFFERENCING", "CUT_POINTS", "TOO_MANY_COHORTS"})
 
 
 def total(scene: Scene, where: str | None = None) -> float:

@@ -73,6 +73,14 @@ def not_finite(scene: Scene) -> Claims:
     return {"answered": 1.0} if any(not np.isfinite(value).all() for value in answer.values.values()) else {}
 
 
+def length_of_an_answer(scene: Scene) -> Claims:
+    """Two tables of one shape, one with a category of one person: somebody on the network compares lengths."""
+    for column in ("STAGE", "CLASS"):
+        scene.ask("crosstab", roles={"row": "ARM", "column": column})
+    lengths = scene.lengths()
+    return {"present": 1.0} if len(lengths) == 2 and lengths[0] != lengths[1] else {}
+
+
 def unknown_fields(scene: Scene) -> Claims:
     return {"answered": 1.0} if scene.order_in_vain(request(scene), more=STOWAWAY) else {}
 
@@ -87,6 +95,15 @@ ATTACKS = (
         frozenset({"ROUND_OUT_OF_BOUNDS"}),
         beyond_the_rounds,
         "b",
+    ),
+    Attack(
+        41,
+        "how long an answer is",
+        "network",
+        "answers and refusals of one shape have one length",
+        ("padded answers",),
+        frozenset({"SMALL_CELL"}),
+        length_of_an_answer,
     ),
     Attack(
         45,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attacks.attack import Listed
 
 SECURITY = "SECURITY.md, What is not promised"
+AUDITOR = "node/isthmus_node/egress/README.md, The auditor"
 SEALED = "sealed mode is not built"
 
 LISTED = (
@@ -15,7 +16,7 @@ LISTED = (
         "stored release",
         "no ground",
         "nothing random leaves: a question asked again has the same numbers",
-        SECURITY,
+        AUDITOR,
     ),
     Listed(
         11,
@@ -24,7 +25,7 @@ LISTED = (
         "normalised tree",
         "no ground",
         "nothing random leaves, so that another way of asking gives the same numbers",
-        SECURITY,
+        AUDITOR,
     ),
     Listed(
         21,
@@ -38,7 +39,6 @@ LISTED = (
     ),
     Listed(38, "refusals as an oracle", "analyst", "refusals counted, lock", "open", "no lock", SECURITY),
     Listed(40, "how long an answer takes", "network", "fixed release slots", "open", "no slots", SECURITY),
-    Listed(41, "how large an answer is", "network", "padded frames", "open", "no padding", SECURITY),
     Listed(
         43, "sealed round of two, or all others colluding", "coordinator", "three or more", "open", SEALED, SECURITY
     ),

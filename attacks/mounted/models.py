@@ -169,7 +169,7 @@ def update_of_a_model(scene: Scene) -> Claims:
     return {"marker": float(answers[0]["update"][1])} if answers and answers[0].has("update") else {}
 
 
-EVERY = ("model_has_persons", "model_is_not_saturated", *MODEL, "weights_are_spread")
+EVERY = ("auditor", "model_has_persons", "model_is_not_saturated", *MODEL, "weights_are_spread")
 
 ATTACKS = (
     Attack(
@@ -223,8 +223,8 @@ ATTACKS = (
         15,
         "row from covariances and an indicator",
         "analyst",
-        "leverage",
-        ("leverage_is_bounded",),
+        "leverage, auditor",
+        ("leverage_is_bounded", "auditor"),
         frozenset({"HIGH_LEVERAGE"}),
         indicator_of_one,
     ),
@@ -234,7 +234,7 @@ ATTACKS = (
         "analyst",
         "auditor over columns of models",
         ("auditor",),
-        frozenset({"AUDITED"}),
+        frozenset({"DIFFERENCING"}),
         two_indicators,
         "b",
     ),

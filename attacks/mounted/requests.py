@@ -8,7 +8,7 @@ from attacks.rows import NUMBER, RARE_DIAGNOSIS
 from attacks.scene import Scene
 from isthmus.v1 import spec_pb2
 
-REQUEST = frozenset({"FORBIDDEN_VARIABLE", "FORBIDDEN_ROLE", "FORBIDDEN_TYPE", "WRONG_COMPARISON"})
+REQUEST = frozenset({"NOT_IN_DICTIONARY", "FORBIDDEN_VARIABLE", "FORBIDDEN_ROLE", "FORBIDDEN_TYPE", "WRONG_COMPARISON"})
 
 
 def compared(name: str, operator: spec_pb2.Comparison.Operator, value: float | str) -> spec_pb2.Predicate:
@@ -126,7 +126,7 @@ ATTACKS = (
         "arithmetic on an identifier",
         "coordinator",
         "roles of the dictionary",
-        ("roles and types",),
+        ("roles and types", "auditor"),
         REQUEST,
         arithmetic_on_identifier,
     ),
@@ -135,7 +135,7 @@ ATTACKS = (
         "conjunction of filters",
         "analyst",
         "k persons of a cohort",
-        ("cells_are_large", *SUMS),
+        ("cells_are_large", *SUMS, "auditor"),
         frozenset({"SMALL_CELL"}),
         conjunction,
     ),
@@ -144,7 +144,7 @@ ATTACKS = (
         "filter on an identifier",
         "coordinator",
         "roles of the dictionary",
-        ("roles and types",),
+        ("roles and types", "auditor"),
         REQUEST,
         filter_on_identifier,
         words=(str(NUMBER),),
@@ -164,11 +164,19 @@ ATTACKS = (
         "coordinator",
         "one answer for both",
         ("same answer to unknown levels",),
-        frozenset({"UNKNOWN_LEVEL"}),
+        frozenset({"NOT_IN_DICTIONARY"}),
         unknown_or_suppressed,
         words=(RARE_DIAGNOSIS,),
     ),
-    Attack(37, "calendar dates", "coordinator", "dates are never read", ("roles and types",), REQUEST, calendar_date),
+    Attack(
+        37,
+        "calendar dates",
+        "coordinator",
+        "dates are never read",
+        ("roles and types", "auditor"),
+        REQUEST,
+        calendar_date,
+    ),
     Attack(
         39,
         "a value in an error's text",
@@ -179,6 +187,17 @@ ATTACKS = (
         value_in_an_error,
         "",
         ("an error that quotes a cell",),
+    ),
+    Attack(
+        49,
+        "a row on standard error",
+        "analyst",
+        "a running node says nothing beside its log",
+        ("only the log speaks",),
+        frozenset(),
+        row_in_a_log,
+        "b",
+        ("a library that prints a row",),
     ),
     Attack(
         49,

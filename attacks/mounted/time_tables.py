@@ -83,7 +83,7 @@ ATTACKS = (
         "analyst",
         "the dictionary's grid of times",
         ("grid of the dictionary",),
-        frozenset({"DICTIONARY_MISMATCH"}),
+        frozenset({"DATA_DO_NOT_ALLOW"}),
         unique_times,
     ),
     Attack(
@@ -100,7 +100,7 @@ ATTACKS = (
         "a single event",
         "analyst",
         "k events, parameters against events",
-        ("cells_are_large", "complements_are_large", "model_has_persons", "model_is_not_saturated"),
+        ("cells_are_large", "complements_are_large", "model_has_persons", "model_is_not_saturated", "auditor"),
         frozenset({"SMALL_CELL", "FEW_PERSONS"}),
         one_event,
     ),

@@ -12,7 +12,7 @@ from attacks.__main__ import main
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("attacks"), pytest.mark.timeout(300)]
 
 # An analyst's, a coordinator's with code of its own, and one that no code betrays: only the log is read.
-FEW = "1,26,49"
+FEW = "^(1|26|49) "
 
 
 def test_attacks_succeed_without_their_guards_and_fail_with_them(tmp_path: Path) -> None:
