@@ -156,6 +156,21 @@ def test_what_a_plan_leaves_out_for_missing_values_is_the_plans(policy: Policy, 
     assert country.codes(model(c.All((F, present, is_("age", ">", youngest))))) == ["DIFFERENCING"]
 
 
+def test_product_of_two_columns_is_a_cohort(policy: Policy, tmp_path: Path) -> None:
+    """[15]: each condition holds for many persons, both of them for the victim alone."""
+    columns = rows()
+    columns["visit"] = np.where(np.arange(60) < 30, 1.0, 2.0)
+    columns["weight"] = np.where((np.arange(60) >= 45) | (np.arange(60) == 0), 80.0, 60.0)
+    of = table(columns)
+    both = tuple(
+        c.Indicator(is_(name, operator, x)) for name, operator, x in (("visit", "<", 2.0), ("weight", ">", 70.0))
+    )
+    asked = model(terms=both)
+    assert not isinstance(Country(policy, tmp_path / "off", of, guarded=False).ask(asked), str)
+    on = Country(policy, tmp_path / "on", of)
+    assert on.codes(asked, model(terms=both[:1]), model(terms=both[1:])) == ["DIFFERENCING", "", ""]
+
+
 def test_bisection_of_a_cut_point_ends_at_few_persons(policy: Policy, tmp_path: Path) -> None:
     """[18]"""
 

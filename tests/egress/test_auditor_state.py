@@ -201,6 +201,53 @@ def test_rounds_of_a_fit_ask_once(policy: Policy, tmp_path: Path) -> None:
     assert asked == 1
 
 
+def everybody(number: int, rows_used: np.ndarray[tuple[int], np.dtype[np.bool_]], used: object = None) -> Cohorts:
+    """A request for some of a dataset's rows, a row a person."""
+    names = [str(n) for n in range(len(rows_used))]
+    left = rows_used if used is None else used
+    return Cohorts(
+        "D",
+        "id",
+        np.arange(len(names)),
+        names,
+        b"d",
+        bytes([number]),
+        lambda: np.full(len(names), number + 1, dtype=np.uint64),
+        rows_used,
+        left,  # type: ignore[arg-type]
+    )
+
+
+def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 1)
+    monkeypatch.setattr("isthmus_node.egress.cohort_rules.MOST_COHORTS", 2)
+    monkeypatch.setattr("isthmus_node.egress.request_rules.SNAPSHOTS", 2)
+    auditor = Auditor(tmp_path, Journal())
+    groups = np.random.default_rng(2).random((4, 100)) < 0.5
+
+    def asked(number: int, one: Cohorts) -> str:
+        audit = Audit(auditor, bytes([number]), lambda: (one,), True, journal_pb2.Record())
+        violation = audit.violation(LIMITS)
+        return "" if violation is None else violation.code
+
+    # new contents of everybody in each snapshot: only the newest few are told apart
+    assert [asked(n, everybody(n, np.ones(100, dtype=np.bool_))) for n in range(5)] == [""] * 5
+    assert len(next(iter(read_states(tmp_path)[0][0].contents.values())).changed) == 2
+    # so many cohorts, and no more; and so many of what plans left out of them
+    assert [asked(10 + n, everybody(4, group)) for n, group in enumerate(groups)] == ["", *["TOO_MANY_COHORTS"] * 3]
+    less = [groups[0] & (np.arange(100) != n) for n in range(4)]
+    found = [asked(20 + n, everybody(4, groups[0], used)) for n, used in enumerate(less)]
+    assert found.count("TOO_MANY_COHORTS") == max(sum((used != groups[0]).any() for used in less) - 2, 0)
+
+
+def test_cohort_of_nobody_is_none(tmp_path: Path) -> None:
+    journal = Journal()
+    auditor = Auditor(tmp_path, journal)
+    nobody = Audit(auditor, b"n", lambda: (everybody(0, np.zeros(9, dtype=np.bool_)),), False, journal_pb2.Record())
+    assert nobody.violation(LIMITS) is None
+    assert [len(state.cohorts) for state, _ in read_states(tmp_path)] == [0]
+
+
 # --------------------------------------------------------------------------- no combination is of few persons
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
@@ -84,6 +85,9 @@ def _cohorts(spec: Spec, table: Table, roles: Mapping[str, Role], selected: Bool
     for predicate, is_factor in dict.fromkeys(_conditions(spec, roles)):
         forms.append(normal(predicate, spec.variables))
         conditions.append(Condition(holds(predicate, table), is_factor))
+    # a model's products of two columns are sums over those for whom both conditions hold
+    in_sums = [condition.holds for condition in conditions if not condition.is_factor]
+    conditions += [Condition(one & other, is_factor=False) for one, other in itertools.combinations(in_sums, 2)]
     levels = {
         f"{column_name(column)}={level}": codes == code
         for column in _factors(spec, roles)

@@ -30,7 +30,7 @@ def cohorts_are_apart(question: Question, released: Released, limits: Limits) ->
     """
     for cohort in _cohorts(question, limits.difference_persons):
         bits = packed(cohort)
-        if place_of(bits, released.cohorts) is not None:
+        if not cohort.any() or place_of(bits, released.cohorts) is not None:
             continue
         if not question.covered and _near(cohort, released, limits.difference_persons):
             return differencing(limits)
