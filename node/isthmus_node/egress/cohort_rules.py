@@ -35,7 +35,7 @@ def cohorts_are_apart(question: Question, released: Released, limits: Limits) ->
         if not question.covered and _near(cohort, released, limits.difference_persons):
             return differencing(limits)
         earlier = released.rows(released.cohorts[released.independent])
-        columns = collapsed(earlier, cohort, released.column_person)
+        columns = collapsed(earlier, cohort, released.column_person, released.one_row_each)
         is_new = not is_combination(columns.earlier, columns.new, question.field_size)
         if is_new and tells_apart(columns, limits.difference_persons, question.field_size):
             return differencing(limits)
@@ -77,7 +77,7 @@ def levels_are_apart(question: Question, released: Released, limits: Limits) -> 
         if place in earlier:
             continue
         columns = np.flatnonzero(question.columns(rows))
-        person = released.column_person[columns]
+        person = None if released.one_row_each else released.column_person[columns]
         if any(
             _is_small_part(cohort[columns], other, person, limits.difference_persons)
             for other in every[list(earlier)][:, columns]
@@ -102,16 +102,17 @@ def _cohorts(question: Question, fewest: int) -> Iterator[Booleans]:
             yield inside
 
 
-def _is_small_part(own: Booleans, other: Booleans, person: Integers, fewest: int) -> bool:
+def _is_small_part(own: Booleans, other: Booleans, person: Integers | None, fewest: int) -> bool:
     """Whether one of two cells lies in the other, both are shown, and what lies between is few persons."""
-    if min(_persons(person[own]), _persons(person[other])) < fewest:
+    if min(_persons(own, person), _persons(other, person)) < fewest:
         return False
-    more, less = _persons(person[own & ~other]), _persons(person[other & ~own])
+    more, less = _persons(own & ~other, person), _persons(other & ~own, person)
     return min(more, less) == 0 and 0 < max(more, less) < fewest
 
 
-def _persons(person: Integers) -> int:
-    return len(np.unique(person))
+def _persons(rows: Booleans, person: Integers | None) -> int:
+    """Distinct persons of these rows; `person` None: each row is one."""
+    return int(np.count_nonzero(rows)) if person is None else len(np.unique(person[rows]))
 
 
 def _near(cohort: Booleans, released: Released, fewest: int) -> bool:

@@ -40,10 +40,15 @@ class Columns:
     sizes: Integers
 
 
-def collapsed(earlier: Booleans, new: Booleans, person: Integers) -> Columns:
+def collapsed(earlier: Booleans, new: Booleans, person: Integers, one_row_each: bool = False) -> Columns:
     """Equal columns as one, and persons who have rows in the same columns as one group with a size."""
     label = _signatures(np.vstack([earlier, new]))
-    _, first = np.unique(label, return_index=True)
+    first = np.empty(int(label.max(initial=-1)) + 1, dtype=np.int64)
+    first[label[::-1]] = np.arange(len(label))[::-1]
+    if one_row_each:
+        sizes = np.bincount(label, minlength=len(first))
+        own = earlier[:, first].astype(np.int64)
+        return Columns(own, new[first].astype(np.int64), np.arange(len(first)), sizes)
     owner, column = np.divmod(np.unique(person * len(first) + label), max(len(first), 1))
     # a person's group is the set of his columns; a sum of drawn numbers, one a column, stands for the set
     drawn = np.random.default_rng(len(first)).integers(0, 2**63, len(first), dtype=np.uint64)

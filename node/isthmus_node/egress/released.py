@@ -86,9 +86,14 @@ class Released:
         """Packed cohorts as (m, columns) truths."""
         return np.unpackbits(packed, axis=1, count=len(self.column_person)).view(np.bool_)
 
+    @property
+    def one_row_each(self) -> bool:
+        """Whether no person has several rows, so that rows are persons."""
+        return len(self.persons) == len(self.column_person)
+
     def persons_in(self, columns: Booleans) -> int:
         """Distinct persons who have a row among these columns, (columns,)."""
-        if len(self.persons) == len(self.column_person):
+        if self.one_row_each:
             return int(np.count_nonzero(columns))
         return int(np.count_nonzero(np.bincount(self.column_person[columns], minlength=1)))
 
