@@ -267,7 +267,7 @@ class Region:
             summary = summarise(request.method, blocks, request.spec, state)
             verdict = judge(
                 summary, leaving(request.method, request.spec.options), request.method.notes, task.purpose,
-                self.policy, self.open_data,
+                self.policy, self.open_data, lambda _: None,
             )  # fmt: skip
             assert isinstance(verdict, Cleared), verdict
             outbound = encode(verdict, header, site.identity)
