@@ -16,6 +16,7 @@ from isthmus_node.homes import find_home
 from isthmus_node.shelf import Shelf
 from isthmus_trust.documents import STUDY, canonical
 from isthmus_trust.identity import IdentityKey
+from isthmus_trust.key_files import write_new
 
 
 @pytest.fixture
@@ -345,6 +346,10 @@ def break_custodian(home: Any, coordinator: Any) -> None:
     IdentityKey.generate().save(home.pki / "custodian.key")
 
 
+def break_auditor(home: Any, coordinator: Any) -> None:
+    write_new(home.auditor / "a.released", b"not what was written")
+
+
 @pytest.mark.parametrize(
     ("breaks", "question", "exit_code"),
     [
@@ -353,6 +358,7 @@ def break_custodian(home: Any, coordinator: Any) -> None:
         (break_link, "coordinator", 14),
         (break_settings, "settings", 10),
         (break_custodian, "keys", 10),
+        (break_auditor, "auditor", 10),
     ],
 )
 def test_check_names_what_is_broken_and_what_to_do(

@@ -25,6 +25,7 @@ from isthmus_node.config import NodeConfig
 from isthmus_node.custodian.adoption import Adoptions, in_journal
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.egress import presets
+from isthmus_node.egress.auditor import read_states
 from isthmus_node.egress.gate import Refusal, judge
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.journal_read import verify
@@ -97,6 +98,7 @@ def check(
         ("disk", lambda: _disk(home)),
         ("policy", lambda: _policy(config)),
         ("journal", lambda: _journal(config)),
+        ("auditor", lambda: _auditor(config)),
         ("witnesses", lambda: _witnesses(config)),
         ("data", lambda: _data(config)),
         ("dry release", lambda: _dry_release(config)),
@@ -365,6 +367,12 @@ def _dictionaries(config: NodeConfig) -> Iterator[tuple[str, study_pb2.Dataset]]
         if made is None or made.decision.approved:
             for dictionary in shelved.study.datasets:
                 yield f"data {dictionary.name} for {shelved.title}", dictionary
+
+
+def _auditor(config: NodeConfig) -> Iterator[Line]:
+    """Whether what was released before can be read; where it cannot, nothing leaves."""
+    known = ", ".join(state.dataset for state, _ in read_states(config.home.auditor))
+    yield Line("auditor", Mark.PASS, f"knows what left from {known}" if known else "nothing was released yet")
 
 
 def _dry_release(config: NodeConfig) -> Iterator[Line]:
