@@ -98,3 +98,11 @@ def test_preset_that_does_not_exist_is_an_error(text: str) -> None:
     error = failing(text)
     assert error.code in ("POLICY_UNKNOWN_KEY", "POLICY_BAD_VALUE")
     assert "CN" in error.remedy + error.message
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_preset_has_a_word_on_every_threshold_that_counts_persons_behind_a_number(name: str) -> None:
+    cells = preset(name).limits[TRIAL]["cell_persons"]
+    alike = [key for key in KEYS if getattr(compiled_in(TRIAL)[0], key) == compiled_in(TRIAL)[0].cell_persons]
+    assert len(alike) > 8
+    assert {key: preset(name).limits[TRIAL].get(key) for key in alike} == dict.fromkeys(alike, cells)
