@@ -47,10 +47,13 @@ def _limits(answer: analyst_pb2.Explanation) -> Iterator[str]:
     """What the countries' policies ask for: the strictest number of each threshold, and who sets it."""
     if answer.limits:
         yield "  what the strictest of the countries' policies asks for:"
-    for limit in answer.limits:
+    for limit in (limit for limit in answer.limits if not limit.agreed):
         based = f" (preset {', '.join(limit.presets)})" if limit.presets else ""
-        who = "every country" if limit.agreed else ", ".join(limit.countries)
-        yield f"    {limit.rule}: {who}{based}"
+        yield f"    {limit.rule}: {', '.join(limit.countries)}{based}"
+    alike = [limit.rule for limit in answer.limits if limit.agreed]
+    if alike:
+        yield "    alike in every country:"
+        yield from (f"      {rule}" for rule in alike)
     for refusing in answer.refusing:
         yield f"  {refusing.country} will refuse it: {refusing.reason}"
     if answer.asking:
