@@ -25,6 +25,7 @@ from isthmus_client.profiles import (
     profiles_folder,
     write_settings,
 )
+from isthmus_trust.bounds import check_study
 from isthmus_trust.certificates import (
     Role,
     certificate_request,
@@ -231,6 +232,7 @@ class Connection:
             self._stub.GetStudy, analyst_pb2.GetStudyRequest(name=name, version=version)
         )
         study = open_signed(reply.study, STUDY, study_pb2.Study)
+        check_study(study)
         if digest(reply.study.body) != reply.digest or study.name != name:
             raise AuthenticationError(
                 "WRONG_STUDY",

@@ -16,6 +16,7 @@ from isthmus_methods import contract as c
 
 # Caps before anything is built from a message.
 MAX_ARRAY = 50_000_000
+MAX_AXES = 8
 MAX_DEPTH = 40
 
 _OPERATORS = {
@@ -66,9 +67,10 @@ def array_to_message(array: c.Array | c.Integers) -> values_pb2.Array:
 def array_from_message(message: values_pb2.Array) -> c.Array | c.Integers:
     """The array of a message; int64 where it was packed as counts. Raises `UsageError` where it is malformed."""
     shape = tuple(message.shape)
+    # an axis of nobody does not make the others smaller
+    if len(shape) > MAX_AXES or math.prod(max(n, 1) for n in shape) > MAX_ARRAY:
+        raise _malformed(f"an array of more than {MAX_AXES} axes or {MAX_ARRAY} numbers")
     size = math.prod(shape)
-    if size > MAX_ARRAY:
-        raise _malformed(f"an array of more than {MAX_ARRAY} numbers")
     which = message.WhichOneof("values")
     if which == "counts":
         if len(message.counts.values) != size:

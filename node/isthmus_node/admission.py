@@ -15,6 +15,7 @@ from isthmus_node.compute.request import used_variables
 from isthmus_node.custodian.decisions import REQUEST, RUN, Decisions, request_digest, run_digest
 from isthmus_node.egress.policy import Policy
 from isthmus_node.shelf import Shelf, Shelved, participant_of
+from isthmus_trust.bounds import check_spec as check_bounds, check_task
 from isthmus_trust.documents import DECISION, TASK, canonical, digest, open_signed
 
 # Specs read from messages that are kept: a fit asks with the same one in every round.
@@ -99,6 +100,7 @@ class Admission:
         Refused, UsageError
             It may not run, whoever waits.
         """
+        check_task(task)
         ours = self._ourselves
         shelved = self._shelf.get(task.study_digest)
         if shelved is None:
@@ -224,6 +226,7 @@ class Admission:
         key = (task.study_digest, _bytes(task.spec))
         spec = self._specs.get(key)
         if spec is None:
+            check_bounds(task.spec)
             spec = codec.spec_from_message(task.spec, study)
             check_spec(spec, method)
             while len(self._specs) >= _SPECS_KEPT:

@@ -37,6 +37,9 @@ from isthmus_trust.documents import canonical, digest as digest_of
 
 # Tasks the coordinator took back; remembered so that work under way on one is dropped before it leaves.
 _WITHDRAWN_KEPT = 1024
+# Tasks that wait for a person, and orders that came and are not looked at yet.
+_WAITING_KEPT = 2048
+_ORDERS_KEPT = 4096
 
 # What the auditor decides is written before anything leaves; where the disk does not let it, the task waits.
 _WHEN_THERE_IS_ROOM = ("JOURNAL_NOT_WRITABLE", "FILE_NOT_WRITTEN")
@@ -109,17 +112,29 @@ class Service:
         self.welcome = None
 
     def study(self, signed: study_pb2.Signed) -> None:
+        self._check_room()
         self._work.put(lambda: self._take_study(signed))
 
     def task(self, signed: study_pb2.Signed) -> None:
         name = digest_of(signed.body)
         # told with a receipt and on the stream: once is enough
         if name not in self._at_hand:
+            self._check_room()
             self._at_hand.add(name)
             self._slots.came(name)
             self._work.put(lambda: self._take_task(signed))
 
+    def _check_room(self) -> None:
+        """Raise `LinkError` where more orders have come than are kept: the session ends, and they are told again."""
+        if self._work.qsize() >= _ORDERS_KEPT:
+            raise LinkError(
+                "TOO_MANY_ORDERS",
+                f"more than {_ORDERS_KEPT} orders wait to be looked at; rule: no more are taken",
+                "none needed: the node attaches again; if it goes on, ask the coordinating team",
+            )
+
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
+        self._check_room()
         # noted at once, so that work under way on it stops before it leaves
         self._withdrawn[withdrawal.task] = None
         while len(self._withdrawn) > _WITHDRAWN_KEPT:
@@ -323,6 +338,9 @@ class Service:
     # ------------------------------------------------------------------ waiting for a person
 
     def _keep_waiting(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed, wait: Waiting) -> None:
+        if name not in self._waiting and len(self._waiting) >= _WAITING_KEPT:
+            # asked again later by the coordinator; a flood of them must not fill memory and disk
+            return
         self._parts.waiting_room.put(task, wait.code)
         if name not in self._waiting:
             self._parts.log.event(

@@ -10,8 +10,12 @@ from google.protobuf.message import DecodeError
 
 from isthmus.errors import AuthenticationError, IsthmusError, Refused, UsageError
 from isthmus.v1 import study_pb2
+from isthmus_trust.bounds import check_study
 from isthmus_trust.documents import STUDY, canonical, digest, open_signed
 from isthmus_trust.key_files import replace
+
+# A coordinator that sends more is not one of this release, or fills the disk on purpose.
+MOST_STUDIES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,18 @@ class Shelf:
     def put(self, signed: study_pb2.Signed) -> tuple[Shelved, bool]:
         """Check and store a study; whether it is new here. Raises `AuthenticationError` where it is not as signed."""
         study = open_signed(signed, STUDY, study_pb2.Study)
+        check_study(study)
         name = digest(signed.body)
         shelved = Shelved(name, study, signed.public_key)
         path = self._folder / f"{name.hex()}.pb"
         new = not path.exists()
         if new:
+            if sum(1 for _ in self._folder.glob("*.pb")) >= MOST_STUDIES:
+                raise Refused(
+                    "TOO_MANY_STUDIES",
+                    f"{MOST_STUDIES} studies are here already; rule: no more are taken",
+                    "remove files of studies that are over from the studies folder",
+                )
             replace(path, canonical(signed))
         self._read[name] = shelved
         return shelved, new

@@ -123,7 +123,7 @@ def _wrong_key(study: study_pb2.Study) -> None:
         (lambda s: setattr(s, "version", 4_000_000_000), "STUDY_INCOMPLETE"),
         (_add_analysis(purpose=0), "STUDY_INCOMPLETE"),
         (_add_analysis(recipients=[0]), "STUDY_INCOMPLETE"),
-        (lambda s: s.recipient_roles.append(99), "STUDY_INCOMPLETE"),
+        (lambda s: s.recipient_roles.append(99), "UNKNOWN_VALUE"),
         (_add_analysis(missing_country=0), "STUDY_INCOMPLETE"),
         (_add_analysis(spec=spec_pb2.Spec(method="climb", method_version=1, dataset="NONE")), "UNKNOWN_DATASET"),
         (_add_analysis(spec=spec_pb2.Spec(method="fly", method_version=1, dataset="ADTTE")), "UNKNOWN_METHOD"),

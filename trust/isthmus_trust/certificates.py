@@ -10,7 +10,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -83,16 +83,24 @@ def certificate_request(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     return request.public_bytes(serialization.Encoding.PEM)
 
 
+# What the library raises for a certificate or request that is none: none of it is an error of ours.
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+
+
 def read_chain(pem: bytes) -> list[x509.Certificate]:
     """Certificates of a PEM chain, the owner's first; `AuthenticationError` ``NOT_A_CERTIFICATE`` otherwise."""
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+        chain = x509.load_pem_x509_certificates(pem)
+        for certificate in chain:
+            # the library reads these when they are first asked for: whoever asks later shall not meet its errors
+            _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.not_valid_after_utc
+    except _UNREADABLE as error:
         raise AuthenticationError(
             "NOT_A_CERTIFICATE",
             "the other side presented no readable certificate",
             "check that the certificate file is a PEM chain and not damaged",
         ) from error
+    return chain
 
 
 def peer_of(pem: bytes) -> Peer:
@@ -213,7 +221,7 @@ def peer_uri(role: Role, name: str) -> str:
 def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName:
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, *_UNREADABLE):
         return x509.SubjectAlternativeName([])
 
 
@@ -242,7 +250,7 @@ def _leads_to(chain: list[x509.Certificate], authorities: list[x509.Certificate]
 def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *_UNREADABLE):
         return False
     return True
 
@@ -272,7 +280,7 @@ def _check_policy(
             builder.build_server_verifier(_first_host(chain[0])).verify(chain[0], chain[1:])
         else:
             builder.build_client_verifier().verify(chain[0], chain[1:])
-    except (VerificationError, ValueError, x509.UnsupportedGeneralNameType) as error:
+    except (VerificationError, *_UNREADABLE) as error:
         raise _unknown_authority(chain[-1], authorities[0]) from error
 
 

@@ -7,6 +7,7 @@ from isthmus.untrusted import shown
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_coordinator.analyses.run import Answer, Failure, Request
 from isthmus_methods.summary_codec import check_padding, cleared_from_message
+from isthmus_trust.bounds import check_summary
 from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, open_signed
 
 # Longest rule or remedy of a refusal that is kept.
@@ -48,6 +49,7 @@ def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Sign
         check_padding(refusal.padding)
         return Answer(node, digest(body), body, now, refusal=_failure(refusal))
     summary = open_signed(signed, SUMMARY, summary_pb2.Summary, participant.identity_key)
+    check_summary(summary)
     _check_from(summary.task, summary.node, summary.country, task, participant)
     check_padding(summary.padding)
     return Answer(

@@ -16,6 +16,7 @@ from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.store.tables import decisions, studies
 from isthmus_coordinator.studies.proposals import FindMethod, check_study
 from isthmus_methods.validate import nearest
+from isthmus_trust.bounds import check_study as check_bounds
 from isthmus_trust.certificates import Peer
 from isthmus_trust.documents import DECISION, STUDY, canonical, digest, open_signed
 
@@ -55,6 +56,7 @@ class Studies:
         """
         entry = self._roster.check(author)
         study = open_signed(signed, STUDY, study_pb2.Study, entry.identity_key)
+        check_bounds(study)
         name = digest(signed.body)
         known = self.find(name)
         if known is not None:

@@ -11,6 +11,7 @@ from isthmus_coordinator.roster.members import Member
 from isthmus_methods.codec import spec_from_message
 from isthmus_methods.contract import Method, Scope, Spec
 from isthmus_methods.validate import check_spec
+from isthmus_trust.bounds import check_spec as check_spec_bounds
 from isthmus_trust.certificates import Role
 from isthmus_trust.roster import State
 
@@ -81,6 +82,7 @@ def check_analysis(
     missing = analysis.missing_country
     if missing not in study_pb2.MissingCountry.values() or missing == study_pb2.MISSING_COUNTRY_UNSPECIFIED:
         raise _incomplete(f"analysis {analysis.name!r} must say what happens where a country is missing")
+    check_spec_bounds(analysis.spec)
     spec = spec_from_message(analysis.spec, study)
     method = find_method(spec.method, spec.version)
     check_spec(spec, method)
