@@ -134,6 +134,7 @@ class Region:
         self.folder = folder
         self.rows = trial_rows(1, 240)
         self.missing = missing
+        self.declined: tuple[str, ...] = ()  # countries whose custodian said no
         # false: the policy's floors hold, and a small cell is withheld
         self.open_data = True
         self.coordinator = IdentityKey.generate()
@@ -152,7 +153,7 @@ class Region:
         for site in self.sites.values():
             site.move_in(self.signed)
             site.adopt(self.policy.digest, 1)
-            site.decide(self.study_digest)
+            site.decide(self.study_digest, approved=site.country not in self.declined)
 
     def enrol(self, **other: IdentityKey) -> str:
         """Every site keeps the coordinator's roster, with another identity key for some; its fingerprint."""
@@ -220,7 +221,11 @@ class Region:
             submitted_at=self.now,
         )
         blocks = by_country(self.rows, spec, method)
-        run = change(turns.begin(Run(request, tuple(s.node for s in self.sites.values())), self.sign, self.now)).run
+        waiting = Run(request, tuple(s.node for s in self.sites.values()))
+        gone = {country.lower(): turns.not_approved(country, country.lower()) for country in self.declined}
+        if gone:
+            waiting = turns.leave_out(waiting, gone, "FAILED", self.sign, self.now).run
+        run = change(turns.begin(waiting, self.sign, self.now)).run
         while not run.final:
             assert run.task is not None
             task = summary_pb2.Task.FromString(run.task.signed.body)

@@ -55,6 +55,18 @@ def test_bundle_of_a_country_that_is_not_in_the_answer_is_not_needed(tmp_path: P
     assert [left.reason for left in judged.replayed.left_out] == ["its bundle is not among those given"]
 
 
+def test_country_whose_custodian_declined_is_named_with_the_record(tmp_path: Path) -> None:
+    region = Region(tmp_path, study_pb2.GO_ON_WITHOUT)
+    region.declined = ("TW",)
+    region.approve()
+    result = region.run(ANALYSIS)
+    (judged,) = replay(read_bundles(region.export(tmp_path / "out")), region.result_file(tmp_path / "r.json", result))
+    assert (judged.replayed.outcome, judged.replayed.earlier_attempts) == (Outcome.POOLED, 0)
+    assert [(left.country, left.reason) for left in judged.replayed.left_out] == [
+        ("TW", "its custodian declined the study (record 2 of tw)")
+    ]
+
+
 @pytest.mark.parametrize("what", ["refuse", "stay away"])
 def test_run_that_failed_has_no_answer_and_nothing_is_wrong(tmp_path: Path, what: str) -> None:
     result, judged = ran(tmp_path, study_pb2.FAIL, what)

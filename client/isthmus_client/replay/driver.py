@@ -24,7 +24,7 @@ from isthmus_methods.contract import Cleared, Done, Method, State
 from isthmus_methods.pooling import pool_round
 from isthmus_methods.registry import find
 from isthmus_methods.summary_codec import as_carried, cleared_from_message, memory_to_message, task_to_message
-from isthmus_trust.documents import canonical
+from isthmus_trust.documents import DECISION, canonical
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def replay_run(run: bytes, entries: Sequence[tuple[Bundle, Entry]], bundles: Seq
             replayed,
             task=answers[0].task,
             earlier_attempts=len(attempts) - 1,
-            left_out=_left_out(study, attempts, given),
+            left_out=_left_out(study, attempts, bundles),
         )
         for attempt in attempts:
             pooling = _Pooling(study, attempt, given)
@@ -208,23 +208,28 @@ def _check_left_out(study: study_pb2.Study, attempts: Sequence[_Attempt]) -> Non
         )
 
 
-def _left_out(study: study_pb2.Study, attempts: Sequence[_Attempt], given: Collection[str]) -> tuple[LeftOut, ...]:
+def _left_out(study: study_pb2.Study, attempts: Sequence[_Attempt], bundles: Sequence[Bundle]) -> tuple[LeftOut, ...]:
     """Countries of the study that the final attempt goes without, and what their journals say of it."""
     final = set(attempts[-1].participants)
     return tuple(
-        LeftOut(p.country, p.node, _reason(p, attempts, given)) for p in study.participants if p.node not in final
+        LeftOut(p.country, p.node, _reason(p, attempts, bundles)) for p in study.participants if p.node not in final
     )
 
 
-def _reason(participant: study_pb2.Participant, attempts: Sequence[_Attempt], given: Collection[str]) -> str:
+def _reason(participant: study_pb2.Participant, attempts: Sequence[_Attempt], bundles: Sequence[Bundle]) -> str:
     asked = [a for a in attempts if participant.node in a.participants]
     answers = [found[participant.node] for a in asked for found in a.rounds.values() if participant.node in found]
     refused = next((a for a in answers if a.refusal is not None), None)
     if refused is not None and refused.refusal is not None:
         return f"it refused: {refused.refusal.rule} [{refused.refusal.code}] ({refused.where})"
-    if participant.node not in given:
+    bundle = next((b for b in bundles if b.node == participant.node), None)
+    if bundle is None:
         return "its bundle is not among those given"
     if not asked:
+        study = next(iter(attempts[-1].rounds[min(attempts[-1].rounds)].values())).task.study_digest
+        about = [n for n in bundle.decisions if n.context == DECISION and n.decision.study_digest == study]
+        if about and not about[-1].decision.approved:
+            return f"its custodian declined the study (record {about[-1].sequence} of {bundle.name})"
         return "it was not asked in any round that was answered"
     last = max((number for a in asked for number in a.rounds), default=0)
     if answers and answers[-1].task.round == last:
