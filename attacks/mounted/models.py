@@ -109,6 +109,19 @@ def hostile_logistic(scene: Scene) -> Claims:
     return heaviest(scene.order(scene.spec("glm", "RESP ~ AGE"), state(-60.0, 1.5), number=3), "age")
 
 
+def hostile_inverse(scene: Scene) -> Claims:
+    """What should be the inverse of the information makes the victim's leverage one, almost: HC3 divides by the rest.
+
+    Nothing else of the state is out of the ordinary, and every weight of the model itself is the same.
+    """
+    spec = scene.spec("glm", "RESP ~ AGE", options={"robust": True})
+    inverse = np.diag([0.0, (1.0 - 1e-6) / (0.25 * 40.0**2)])
+    asked = {"centre": np.array([CENTRE]), "end": np.zeros(2), "inverse": inverse}
+    answer = scene.order(spec, asked, number=4)
+    meat = None if answer is None else answer.values.get(("meat", "HC3"))
+    return {} if meat is None else {"age": CENTRE + float(meat[1] / meat[0])}
+
+
 def hostile_exponential(scene: Scene) -> Claims:
     spec = scene.spec("glm", "EPISODES ~ AGE", options={"family": "poisson"})
     return heaviest(scene.order(spec, state(0.0, 1.0), number=3), "age")
@@ -246,6 +259,16 @@ ATTACKS = (
         WEIGHTS,
         SPREAD,
         hostile_logistic,
+    ),
+    Attack(
+        26,
+        "hostile inverse of the information",
+        "coordinator",
+        "effective persons and leverage with squared residuals as weights",
+        ("weights_are_spread", "leverage_is_bounded"),
+        SPREAD,
+        hostile_inverse,
+        "b",
     ),
     Attack(
         27,

@@ -53,6 +53,7 @@ from isthmus_methods.supports import (
     BinSupport as BinSupport,
     CellSupport as CellSupport,
     ModelSupport as ModelSupport,
+    OutcomeSupport as OutcomeSupport,
     RiskSetSupport as RiskSetSupport,
     SumSupport as SumSupport,
     Support as Support,

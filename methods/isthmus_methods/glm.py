@@ -89,9 +89,9 @@ class Looked:
         return Looked(models, end, self.shared, {**self.weights, **other.weights})
 
     def rests(self) -> tuple[RestsOn, ...]:
-        """What each model, and the end, rests on."""
+        """What each model, the end, and the middles of its robust variances rest on."""
         end = () if self.end is None or self.shared is not None else (self.end.rests,)
-        return (*(m.rests for m in self.models), *end)
+        return (*(m.rests for m in self.models), *end, *(() if self.end is None else self.end.meats))
 
 
 class Glm:
@@ -209,7 +209,8 @@ def look(block: Block, spec: Spec, plan: Plan, asked: Asked) -> Looked:
             at_end = expected(family, y, predictor(block, spec, rows, plan.models[WHOLE], asked.end, asked.centre))
             weights.append(at_end.weights)
         known = None if shared is None else looked[shared].rests
-        end = end_sums(block, spec, rows, at_end, asked, plan.robust, known)
+        end, squared = end_sums(block, spec, rows, at_end, asked, plan.robust, known)
+        weights += squared
     return Looked(tuple(looked), end, shared, {id(block): tuple(weights)})
 
 
@@ -272,17 +273,25 @@ def _end_items(
 ) -> list[Item]:
     p = plan.terms.p
     support, end = support_of_nobody(spec, p), None
-    expected, pearson, meat = np.zeros((p, p)), 0.0, np.zeros((2, p, p))
+    expected, pearson = np.zeros((p, p)), 0.0
+    meats = [(np.zeros((p, p)), support)] * 2
     if looked is not None and heavy is not None and looked.end is not None:
         end = looked.end
-        support = model_support(end.rests, heavy.of_models[-1 if looked.shared is None else looked.shared], spec, p)
+        its_row = heavy.of_models[len(looked.models) if looked.shared is None else looked.shared]
+        support = model_support(end.rests, its_row, spec, p)
         expected, pearson = about(end.rests.cross, asked.centre), end.pearson
-        meat = meat if end.meat is None else end.meat
+        if end.meats:
+            # a residual's weight is not that of its row in the model
+            heaviest_rows = heavy.of_models[-len(end.meats) :]
+            meats = [
+                (about(rests.cross, asked.centre), model_support(rests, row, spec, p))
+                for rests, row in zip(end.meats, heaviest_rows, strict=True)
+            ]
         if end.saturated:
             notes.add(FULL_LEVERAGE)
     items = [Item("expected", packed(expected), support), Item("pearson", np.array([pearson]), support)]
     if plan.robust and asked.inverse is not None:
-        items += [Item("meat", packed(m), support, kind) for kind, m in zip(("HC0", "HC3"), meat, strict=True)]
+        items += [Item("meat", packed(m), own, kind) for kind, (m, own) in zip(("HC0", "HC3"), meats, strict=True)]
     if spec.role("cluster"):
         items += cluster_items(None if end is None else end.by_cluster, spec, p, p, support)
     return items

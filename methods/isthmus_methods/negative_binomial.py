@@ -190,7 +190,7 @@ def _look(block: Block, spec: Spec, plan: NegativePlan, asked: Asked) -> Looked:
         family = negative_binomial(alpha_of(asked.end))
         at_end = Asked(asked.centre, (), asked.end[:-1], None, start=False)
         eta = _predictor(block, spec, rows, plan.models[WHOLE], asked.end, asked.centre)
-        end = end_sums(block, spec, rows, expected(family, y, eta), at_end, False)
+        end, _ = end_sums(block, spec, rows, expected(family, y, eta), at_end, False)
         deviance = float(family.deviance(y, eta).sum())
     return Looked(None, tuple(models), direction, end, deviance)
 

@@ -38,6 +38,17 @@ class SumSupport:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeSupport:
+    """Of a model's outcome that is a number: how much of its own sum, which the model's sums hold, is whose."""
+
+    persons: int  # distinct persons whose outcomes do not add up to zero
+    rest: int | None  # all others, where the outcome is 0 or 1, so that its sum counts persons
+    largest: float  # largest absolute sum of one person
+    second: float  # second largest
+    total: float  # of all persons
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSupport:
     """For SCORE, INFORMATION, CROSS_PRODUCT, ESTIMATE: what the model rests on in this country."""
 
@@ -51,6 +62,7 @@ class ModelSupport:
     # Columns of the sums, where that is more than the parameters this country's rows say anything about: a column that
     # is constant here (another country's level) adds to the size of a sum and not to what it tells.
     columns: int = 0
+    outcome: OutcomeSupport | None = None  # models of an outcome that is a number
 
 
 @dataclass(frozen=True, slots=True)

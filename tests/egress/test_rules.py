@@ -17,6 +17,7 @@ from isthmus_methods.contract import (
     Item,
     Kind,
     ModelSupport,
+    OutcomeSupport,
     RiskSetSupport,
     SumSupport,
     TimeSupport,
@@ -57,6 +58,16 @@ SOUND = ModelSupport(
 
 def model(**changed: object) -> Item:
     return Item("f", np.array([129.587, -0.25]), replace(SOUND, **changed))  # type: ignore[arg-type]
+
+
+def outcome(with_it: int, without: int) -> OutcomeSupport:
+    """An outcome that is 0 or 1."""
+    return OutcomeSupport(with_it, without, 1.0 if with_it else 0.0, 1.0 if with_it > 1 else 0.0, float(with_it))
+
+
+def sizes(largest: float, second: float, total: float) -> OutcomeSupport:
+    """An outcome of which everybody has some."""
+    return OutcomeSupport(60, None, largest, second, total)
 
 
 def table(persons: int, leavers: list[int], at_risk: list[int], value: list[float] | None = None) -> Item:
@@ -136,6 +147,19 @@ CASES = (
     Case(rules.weights_are_spread, Kind.INFORMATION, model(effective_persons=10.9), "FEW_EFFECTIVE_PERSONS", PUBLIC),
     Case(rules.leverage_is_bounded, Kind.CROSS_PRODUCT, model(leverage=0.999), "HIGH_LEVERAGE"),
     Case(rules.predictor_is_bounded, Kind.SCORE, model(predictor=300.0), "EXTREME_PREDICTOR"),
+    # one of sixty has the event: the count of events is withheld, and the sums of the model hold it
+    Case(rules.outcome_is_of_many, Kind.CROSS_PRODUCT, model(outcome=outcome(4, 56)), "FEW_PERSONS"),
+    Case(rules.outcome_is_of_many, Kind.SCORE, model(outcome=outcome(56, 4)), "FEW_PERSONS"),
+    Case(rules.outcome_is_of_many, Kind.SCORE, model(outcome=outcome(0, 60)), "FEW_PERSONS", PUBLIC),
+    Case(rules.outcome_is_of_many, Kind.CROSS_PRODUCT, model(outcome=sizes(8412.6, 0.3, 8421.0)), "CONCENTRATED_SUM"),
+    Case(rules.outcome_is_of_many, Kind.SCORE, model(outcome=sizes(50.0, 41.0, 100.0)), "CONCENTRATED_SUM"),
+    Case(
+        rules.outcome_is_of_many,
+        Kind.SCORE,
+        model(outcome=sizes(50.0, 37.5, 100.0)),
+        "CONCENTRATED_SUM",
+        tightened="remainder_share = 0.3",
+    ),
     Case(rules.histogram_has_persons, Kind.HISTOGRAM, bins(9, 9), "FEW_PERSONS"),
     Case(rules.histogram_has_persons, Kind.HISTOGRAM, bins(20, 20, gaps=False), "FEW_PERSONS", PUBLIC),
     Case(rules.bins_are_large, Kind.HISTOGRAM, bins(40, 1, 30), "SMALL_BIN"),
@@ -254,6 +278,9 @@ def test_every_kind_is_judged() -> None:
         (Kind.SUM, total(-15.0, 11, 4.0, 3.5, 20.0), PUBLIC),
         (Kind.SCORE, model(), TRIAL),
         (Kind.ESTIMATE, model(events=11), PUBLIC),
+        (Kind.SCORE, model(outcome=outcome(5, 55)), TRIAL),
+        (Kind.SCORE, model(outcome=outcome(0, 60)), TRIAL),
+        (Kind.SCORE, model(outcome=sizes(4.0, 3.5, 160.0)), PUBLIC),
         (Kind.SCORE, model(parameters=0, events=5), TRIAL),
         (Kind.SCORE, model(level_persons={"arm=A": 60, "arm=B": 0}), TRIAL),
         (Kind.EVENTS, table(5, [1, 1], [5, 4]), TRIAL),

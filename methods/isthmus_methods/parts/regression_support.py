@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus_methods.contract import Array, Block, Booleans, ModelSupport, Spec
+from isthmus_methods.contract import Array, Block, Booleans, ModelSupport, OutcomeSupport, Ref, Spec
 from isthmus_methods.parts.cross_product import (
     CrossProduct,
     KnownDistances,
@@ -23,6 +23,7 @@ from isthmus_methods.parts.cross_product import (
     whitening,
 )
 from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, nobody, used_rows
+from isthmus_methods.parts.moments import largest_two, nearest_to_zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,41 @@ def centred_rows(block: Block) -> CentredRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What each person has of the outcome, from the value of its range nearest to zero. Adds."""
+
+    by_person: Array
+    binary: bool  # each row's is 0 or 1
+
+    def __add__(self, other: Outcome, /) -> Outcome:
+        return Outcome(padded_sum(self.by_person, other.by_person), self.binary and other.binary)
+
+    def support(self, persons: int) -> OutcomeSupport:
+        sizes = np.abs(self.by_person)
+        some = int(np.count_nonzero(sizes))
+        largest, second = largest_two(sizes) if len(sizes) else (0.0, 0.0)
+        rest = persons - some if self.binary else None
+        return OutcomeSupport(some, rest, float(largest), float(second), float(sizes.sum()))
+
+
+def outcome_of(block: Block, spec: Spec) -> Outcome | None:
+    """The outcome of a block's rows, once for all rounds; None where the model has none that is a number."""
+    columns = block.columns.get("outcome", ())
+    if len(columns) != 1 or columns[0].dtype.kind != "f":
+        return None
+
+    def build() -> Outcome:
+        y, column = block.numbers("outcome"), spec.role("outcome")
+        variable = spec.variables.get(column[0].variable) if column and isinstance(column[0], Ref) else None
+        zero = nearest_to_zero(variable.minimum, variable.maximum) if variable is not None else 0.0
+        binary = bool(np.all((y == 0.0) | (y == 1.0)))
+        given = y if binary else y - zero
+        return Outcome(np.bincount(block.subject, weights=given, minlength=1).astype(np.float64), binary)
+
+    return block.memo("outcome by person", build)
+
+
+@dataclass(frozen=True, slots=True)
 class RestsOn:
     """Who stands behind a country's share of a model, and how its weights lie. Adds."""
 
@@ -58,14 +94,19 @@ class RestsOn:
     low: float  # smallest and largest linear predictor
     high: float
     total: float  # their sum
+    outcome: Outcome | None = None
 
     def __add__(self, other: RestsOn, /) -> RestsOn:
+        outcome = self.outcome
+        if outcome is not None and other.outcome is not None:
+            outcome = outcome + other.outcome
         return RestsOn(
             self.used + other.used,
             self.cross + other.cross,
             min(self.low, other.low),
             max(self.high, other.high),
             self.total + other.total,
+            outcome,
         )
 
     @property
@@ -109,7 +150,7 @@ def rest_on(
     )
     eta = np.zeros(block.rows) if predictor is None else predictor
     smallest, largest = (float(eta.min()), float(eta.max())) if len(eta) else (np.inf, -np.inf)
-    return RestsOn(counts, cross, smallest, largest, float(eta.sum()))
+    return RestsOn(counts, cross, smallest, largest, float(eta.sum()), outcome_of(block, spec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +207,7 @@ def model_support(
         effective_persons=min(known.cross.effective_persons(), float(persons[ROWS])),
         leverage=heaviest.value,
         predictor=known.predictor,
+        outcome=None if known.outcome is None else known.outcome.support(int(persons[ROWS])),
     )
 
 

@@ -17,6 +17,7 @@ from isthmus_methods.contract import (
     Integers,
     Item,
     ModelSupport,
+    OutcomeSupport,
     RiskSetSupport,
     SumSupport,
     TimeSupport,
@@ -108,6 +109,22 @@ def model_fits(value: Array | Integers, support: ModelSupport) -> bool:
         and _is_whole(support.columns)
         and value.size <= (max(support.parameters, support.columns) + 2) ** 2
         and (support.persons > 0 or not value.any())
+        and _outcome_fits(support)
+    )
+
+
+def _outcome_fits(support: ModelSupport) -> bool:
+    outcome = support.outcome
+    if outcome is None:
+        return True
+    counts = [outcome.persons, *([] if outcome.rest is None else [outcome.rest])]
+    sizes = [outcome.largest, outcome.second, outcome.total]
+    return (
+        type(outcome) is OutcomeSupport
+        and all(_is_whole(n) and 0 <= n <= support.persons for n in counts)
+        and all(np.isfinite(x) and x >= 0 for x in sizes)
+        and outcome.second <= outcome.largest
+        and outcome.largest + outcome.second <= outcome.total * (1 + ROUNDING)
     )
 
 

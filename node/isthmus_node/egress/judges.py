@@ -92,6 +92,7 @@ _MODEL = Judge(
         rules.weights_are_spread,
         rules.leverage_is_bounded,
         rules.predictor_is_bounded,
+        rules.outcome_is_of_many,
     ),
     nobody=_model_of_nobody,
 )

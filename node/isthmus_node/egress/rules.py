@@ -148,6 +148,22 @@ def predictor_is_bounded(support: ModelSupport, limits: Limits) -> Violation | N
     return None
 
 
+def outcome_is_of_many(support: ModelSupport, limits: Limits) -> Violation | None:
+    """Attacks 1, 16: a model's sums hold its outcome's own, which is judged as a sum; of 0 and 1, as a count."""
+    outcome = support.outcome
+    if outcome is None:
+        return None
+    persons = np.array([outcome.persons, *([] if outcome.rest is None else [outcome.rest])], dtype=np.int64)
+    if _too_small(persons, limits.sum_persons, limits):
+        return Violation("FEW_PERSONS", limits.rule("sum_persons"), FEWER_TERMS)
+    top = outcome.largest + outcome.second
+    dominated = not top <= limits.two_largest_share * outcome.total
+    told = not outcome.total - top >= limits.remainder_share * outcome.largest
+    if outcome.persons and outcome.rest is None and (dominated or told):
+        return _concentrated(limits)
+    return None
+
+
 # --------------------------------------------------------------------------- HISTOGRAM
 
 

@@ -15,11 +15,19 @@ import numpy as np
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Array, Block, Booleans, Spec, State
 from isthmus_methods.parts.clusters import ClusterScores, cluster_scores
-from isthmus_methods.parts.cross_product import CHUNK, CrossProduct, distances, recentring, weighted_product
+from isthmus_methods.parts.cross_product import CHUNK, CrossProduct, distances, recentring
 from isthmus_methods.parts.model_terms import ModelTerms
 from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.regression.glm_family import Family, squared_pearson
-from isthmus_methods.parts.regression_support import CentredRows, HeaviestRow, RestsOn, heaviest_row, people, rest_on
+from isthmus_methods.parts.regression_support import (
+    CentredRows,
+    HeaviestRow,
+    RestsOn,
+    heaviest_row,
+    outcome_of,
+    people,
+    rest_on,
+)
 
 # The models of one request, by the label their sums have; then one without each term.
 WHOLE, EMPTY, WITHOUT = "model", "null", "without "
@@ -229,7 +237,7 @@ def model_sums(block: Block, spec: Spec, rows: CentredRows, values: Rowwise, cen
         )
         eta = values.eta
         low, high = (float(eta.min()), float(eta.max())) if len(eta) else (np.inf, -np.inf)
-        rests = RestsOn(people(block, spec), cross, low, high, float(eta.sum()))
+        rests = RestsOn(people(block, spec), cross, low, high, float(eta.sum()), outcome_of(block, spec))
         return ModelSums(rests, np.array([values.score.sum()]), values.deviance)
     move = recentring(rows.centre, centre)
     pull = values.score @ rows.x if values.pull is None else values.pull
@@ -246,20 +254,18 @@ class EndSums:
 
     rests: RestsOn  # with the expected information
     pearson: float
-    meat: Array | None  # (2, p, p) HC0 and HC3
+    meats: tuple[RestsOn, ...]  # HC0 and HC3: with squared residuals as weights, as they are and without each row
     saturated: int  # rows that determine their own fitted value
     by_cluster: ClusterScores | None
 
     def __add__(self, other: EndSums, /) -> EndSums:
-        meat, by_cluster = self.meat, self.by_cluster
-        if meat is not None and other.meat is not None:
-            meat = meat + other.meat
+        by_cluster = self.by_cluster
         if by_cluster is not None and other.by_cluster is not None:
             by_cluster = by_cluster + other.by_cluster
         return EndSums(
             self.rests + other.rests,
             self.pearson + other.pearson,
-            meat,
+            tuple(a + b for a, b in zip(self.meats, other.meats, strict=True)),
             self.saturated + other.saturated,
             by_cluster,
         )
@@ -273,8 +279,10 @@ def end_sums(
     asked: Asked,
     robust: bool,
     known: RestsOn | None = None,
-) -> EndSums:
+) -> tuple[EndSums, tuple[Array, ...]]:
     """The expected information, Pearson's chi-square, and the middles of the robust variances, of one block.
+
+    With them the rows' weights in these middles, (n,): the gate judges each by its own.
 
     Parameters
     ----------
@@ -284,7 +292,8 @@ def end_sums(
     score, weights = values.score, values.weights
     rests = rest_on(block, spec, weights, values.eta) if known is None else known
     pearson = float(squared_pearson(score, weights).sum())
-    meat, saturated, by_cluster = None, 0, None
+    squared: tuple[Array, ...] = ()
+    saturated, by_cluster = 0, None
     move = recentring(rows.centre, asked.centre)
     if robust and asked.inverse is not None:
         squares, vectors = np.linalg.eigh(asked.inverse)
@@ -293,10 +302,11 @@ def end_sums(
         none = left <= SATURATED
         saturated = int(none.sum())
         blunt = np.where(none, 0.0, score / np.where(none, 1.0, left))
-        meat = np.stack([move.T @ weighted_product(rows.x, u * u) @ move for u in (score, blunt)])
+        squared = (score * score, blunt * blunt)
     if spec.role("cluster"):
         by_cluster = cluster_scores(block, spec, (rows.x @ move) * score[:, None], score * score)
-    return EndSums(rests, pearson, meat, saturated, by_cluster)
+    meats = tuple(rest_on(block, spec, v) for v in squared)
+    return EndSums(rests, pearson, meats, saturated, by_cluster), squared
 
 
 # --------------------------------------------------------------------------- second pass
