@@ -154,7 +154,7 @@ class Cohorts:
     dataset: str
     known_by: str  # the variable that names persons; empty where each row is one
     subject: Integers  # (rows,), persons of the dataset numbered from 0
-    names: Sequence[str]  # (persons,): by them persons are known again in a later snapshot
+    names: Callable[[], Sequence[str]]  # (persons,): by them persons are known again in a later snapshot
     dictionary: bytes  # digest: contents are compared under equal dictionaries only
     snapshot: bytes  # digest of rows and names
     contents: Callable[[], NDArray[np.uint64]]  # (persons,), a digest of what each person's rows hold

@@ -302,6 +302,14 @@ def test_purposes_share_what_was_released(purpose: int, policy: Policy, tmp_path
     assert country.ask(model(NOT_V), purpose) == "DIFFERENCING"
 
 
+def test_country_without_rows_and_cohort_without_persons_leave_nothing_to_hold_apart(
+    policy: Policy, tmp_path: Path
+) -> None:
+    empty = {name: values[:0] for name, values in rows().items()}
+    assert Country(policy, tmp_path / "a", table(empty)).codes(model()) == [""]
+    assert Country(policy, tmp_path / "b").codes(model(is_("age", ">", 200.0)), model()) == ["", ""]
+
+
 def test_nothing_of_a_refused_request_counts_as_released(policy: Policy, tmp_path: Path) -> None:
     country = Country(policy, tmp_path)
     assert country.codes(model(), model(NOT_V)) == ["", "DIFFERENCING"]

@@ -22,9 +22,11 @@ from isthmus.errors import (
 from isthmus.v1 import study_pb2
 from isthmus_methods.contract import CellSupport, Field, Item, Kind, ModelSupport, Summary, SumSupport, TimeSupport
 from isthmus_node.egress import form, gate
+from isthmus_node.egress.form import Violation
 from isthmus_node.egress.gate import Cleared, Refusal, judge, refuse
 from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.thresholds import Limits
 
 TRIAL = study_pb2.TRIAL_ANALYSIS
 CELLS = np.array([20, 30])
@@ -334,3 +336,22 @@ def test_error_leaves_as_its_code_and_only_decisions_in_their_own_words(
 
 def test_error_without_a_policy_is_refused_all_the_same() -> None:
     assert refuse(ConfigError("POLICY_MISSING", "", "")).policy_digest == b""
+
+
+def test_nothing_leaves_that_no_auditor_has_seen(policy: Policy) -> None:
+    one = Summary((COUNT,))
+    assert code_of(judge(one, LEAVES, (), TRIAL, policy, False)) == "NOT_AUDITED"
+    asked = []
+
+    def says(limits: Limits) -> Violation | None:
+        asked.append(limits)
+        return Violation("DIFFERENCING", "rule", "remedy")
+
+    assert code_of(judge(one, LEAVES, (), TRIAL, policy, False, says)) == "DIFFERENCING"
+    assert asked == [policy.limits[TRIAL]]
+    # open data have nobody to single out; what breaks a floor does not reach the auditor, for it is not released
+    assert isinstance(judge(one, LEAVES, (), TRIAL, policy, True, says), Cleared)
+    few = np.array([60, 4], dtype=np.int64)
+    small = replace(COUNT, value=few, support=CellSupport(few))
+    assert code_of(judge(Summary((small,)), LEAVES, (), TRIAL, policy, False, says)) == "SMALL_CELL"
+    assert len(asked) == 1

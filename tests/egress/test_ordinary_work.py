@@ -125,7 +125,7 @@ def test_cost_does_not_grow_with_what_was_released(tmp_path: Path) -> None:
     file = 0
     for number in range(400):
         of = groups[number % 10]
-        one = Cohorts("D", "id", subject, names, b"d", b"s", lambda: np.ones(1000, dtype=np.uint64), of, of)
+        one = Cohorts("D", "id", subject, lambda: names, b"d", b"s", lambda: np.ones(1000, dtype=np.uint64), of, of)
         audit = Audit(auditor, number.to_bytes(4, "big"), lambda one=one: (one,), True, journal_pb2.Record())  # type: ignore[misc]
         assert audit.violation(limits) is None
         if number == 10:

@@ -104,7 +104,7 @@ def _cohorts(spec: Spec, table: Table, roles: Mapping[str, Role], selected: Bool
         dataset=spec.dataset,
         known_by=spec.subject,
         subject=table.subject.astype(np.int64),
-        names=table.names() or tuple(f"row {number}" for number in range(table.persons)),
+        names=lambda: table.names() or tuple(f"row {number}" for number in range(table.persons)),
         dictionary=hashlib.sha256(repr(sorted(table.variables.items())).encode()).digest(),
         snapshot=table.named_digest(),
         contents=functools.cache(functools.partial(contents, table)),

@@ -183,7 +183,7 @@ class Auditor:
         key = (cohorts.snapshot, cohorts.dictionary)
         kept = self._snapshots.get(before.dataset)
         if kept is None or kept.key != key or kept.released.column_person is not before.column_person:
-            released, person, place = before.placed(cohorts.subject, cohorts.names, self._key)
+            released, person, place = before.placed(cohorts.subject, cohorts.names(), self._key)
             kept = _Snapshot(key, released, person, place, cohorts.contents())
             self._snapshots[before.dataset] = kept
         if len(kept.released.column_person) != len(before.column_person):
