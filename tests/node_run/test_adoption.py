@@ -171,3 +171,18 @@ def test_journal_remembers_the_largest_number(adoptions: Adoptions, custodian: I
         assert journal.policy == (2, tight.digest)
     assert in_journal(home) == (2, tight.digest)
     assert number_in(journal_pb2.Record(event="STARTED", document=tight.signed)) == NOTHING
+
+
+def test_what_is_lost_is_no_meaning_and_what_is_damaged_is_said(
+    adoptions: Adoptions, custodian: IdentityKey, tmp_path: Path
+) -> None:
+    assert adoptions.stamp() == 0
+    adopted = adoptions.sign(custodian, TIGHT, meaning(TIGHT))
+    assert adoptions.meaning(adopted) == meaning(TIGHT).canonical
+    (tmp_path / "policies" / f"{adopted.digest.hex()}.json").unlink()
+    assert adoptions.meaning(adopted) is None
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "journal").write_bytes(b"something else\n")
+    with pytest.raises(ConfigError) as caught:
+        in_journal(tmp_path / "journal")
+    assert caught.value.code == "JOURNAL_DAMAGED"
