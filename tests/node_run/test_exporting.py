@@ -243,8 +243,8 @@ def test_whole_bundle_passes_and_says_who_saw_how_much(exported: Exported) -> No
     said = "\n".join(verify(exported.folder))
     size = exported.made.records
     assert f"{size} records, 3 answers that left; root {exported.made.root.hex()}" in said
-    assert f"seen by be: {size} of {size} records" in said
-    assert f"seen by the coordinator: {size} of {size} records" in said
+    for name, key in (("be", exported.be), ("the coordinator", exported.site.coordinator)):
+        assert f"seen by {name} (key {verifier.fingerprint(key.public)[:19]}): {size} of {size} records" in said
     assert exported.made.roster in said
 
 
@@ -361,12 +361,19 @@ def test_fingerprints_from_elsewhere_are_held_against_the_bundle(exported: Expor
 
 def test_cosignature_of_a_stranger_does_not_count(exported: Exported, copy: Path) -> None:
     kept = exported.own.get(exported.made.records)
-    for signer, name in ((IdentityKey.generate(), "stranger"), (exported.site.identity, "itself")):
+
+    def put(signer: IdentityKey) -> None:
         forged = journal_pb2.Witnessed(checkpoint=kept.checkpoint)
-        forged.cosignatures.append(cosign(signer, name, kept.checkpoint, 0, 1))
+        forged.cosignatures.append(cosign(signer, "be", kept.checkpoint, 0, 1))
         (copy / "checkpoints.jsonl").write_text(to_line(forged) + "\n")
         resign(exported, copy)
-        assert failure(copy).where == "checkpoints.jsonl line 1"
+
+    put(IdentityKey.generate())
+    said = "\n".join(verify(copy))
+    assert "seen by nobody known, and not counted" in said
+    assert "no witness: that the journal was not replaced as a whole is not shown" in said
+    put(exported.site.identity)
+    assert failure(copy).where == "checkpoints.jsonl line 1"
 
 
 def test_file_more_or_less_is_named(exported: Exported, copy: Path) -> None:

@@ -354,7 +354,10 @@ def test_journal_shorter_than_its_own_checkpoint_is_found(bench: Bench, kept: in
 
 
 def test_known_keys_are_those_of_coordinator_studies_and_roster(bench: Bench) -> None:
-    roster = journal_pb2.Roster(nodes=[journal_pb2.RosterNode(name="de", identity_key=DE.public)])
+    named = (("de", DE), (COORDINATOR, BE))
+    roster = journal_pb2.Roster(
+        nodes=[journal_pb2.RosterNode(name=name, identity_key=key.public) for name, key in named]
+    )
     assert known_keys(COORD.public, [], roster) == {COORD.public: COORDINATOR, DE.public: "de"}
     with pytest.raises(AuthenticationError):
         bench.roster.write(BE.sign(ROSTER, canonical(roster)))

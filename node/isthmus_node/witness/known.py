@@ -55,4 +55,5 @@ def known_keys(coordinator: bytes, studies: Iterable[Shelved], roster: journal_p
             names.setdefault(participant.identity_key, participant.node)
     for node in roster.nodes if roster is not None else ():
         names.setdefault(node.identity_key, node.name)
-    return names
+    # nobody passes for the coordinator by being called so
+    return {key: name for key, name in names.items() if name != COORDINATOR or key == coordinator}
