@@ -16,8 +16,8 @@ _MODELS = (Kind.CROSS_PRODUCT, Kind.SCORE, Kind.INFORMATION, Kind.ESTIMATE)
 OF_KINDS: Mapping[str, tuple[Kind, ...]] = {
     "cell_persons": (Kind.COUNT,),
     "sum_persons": (Kind.SUM, *_MODELS),
-    "two_largest_share": (Kind.SUM,),
-    "remainder_share": (Kind.SUM,),
+    "two_largest_share": (Kind.SUM, *_MODELS),
+    "remainder_share": (Kind.SUM, *_MODELS),
     "residual_df": _MODELS,
     "parameters_per_person": _MODELS,
     "parameters_per_event": _MODELS,
