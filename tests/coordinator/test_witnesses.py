@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from mutating import mutated
 
 from isthmus.command import main
 from isthmus.errors import AuthenticationError, IsthmusError, UsageError
@@ -17,7 +19,7 @@ from isthmus_coordinator.witnesses import desk
 from isthmus_coordinator.witnesses.report import line_of, standings
 from isthmus_trust import checkpoints
 from isthmus_trust.checkpoints import Verdict, from_line, read_cosignature
-from isthmus_trust.documents import ROSTER, digest, open_signed
+from isthmus_trust.documents import CHECKPOINT, CONSISTENCY, ROSTER, digest, open_signed
 from isthmus_trust.identity import IdentityKey
 from isthmus_trust.merkle import Tree
 
@@ -303,3 +305,27 @@ def test_commands_show_journals_and_give_out_what_was_seen(
     capsys.readouterr()
     assert main(app, ["checkpoints", "-o", str(tmp_path / "two"), "--json", *home]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "AMBIGUOUS"
+
+
+def test_checkpoints_with_anything_in_them_signed_by_their_node_are_judged_and_nothing_else(
+    nodes: list[FakeNode], tries: Callable[[int], Iterator[Random]]
+) -> None:
+    nl = nodes[2]
+    journal = Journal(nl)
+    journal.show(RECORDS[:5], 1)
+    whole = journal_pb2.Checkpoint.FromString(journal.checkpoint(RECORDS, 2).body)
+    seen = set()
+    for chance in tries(60):
+        signed = nl.identity.sign(CHECKPOINT, mutated(whole, chance).SerializeToString())
+        proof = journal_pb2.Consistency(
+            checkpoint=digest(signed.body), from_size=5, hashes=Tree.of(RECORDS).consistency(5)
+        )
+        proofs = [nl.identity.sign(CONSISTENCY, mutated(proof, chance).SerializeToString())]
+        try:
+            call(nl.exchange.Witness, exchange_pb2.WitnessRequest(checkpoint=signed, proofs=proofs))
+        except IsthmusError as error:
+            seen.add(type(error))
+    assert seen <= {AuthenticationError, UsageError}
+    assert seen
+    # whatever was claimed, what follows is still seen
+    assert journal.show(RECORDS[:5], 1).said[0].HasField("cosignature")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
 import pytest
+from mutating import mutated
 
 from isthmus.errors import AuthenticationError, ConfigError
 from isthmus.v1 import exchange_pb2, journal_pb2, study_pb2
@@ -491,3 +493,50 @@ def test_one_message_can_wake_this_node_once(bench: Bench) -> None:
     bench.work._due = None
     bench.tell(witness_said=said)
     assert bench.work._due is None
+
+
+# --------------------------------------------------------------------------- told anything
+
+
+def resigned(signed: study_pb2.Signed, kind: type, key: IdentityKey, chance: Random) -> study_pb2.Signed:
+    """The document changed, and signed for by its own node."""
+    return key.sign(signed.context, mutated(kind.FromString(signed.body), chance).SerializeToString())
+
+
+def test_messages_with_anything_in_them_are_judged_and_nothing_else(
+    bench: Bench, tries: Callable[[int], Iterator[Random]]
+) -> None:
+    bench.show()
+    bench.tell(for_witness=passed(RECORDS[:5], 1))
+    own = bench.own.get(3).checkpoint
+    for chance in tries(250):
+        another = passed(RECORDS, 2, proof_from=5)
+        if chance.random() < 0.6:
+            changed = resigned(another.checkpoint, journal_pb2.Checkpoint, BE, chance)
+            another.checkpoint.CopyFrom(changed)
+        if chance.random() < 0.6:
+            another.proof.CopyFrom(resigned(another.proof, journal_pb2.Consistency, BE, chance))
+        said = exchange_pb2.WitnessSaid(
+            checkpoint=digest(own.body),
+            witness="be",
+            cosignature=resigned(checkpoints.cosign(BE, "be", own, 0, 1), journal_pb2.Cosignature, BE, chance),
+        )
+        whole: tuple[dict[str, Any], ...] = (
+            {"for_witness": another},
+            {"for_witness": mutated(another, chance)},
+            {"witness_said": said},
+            {"witness_said": mutated(said, chance)},
+        )
+        bench.tell(**chance.choice(whole))
+    assert bench.lines.named("fault") == []
+    # none of it let be's journal go back, and this node's own is as it was
+    kept = bench.seen.get(BE.public)
+    assert kept is not None
+    assert read_checkpoint(kept.checkpoint).tree_size >= 5
+    assert len(bench.own.get(3).cosignatures) == 3
+
+
+def test_flood_of_messages_is_dropped_and_not_kept(bench: Bench) -> None:
+    for _ in range(3 * work.WAITING):
+        bench.work.told(exchange_pb2.CoordinatorMessage(for_witness=passed(RECORDS[:5], 1)))
+    assert bench.work._work.qsize() == work.WAITING

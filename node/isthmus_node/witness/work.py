@@ -29,6 +29,8 @@ from isthmus_trust.identity import IdentityKey
 ENOUGH = 2
 # Earlier checkpoints from which a proof is sent without being asked for.
 PROOFS = 8
+# Messages that wait to be looked at; a flood of them must not fill memory.
+WAITING = 1024
 # Times a checkpoint is sent again because proofs were wanted.
 ASKS = 3
 
@@ -103,6 +105,9 @@ class Witnessing:
 
     def told(self, message: exchange_pb2.CoordinatorMessage) -> None:
         """What arrives on the stream: a run's end, another's checkpoint, a witness's word about ours."""
+        if self._work.qsize() >= WAITING:
+            # what is dropped is told again with the next checkpoint
+            return
         which = message.WhichOneof("message")
         if which == "run_ended":
             self._work.put(self._soon)
