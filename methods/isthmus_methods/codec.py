@@ -140,6 +140,8 @@ def answer_from_message(message: values_pb2.Value, depth: int = 0) -> c.Answer:
         raise _malformed("a result without a value")
     if which == "null":
         return None
+    if which == "number" and math.isnan(message.number):
+        raise _malformed("a result with a number that is none")
     answer: c.Answer = getattr(message, which)
     return answer
 

@@ -201,6 +201,8 @@ def answer_complaints(
         found.append("not in canonical form")
     if (answer.task, answer.node, answer.country) != (entry.record.task, node, own.country):
         found.append("another task, node or country")
+    if any(part.strip(b"\0") for part in answer.padding) or len(signed.body) % 4096:
+        found.append("padding that says something, or a length that does")
     if kind is summary_pb2.Refusal:
         return [*found, *([] if CODE.fullmatch(answer.code) else ["a refusal without a code"])]
     planned = next(a for a in study.plan if a.name == entry.record.analysis)

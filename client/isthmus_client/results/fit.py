@@ -129,7 +129,7 @@ class Fit:
             study_version=r.study_version,
             study_digest=r.study_digest.hex(),
             analysis=r.analysis,
-            purpose=study_pb2.Purpose.Name(r.purpose).lower().replace("_", " "),
+            purpose=_purpose(r.purpose),
             run=r.run.hex(),
             method=f"{r.spec.method}/{r.spec.method_version}",
             rounds=r.rounds,
@@ -309,7 +309,16 @@ def _hex(digest: object) -> str:
 
 
 def _moment(nanoseconds: int) -> datetime | None:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds else None
+    except (ValueError, OverflowError, OSError):
+        # no time of this calendar: whoever sent it does not know when it was
+        return None
+
+
+def _purpose(number: int) -> str:
+    known = study_pb2.Purpose.DESCRIPTOR.values_by_number
+    return str(known[number].name).lower().replace("_", " ") if number in known else f"unknown ({number})"
 
 
 def fit_of(result: analyst_pb2.Result, study: Study | study_pb2.Study, formula: str = "") -> Fit:

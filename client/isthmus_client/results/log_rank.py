@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from isthmus_client.r_code import r_formula
 from isthmus_client.results.fit import Fit
 from isthmus_client.results.r_format import aligned, format_numbers, one, p_values, rounded
-from isthmus_client.results.tree import count, has, number, numbers, texts, tree
+from isthmus_client.results.tree import count, has, not_there, number, numbers, texts, tree
 from isthmus_methods.contract import column_name
 
 if TYPE_CHECKING:
@@ -100,13 +100,17 @@ class LogRankFit(Fit):
 
     def text(self) -> str:
         marks = self.footnotes
+        if not self.tests:
+            raise not_there("test")
         main = self.tests[0]
         observed, expected = numbers(self.answer, main, "observed"), numbers(self.answer, main, "expected")
         rows = tree(self.answer, main).get("variance")
-        variance = [numbers({"x": row}, "x")[k] for k, row in enumerate(rows)] if isinstance(rows, list) else []
-        squared = [
-            (o - e) ** 2 if o is not None and e is not None else None for o, e in zip(observed, expected, strict=True)
-        ]
+        matrix = [numbers({"x": row}, "x") for row in rows] if isinstance(rows, list) else []
+        if {len(observed), len(expected), len(matrix), *map(len, matrix)} != {len(self.groups)}:
+            raise not_there(f"{main}/variance of {len(self.groups)} groups")
+        variance = [row[k] for k, row in enumerate(matrix)]
+        away = [o - e if o is not None and e is not None else None for o, e in zip(observed, expected, strict=True)]
+        squared = [None if d is None else d * d for d in away]
         columns = [
             format_numbers([number(self.answer, "n", g) for g in self.groups], 3),
             format_numbers(observed, 3),

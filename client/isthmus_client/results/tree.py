@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from isthmus.errors import VersionError
@@ -10,7 +11,8 @@ from isthmus_methods.contract import Answer
 Tree = Mapping[str, Answer]
 
 
-def _not_there(path: str) -> VersionError:
+def not_there(path: str) -> VersionError:
+    """The result lacks something, or holds it in another form: it is of another release, or made up."""
     return VersionError(
         "UNKNOWN_RESULT",
         f"the result holds no {path}, which this version of isthmus expects",
@@ -22,10 +24,10 @@ def tree(answer: Answer, *path: str) -> Tree:
     """The table at a path; `VersionError` where there is none."""
     for name in path:
         if not isinstance(answer, Mapping) or name not in answer:
-            raise _not_there("/".join(path))
+            raise not_there("/".join(path))
         answer = answer[name]
     if not isinstance(answer, Mapping):
-        raise _not_there("/".join(path) or "table")
+        raise not_there("/".join(path) or "table")
     return answer
 
 
@@ -53,6 +55,8 @@ def number(answer: Answer, *path: str) -> float | None:
 def count(answer: Answer, *path: str) -> int | None:
     """A whole number."""
     value = number(answer, *path)
+    if value is not None and not math.isfinite(value):
+        raise not_there(f"{'/'.join(path)} as a whole number")
     return None if value is None else round(value)
 
 
