@@ -20,7 +20,17 @@ from isthmus.errors import (
     WaitingForApproval,
 )
 from isthmus.v1 import study_pb2
-from isthmus_methods.contract import CellSupport, Field, Item, Kind, ModelSupport, Summary, SumSupport, TimeSupport
+from isthmus_methods.contract import (
+    BinSupport,
+    CellSupport,
+    Field,
+    Item,
+    Kind,
+    ModelSupport,
+    Summary,
+    SumSupport,
+    TimeSupport,
+)
 from isthmus_node.egress import form, gate
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.gate import Cleared, Refusal, judge, refuse
@@ -355,3 +365,10 @@ def test_nothing_leaves_that_no_auditor_has_seen(policy: Policy) -> None:
     small = replace(COUNT, value=few, support=CellSupport(few))
     assert code_of(judge(Summary((small,)), LEAVES, (), TRIAL, policy, False, says)) == "SMALL_CELL"
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("value", [whole(40, 30), np.array([[40], [30]])])
+def test_histogram_without_places_does_not_fit(value: np.ndarray, policy: Policy) -> None:
+    leaves = {"f": Field(Kind.HISTOGRAM, "")}
+    item = Item("f", value, BinSupport(whole(40, 30), 70, gaps=False))
+    assert code_of(judge(Summary((item,)), leaves, (), TRIAL, policy, True)) == "BAD_SUPPORT"

@@ -106,6 +106,12 @@ def test_long_run_of_numbers_is_folded(table: Callable[[Item], list[str]]) -> No
     assert sum(len(line.split()) - 1 for line in lines[1:]) == 30
 
 
+def test_very_long_run_of_numbers_says_how_much_is_not_shown(table: Callable[[Item], list[str]]) -> None:
+    most = 12 * MOST_ROWS
+    item = Item("information", np.arange(most + 5.0), ModelSupport(4000, 100, effective_persons=400.0, leverage=0.1))
+    assert table(item)[-1] == "    ... 5 more numbers"
+
+
 def test_all_numbers_of_a_long_table_are_shown_where_asked_for(
     policy: Policy, header: Callable[[str], Header], key: IdentityKey
 ) -> None:
