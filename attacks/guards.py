@@ -279,6 +279,21 @@ def _no_bounds_of_rounds() -> None:
     put(admission, "_check_round", lambda task, study, method, spec: None)
 
 
+def _no_lock() -> None:
+    """Refusals are not counted."""
+    from isthmus_node.custodian.locks import Locks
+
+    put(Locks, "check", lambda self, study, task: None)
+    put(Locks, "count", lambda self, *about: None)
+
+
+def _of_any_size() -> None:
+    """Requests are as large as somebody likes."""
+    from isthmus_node import admission
+
+    put(admission, "check_bounds", lambda spec: None)
+
+
 def _any_signed_policy() -> None:
     """What the custodian signed once is as good as what was signed last."""
     from isthmus_node.custodian.adoption import Adoptions
@@ -376,6 +391,8 @@ GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "plan": (("isthmus_node.admission:Admission._check_plan",), _answers_anything_planned_or_not),
     "bounds of rounds": (("isthmus_node.admission:_check_round",), _no_bounds_of_rounds),
     "policies only go on": (("isthmus_node.custodian.adoption:Adoptions.check",), _any_signed_policy),
+    "lock": (("isthmus_node.custodian.locks:Locks.check",), _no_lock),
+    "bounds of requests": (("isthmus_trust.bounds:check_spec",), _of_any_size),
     "deadline": (("isthmus_node.admission:Admission.admit",), _no_deadline),
     "canonical bytes": (("isthmus_trust.documents:read_canonical",), _any_bytes),
     "signed by the coordinator": (("isthmus_node.service:open_task",), _any_signer),

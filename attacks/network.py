@@ -15,6 +15,9 @@ from attacks import rows
 from attacks.hostile import Hostile
 from isthmus_client.proposal import study_from_toml
 from isthmus_client.sandbox import Process, Sandbox, free_port
+from isthmus_node.commands.unlocking import locks_of
+from isthmus_node.config import load
+from isthmus_node.homes import find_home
 
 ROOT = Path(__file__).resolve().parents[1]
 GUARDED, UNGUARDED = "aa", "ab"
@@ -95,6 +98,11 @@ class Network:
     def adopt_policy(self, node: str) -> None:
         """The custodian signs policy.toml as it stands."""
         self.box.node(node, "policy", "adopt", "--reason", "attacks")
+
+    def unlock(self, node: str) -> None:
+        """The custodian looks at what a run of refusals has locked, and unlocks it."""
+        for study in sorted({lock.study for lock in locks_of(load(find_home(self.box.node_home(node)), env={}))}):
+            self.box.node(node, "unlock", study, "--reason", "attacks")
 
     def metrics(self, node: str) -> str:
         """What the node tells whoever watches the machine."""

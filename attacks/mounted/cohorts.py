@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from attacks import rows
 from attacks.attack import Attack, Claims
 from attacks.mounted.cells import first
@@ -47,7 +49,8 @@ def row_added(scene: Scene) -> Claims:
 
 
 def bisection(scene: Scene) -> Claims:
-    """The least cut point below which everybody is."""
+    """The least cut point below which everybody is; a refusal says that it is less."""
+    total(scene)  # everybody is a cohort that was released: the same again is always answered
     low, high = 18, 110
     while low < high:
         middle = (low + high) // 2
@@ -59,7 +62,51 @@ def bisection(scene: Scene) -> Claims:
     return {"age": float(high)}
 
 
+def told_by_refusals(scene: Scene, name: str, low: float, high: float, steps: int) -> float:
+    """A value of whoever is beyond 96, by halving: is anybody refused, or is nobody there?"""
+    for _ in range(steps):
+        middle = round((low + high) / 2, 3)
+        where = f"AGE > 96 & {name} > {middle}"
+        answers = scene.ask("table_one", roles={"variables": ["DX"]}, where=where)
+        if answers and answers[0].code == "LOCKED":
+            return float("nan")
+        # nobody leaves as zeros, and a single person is refused
+        low, high = (low, middle) if answers and answers[0].values else (middle, high)
+    return (low + high) / 2
+
+
+def one_value_by_refusals(scene: Scene) -> Claims:
+    return {"lab": told_by_refusals(scene, "LAB", 0.0, 300.0, 9)}
+
+
+def many_values_by_refusals(scene: Scene) -> Claims:
+    """All that the victim has, one variable after the other: what is asked last is not reached."""
+    for k in range(1, 10):
+        if np.isnan(told_by_refusals(scene, f"X{k}", -10.0, 10.0, 10)):
+            return {}
+    return one_value_by_refusals(scene)
+
+
 ATTACKS = (
+    Attack(
+        38,
+        "refusals as an oracle, over all that somebody has",
+        "analyst",
+        "refusals are counted, and lock",
+        ("lock", "auditor"),
+        frozenset({"LOCKED"}),
+        many_values_by_refusals,
+    ),
+    Attack(
+        38,
+        "refusals as an oracle, of one value",
+        "analyst",
+        "the same answer to nobody and to a few",
+        ("same answer to nobody and to a few",),
+        frozenset({"FEW_PERSONS"}),
+        one_value_by_refusals,
+        "b",
+    ),
     Attack(6, "two cohorts that differ by one person", "analyst", "auditor", ("auditor",), AUDITED, two_cohorts),
     Attack(7, "general tracker with three large cohorts", "analyst", "linear auditing", ("auditor",), AUDITED, tracker),
     Attack(

@@ -8,7 +8,7 @@ import numpy as np
 
 from attacks.attack import Attack, Claims
 from attacks.evidence import Answer
-from attacks.mounted.requests import SUMS
+from attacks.mounted.requests import SUMS, compared
 from attacks.scene import Scene
 from isthmus.v1 import spec_pb2
 from isthmus_trust.identity import IdentityKey
@@ -79,6 +79,14 @@ def length_of_an_answer(scene: Scene) -> Claims:
         scene.ask("crosstab", roles={"row": "ARM", "column": column})
     lengths = scene.lengths()
     return {"present": 1.0} if len(lengths) == 2 and lengths[0] != lengths[1] else {}
+
+
+def resource_bomb(scene: Scene) -> Claims:
+    """A filter of twenty thousand conditions, each of which a node would look at for every row."""
+    spec = request(scene)
+    for k in range(20_000):
+        spec.where.any.predicates.append(compared("AGE", spec_pb2.Comparison.GREATER, float(k % 50)))
+    return answered(scene.order(spec))
 
 
 def unknown_fields(scene: Scene) -> Claims:
@@ -162,5 +170,14 @@ ATTACKS = (
         ("canonical bytes",),
         frozenset({"NOT_CANONICAL"}),
         unknown_fields,
+    ),
+    Attack(
+        53,
+        "a filter of twenty thousand conditions",
+        "coordinator",
+        "bounds before anything is made of a request",
+        ("bounds of requests", "auditor"),
+        frozenset({"TOO_LARGE"}),
+        resource_bomb,
     ),
 )

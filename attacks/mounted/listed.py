@@ -37,8 +37,15 @@ LISTED = (
         SECURITY,
         "b",
     ),
-    Listed(38, "refusals as an oracle", "analyst", "refusals counted, lock", "open", "no lock", SECURITY),
-    Listed(40, "how long an answer takes", "network", "fixed release slots", "open", "no slots", SECURITY),
+    Listed(
+        40,
+        "how long an answer takes",
+        "network",
+        "release slots where the policy asks for them",
+        "not promised",
+        "without slots in the site's policy an answer leaves when it is ready",
+        SECURITY,
+    ),
     Listed(
         43, "sealed round of two, or all others colluding", "coordinator", "three or more", "open", SEALED, SECURITY
     ),
@@ -64,5 +71,4 @@ LISTED = (
         "no bounds; who sent them is signed",
         SECURITY,
     ),
-    Listed(53, "resource bombs", "coordinator", "caps before parsing", "open", "not mounted", SECURITY),
 )

@@ -182,7 +182,7 @@ def update_of_a_model(scene: Scene) -> Claims:
     return {"marker": float(answers[0]["update"][1])} if answers and answers[0].has("update") else {}
 
 
-EVERY = ("auditor", "model_has_persons", "model_is_not_saturated", *MODEL, "weights_are_spread")
+EVERY = ("auditor", "outcome_is_of_many", "model_has_persons", "model_is_not_saturated", *MODEL, "weights_are_spread")
 
 ATTACKS = (
     Attack(
