@@ -53,16 +53,17 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         (Asked("", "glm", "MARK ~ X1", options={"family": "gaussian"}), MARKER),
         (Asked("", "glm", "MARK ~ X1", options={"family": "gamma"}), MARKER),
         (Asked("", "gee", "MARK ~ X1", roles={"cluster": "SUBJ"}, options={"family": "gaussian"}), MARKER),
+        (Asked("", "lmm", "MARK ~ X1", roles={"group": "ARM"}), MARKER),
         (Asked("", "glm", "SAE ~ X1"), 1.0),
     ],
-    ids=["gaussian", "gamma", "gee", "one event"],
+    ids=["gaussian", "gamma", "gee", "mixed", "one event"],
 )
 def test_outcome_of_one_person_does_not_leave_in_a_models_sums(
     country: Country, without: Callable[..., None], asked: Asked, told: float
 ) -> None:
     assert answered(country, asked) == {}
     without(rules.outcome_is_of_many)
-    columns = next(value for (name, _), value in answered(country, asked).items() if name == "columns")
+    columns = next(value for (name, _), value in answered(country, asked).items() if name in ("columns", "sums"))
     assert np.min(np.abs(columns - told)) <= 0.01 * told
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from isthmus.errors import MethodError
-from isthmus_methods.contract import Array, Block, Booleans, CellSupport, Integers, Item, ModelSupport
+from isthmus_methods.contract import Array, Block, Booleans, CellSupport, Integers, Item, ModelSupport, OutcomeSupport
 from isthmus_methods.parts.cross_product import CrossProduct, distances, whitening
 from isthmus_methods.parts.mixed.mixed_columns import Basis
 from isthmus_methods.parts.mixed.reml import Pattern
+from isthmus_methods.parts.regression_support import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Records:
     codes: Integers  # (n, f): levels of the factors in `level_names`
     selected_rows: int
     selected_persons: int
+    outcome: Array  # (n,) as it is
 
     def __add__(self, other: Records, /) -> Records:
         return Records(
@@ -41,6 +43,7 @@ class Records:
             np.concatenate([self.codes, other.codes]),
             self.selected_rows + other.selected_rows,
             self.selected_persons + other.selected_persons,
+            np.concatenate([self.outcome, other.outcome]),
         )
 
     def only(self, rows: Booleans) -> Records:
@@ -53,6 +56,7 @@ class Records:
             self.codes[rows],
             self.selected_rows,
             self.selected_persons,
+            self.outcome[rows],
         )
 
     @property
@@ -90,6 +94,7 @@ def records_of(block: Block, basis: Basis, centre: Array, middle: float, at: str
         np.column_stack(mine) if mine else np.zeros((block.rows, 0), dtype=np.int64),
         block.rows_selected,
         block.persons_selected,
+        block.numbers("outcome"),
     )
 
 
@@ -177,6 +182,7 @@ def whole_support(records: Records, basis: Basis, visits: int) -> ModelSupport:
         level_persons=levels,
         effective_persons=float(persons),
         leverage=_leverage(records.z[:, :-1], records.person),
+        outcome=_outcome(records, persons),
     )
 
 
@@ -211,7 +217,16 @@ def least_support(records: Records, kinds: Sequence[Integers], parameters: Seque
         level_persons={name: min(n, max(number // 2, 1)) for name, n in least.items()} if number else {},
         effective_persons=float(number),
         leverage=leverage,
+        outcome=_outcome(records, number) if number else None,
     )
+
+
+def _outcome(records: Records, most: int) -> OutcomeSupport:
+    """Whose the outcome's own sum is, which these models' sums hold; of `most` persons, as the model is."""
+    people, place = np.unique(records.person, return_inverse=True)
+    by_person = np.bincount(place, weights=records.outcome, minlength=len(people))
+    found = Outcome(by_person.astype(np.float64), binary=False).support(len(people))
+    return replace(found, persons=min(found.persons, most))
 
 
 def _level_persons(person: Integers, codes: Integers, basis: Basis) -> dict[str, int]:
