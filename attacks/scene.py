@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attacks.evidence import Answer, Evidence, answer_of, read_messages
-from attacks.network import Network, study_name
+from attacks.network import GUARDED, UNGUARDED, Network, study_name
 from isthmus.errors import IsthmusError
 from isthmus.v1 import spec_pb2, summary_pb2
 from isthmus_client.connection import Connection
@@ -137,7 +137,11 @@ class Scene:
     def evidence(self) -> Evidence:
         """Everything since the attack began."""
         texts = {"attacker": "\n".join(self.told), "metrics": self.network.metrics(self.node)}
+        # the victim's other node takes no part in this mounting: what it logs is of one before
+        aside = {f"node-{node}.log" for node in (GUARDED, UNGUARDED) if node != self.node}
         for path in (self.network.box.home / "logs").glob("*.log"):
+            if path.name in aside:
+                continue
             with path.open("rb") as file:
                 file.seek(self._logs.get(path.name, 0))
                 texts[path.name] = file.read().decode("utf-8", "replace")

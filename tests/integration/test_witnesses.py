@@ -203,4 +203,6 @@ def test_witness_without_its_rule_co_signs_an_older_copy(box: Sandbox, older: Pa
     wait_until(
         lambda: all(found.stands for who in ("de", "at") for found in others_of(config(box, who)) if found.node == "nl")
     )
+    # what they said is at nl a moment after they know it themselves
+    wait_until(lambda: {said.witness for said in refusals(box, "nl")} >= {"de", "at"})
     assert {said.witness for said in refusals(box, "nl")} == {"de", "at"}
