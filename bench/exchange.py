@@ -17,7 +17,7 @@ def cox(covariates: int) -> Planned:
     return Planned("cox", "cox", "TTE", f"Surv(DAY, EVENT) ~ {model}")
 
 
-def measure_rounds(folder: Path, fits: int = 20, nodes: int = 3) -> dict[str, object]:
+def measure_rounds(folder: Path, fits: int = 60, nodes: int = 3) -> dict[str, object]:
     """Milliseconds from one round to the next of a Cox fit that sends 10 kB from each node.
 
     Taken from a node's journal: the time between the releases of two rounds that follow each other. All of a round is

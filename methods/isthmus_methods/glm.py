@@ -33,6 +33,7 @@ from isthmus_methods.contract import (
 )
 from isthmus_methods.parts import clusters
 from isthmus_methods.parts.clusters import cluster_items
+from isthmus_methods.parts.cross_product import recentring
 from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.model_support import ROWS, count_items, nobody
 from isthmus_methods.parts.persons import REPEATED, REPEATED_SAYS
@@ -53,6 +54,7 @@ from isthmus_methods.parts.regression.glm_sums import (
     first_sums,
     heaviest,
     is_empty,
+    model_rowwise,
     model_sums,
     offset_of,
     predictor,
@@ -191,14 +193,17 @@ def look(block: Block, spec: Spec, plan: Plan, asked: Asked) -> Looked:
     """The first pass over one block."""
     rows, y, family = centred_rows(block), block.numbers("outcome"), plan.family
     if asked.start:
-        values = starting(family, y, offset_of(block, spec))
+        values = starting(family, y, rows, offset_of(block, spec))
         sums = model_sums(block, spec, rows, values, asked.centre, False)
         return Looked((sums,), None, None, {id(block): (values.weights,)})
     looked, weights, shared = [], [], None
     at_end: Rowwise | None = None
     for k, (label, columns, beta) in enumerate(asked.models):
-        eta = predictor(block, spec, rows, columns, beta, asked.centre)
-        values = rowwise(family, y, eta, None if is_empty(columns) else rows.x)
+        if is_empty(columns):
+            values = rowwise(family, y, predictor(block, spec, rows, columns, beta, asked.centre))
+        else:
+            slope = recentring(rows.centre, asked.centre) @ beta
+            values = model_rowwise(family, y, rows, slope, offset_of(block, spec))
         looked.append(model_sums(block, spec, rows, values, asked.centre, is_empty(columns)))
         weights.append(values.weights)
         if label == WHOLE and family.canonical and asked.end is not None and np.array_equal(beta, asked.end):

@@ -171,7 +171,7 @@ def _look(block: Block, spec: Spec, plan: NegativePlan, asked: Asked) -> Looked:
     """The first pass over one block."""
     rows, y = centred_rows(block), block.numbers("outcome")
     if asked.start:
-        values = starting(POISSON, y, offset_of(block, spec))
+        values = starting(POISSON, y, rows, offset_of(block, spec))
         sums = model_sums(block, spec, rows, values, asked.centre, False)
         return Looked(sums, (), np.zeros(2), None, 0.0)
     direction = np.zeros(2)

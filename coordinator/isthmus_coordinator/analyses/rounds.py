@@ -27,7 +27,7 @@ from isthmus_trust.identity import IdentityKey
 # Seconds that nodes get after a restart of the coordinator, even where the deadline passed meanwhile.
 GRACE = 30
 # Seconds that an answer waits for those of other countries, to be written in one go with them.
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.05
 
 log = logging.getLogger(__name__)
 

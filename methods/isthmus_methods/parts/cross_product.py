@@ -12,6 +12,8 @@ from isthmus_methods.contract import Array
 CHUNK = 2048
 # A column that varies less than this does not vary: what is left is rounding.
 CONSTANT = 1e-11
+# Of correlations, below which a direction is none of its own.
+SMALLEST_EIGENVALUE = 1e-10
 
 
 def recentring(old: Array, new: Array) -> Array:
@@ -134,7 +136,27 @@ def whitening(product: CrossProduct) -> Array:
     # re-centring may leave a diagonal of less than nothing
     varied = (scale > 0) & (scale**2 > CONSTANT * np.diag(product.product)[1:])
     unit = np.where(varied, 1.0 / np.where(varied, scale, 1.0), 0.0)
-    values, vectors = np.linalg.eigh(centred * np.outer(unit, unit))
-    good = values > 1e-10
-    turned = unit[:, None] * vectors[:, good] / np.sqrt(values[good])
+    correlations = centred * np.outer(unit, unit)
+    turned = unit[:, None] * (_whitened_by_cholesky(correlations) if varied.all() else _whitened(correlations))
     return np.vstack([-mean @ turned, turned])
+
+
+def _whitened(correlations: Array) -> Array:
+    """R with ``R' C R`` the identity, (p, rank)."""
+    values, vectors = np.linalg.eigh(correlations)
+    good = values > SMALLEST_EIGENVALUE
+    whitened: Array = vectors[:, good] / np.sqrt(values[good])
+    return whitened
+
+
+def _whitened_by_cholesky(correlations: Array) -> Array:
+    """The same where every eigenvalue is clearly one, at a third of the cost: the inverse of Cholesky's factor."""
+    try:
+        inverse = np.linalg.inv(np.linalg.cholesky(correlations))
+    except np.linalg.LinAlgError:
+        return _whitened(correlations)
+    # the sum of its squares is the trace of the inverse, which no eigenvalue's reciprocal exceeds
+    if not float(np.sum(inverse**2)) * SMALLEST_EIGENVALUE < 0.1:
+        return _whitened(correlations)
+    whitened: Array = inverse.T
+    return whitened

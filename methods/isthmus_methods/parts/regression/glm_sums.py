@@ -7,7 +7,7 @@ in the same pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -188,35 +188,57 @@ class Rowwise:
     pull: Array | None = None  # (1 + q,)
 
 
-def rowwise(family: Family, y: Array, eta: Array, x: Array | None = None) -> Rowwise:
-    """At one predictor (n,); where it is beyond what numbers hold, nothing but a deviance that says so.
+def rowwise(family: Family, y: Array, eta: Array) -> Rowwise:
+    """At one predictor (n,); where it is beyond what numbers hold, nothing but a deviance that says so."""
 
-    `x` (n, 1 + q): columns whose sums are taken in the same pass, while their rows are in the processor's cache.
+    def at(some: slice) -> tuple[Array, Array, Array, float]:
+        score, weights, each = family.all_of(y[some], eta[some])
+        return eta[some], score, weights, float(each.sum())
+
+    return _swept(len(y), at)
+
+
+def model_rowwise(family: Family, y: Array, rows: CentredRows, slope: Array, offset: Array | float) -> Rowwise:
+    """As `rowwise` at the predictor ``x slope + offset``, with the sums over x taken on the way."""
+
+    def at(some: slice) -> tuple[Array, Array, Array, float]:
+        eta = rows.x[some] @ slope + (offset if isinstance(offset, float) else offset[some])
+        score, weights, each = family.all_of(y[some], eta)
+        return eta, score, weights, float(each.sum())
+
+    return _swept(len(y), at, rows.x)
+
+
+def starting(family: Family, y: Array, rows: CentredRows, offset: Array | float) -> Rowwise:
+    """R's starting values as a Newton step from zero: the score holds the weighted working outcome."""
+
+    def at(some: slice) -> tuple[Array, Array, Array, float]:
+        eta = family.start(y[some])
+        score, weights = family.score_and_weights(y[some], eta)
+        return eta, weights * (eta - (offset if isinstance(offset, float) else offset[some])) + score, weights, 0.0
+
+    return _swept(len(y), at, rows.x)
+
+
+def _swept(n: int, at: Callable[[slice], tuple[Array, Array, Array, float]], x: Array | None = None) -> Rowwise:
+    """One pass over n rows, some at a time: what is made of them stays in the processor's cache until it is used.
+
+    `at` gives predictor, score, weights of some rows and their deviance; `x` (n, 1 + q) the columns to take sums over.
     """
-    score, weights, deviance = np.empty_like(eta), np.empty_like(eta), 0.0
+    eta, score, weights, deviance = np.empty(n), np.empty(n), np.empty(n), 0.0
     width = 0 if x is None else x.shape[1]
     product, pull = np.zeros((width, width)), np.zeros(width)
     with np.errstate(all="ignore"):
-        # what is made on the way asks the system for no memory either
-        for low in range(0, len(eta), CHUNK):
+        for low in range(0, n, CHUNK):
             some = slice(low, low + CHUNK)
-            score[some], weights[some], each = family.all_of(y[some], eta[some])
-            deviance += float(each.sum())
+            eta[some], score[some], weights[some], share = at(some)
+            deviance += share
             if x is not None:
                 product += x[some].T @ (x[some] * weights[some, None])
                 pull += score[some] @ x[some]
         if not np.isfinite(deviance + float(score @ score) + float(weights @ weights)):
-            return Rowwise(np.zeros_like(eta), np.ones_like(eta), np.zeros_like(eta), BEYOND)
-    return (
-        Rowwise(score, weights, eta, deviance) if x is None else Rowwise(score, weights, eta, deviance, product, pull)
-    )
-
-
-def starting(family: Family, y: Array, offset: Array | float) -> Rowwise:
-    """R's starting values as a Newton step from zero: the score holds the weighted working outcome."""
-    eta = family.start(y)
-    score, weights = family.score_and_weights(y, eta)
-    return Rowwise(weights * (eta - offset) + score, weights, eta, 0.0)
+            return Rowwise(np.zeros(n), np.ones(n), np.zeros(n), BEYOND)
+    return Rowwise(score, weights, eta, deviance, *((None, None) if x is None else (product, pull)))
 
 
 def expected(family: Family, y: Array, eta: Array) -> Rowwise:
