@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from isthmus.errors import Refused, WaitingForApproval
@@ -65,6 +65,8 @@ class Admission:
         Gives the site's policy in force now.
     now
         UTC, nanoseconds since 1970.
+    is_open
+        Whether all datasets of these names are open data: nobody is asked about each run over them.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class Admission:
         decisions: Decisions,
         policy: Callable[[], Policy],
         now: Callable[[], int],
+        is_open: Callable[[Collection[str]], bool] = lambda _: False,
     ) -> None:
+        self._is_open = is_open
         self._ourselves = ourselves
         self._shelf = shelf
         self._decisions = decisions
@@ -194,7 +198,8 @@ class Admission:
 
     def _check_asked(self, task: summary_pb2.Task, policy: Policy) -> None:
         """Where the policy has a person decide, of this run or of this analysis outside the plan: that it was a yes."""
-        if policy.runs == "ask":
+        names = {task.spec.dataset, *([task.spec.events.dataset] if task.spec.HasField("events") else [])}
+        if policy.runs == "ask" and not self._is_open(names):
             made = self._decisions.about(run_digest(task), RUN)
             if made is None:
                 raise WaitingForApproval(

@@ -213,7 +213,7 @@ class Answering:
         """Whether all the data that a task is about are open; False where that cannot be said."""
         names = [task.spec.dataset, *([task.spec.events.dataset] if task.spec.HasField("events") else [])]
         try:
-            return all(self._datasets.get(name).open_data for name in names)
+            return self._datasets.are_open(names)
         except Exception:  # noqa: BLE001 - an error while an error is answered: then the data are not open
             return False
 

@@ -202,7 +202,7 @@ class Node:
                 decisions=decisions,
                 datasets=datasets,
                 journal=journal,
-                admission=Admission(ourselves, shelf, decisions, policy, time.time_ns),
+                admission=Admission(ourselves, shelf, decisions, policy, time.time_ns, datasets.are_open),
                 answering=Answering(ourselves, identity, datasets, policy, Auditor(home.auditor, journal)),
                 noticing=noticing,
                 log=log,

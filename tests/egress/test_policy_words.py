@@ -218,7 +218,7 @@ def test_words_and_sets_are_compared(tight: str, loose: str, word: str) -> None:
     assert "may not be used any more" in back or back in (
         "analyses outside an approved plan are refused",
         "analyses outside an approved plan run once a person here has said yes to each",
-        "each run, of planned analyses too, waits until a person here has said yes to it",
+        "each run, of planned analyses too, waits until a person here has said yes to it (not over open data)",
     )
     assert said(tight, loose, False) == said(loose, tight, True) == []
 

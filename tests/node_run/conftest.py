@@ -549,7 +549,7 @@ class Site:
 
         self.policy = PolicyInForce(self.home.policy, self.adoptions, lambda: journal.policy, in_force)
         self.policy()
-        self.admission = Admission(self.us, self.shelf, self.decisions, self.policy, self.now)
+        self.admission = Admission(self.us, self.shelf, self.decisions, self.policy, self.now, self.datasets.are_open)
         self.answering = Answering(
             self.us, self.identity, self.datasets, self.policy, Auditor(self.home.auditor, self.journal)
         )

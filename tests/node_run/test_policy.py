@@ -26,6 +26,7 @@ from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 from isthmus_node.egress.thresholds import KEYS
 from isthmus_node.homes import find_home
+from isthmus_node.sources import Source
 from isthmus_trust.documents import LIMITS, canonical, open_signed
 from isthmus_trust.identity import IdentityKey
 
@@ -209,6 +210,13 @@ def test_each_run_waits_for_a_person_where_the_policy_says_so(site: Any) -> None
     (other,) = site.home.waiting.glob("*.pb")
     site.decide(run_digest(summary_pb2.Task.FromString(other.read_bytes())), approved=False, context=RUN)
     assert last(site).code == "RUN_DECLINED"
+
+
+def test_nobody_is_asked_about_runs_over_open_data(site: Any) -> None:
+    site.adopt(TRIALS + '[runs]\neach = "ask"\n')
+    site.datasets.add("ADTTE", Source(str(site.source)), open_data=True, replacing=True)
+    site.ask(site.task())
+    assert isinstance(last(site), summary_pb2.Summary)
 
 
 def test_analysis_outside_the_plan_is_asked_about_once_where_each_run_is(site: Any) -> None:

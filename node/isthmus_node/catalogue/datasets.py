@@ -8,7 +8,7 @@ import hashlib
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,6 +71,11 @@ class Datasets:
                 "at the site: `isthmus-node data add FILE --name NAME` with the name that the study uses",
             )
         return registrations[name]
+
+    def are_open(self, names: Collection[str]) -> bool:
+        """Whether the custodian marked each of these as open data; False where one is not here."""
+        registrations = self._registrations()
+        return all(name in registrations and registrations[name].open_data for name in names)
 
     def _registrations(self) -> Mapping[str, Registration]:
         """All registrations, parsed again only when the file has changed: a fit asks in every round."""

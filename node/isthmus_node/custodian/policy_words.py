@@ -16,7 +16,7 @@ _EXPLORATORY = {
     "allow": "analyses outside an approved plan run without a person looking",
 }
 _RUNS = {
-    "ask": "each run, of planned analyses too, waits until a person here has said yes to it",
+    "ask": "each run, of planned analyses too, waits until a person here has said yes to it (not over open data)",
     "allow": "planned analyses of approved studies run without being asked about again",
 }
 # Whoever receives, where a study does not say who.
