@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
 from isthmus.errors import UsageError
 from isthmus.v1 import spec_pb2, study_pb2, values_pb2
 from isthmus_methods import contract as c
+from isthmus_methods.settings_codec import (
+    MAX_DEPTH,
+    malformed,
+    settings_from_messages,
+    settings_to_messages,
+    training_from_message,
+    training_to_message,
+)
 
 # Caps before anything is built from a message.
 MAX_ARRAY = 50_000_000
 MAX_AXES = 8
-MAX_DEPTH = 40
 
 _OPERATORS = {
     spec_pb2.Comparison.EQUAL: c.Operator.EQUAL,
@@ -47,40 +55,45 @@ _TYPES = {
 }
 
 
-def _malformed(what: str) -> UsageError:
-    return UsageError("MALFORMED_REQUEST", f"the request is malformed: {what}", "send it with a client of this release")
-
-
 # --------------------------------------------------------------------------- arrays and values
 
 
 def array_to_message(array: c.Array | c.Integers) -> values_pb2.Array:
-    """An array as a message: whole-number arrays packed, all others as little-endian doubles."""
+    """An array as a message: whole numbers packed, float32 as floats, all others as doubles, little-endian."""
     message = values_pb2.Array(shape=list(array.shape))
     if array.dtype.kind in "iu":
         message.counts.values.extend(array.astype(np.int64).ravel().tolist())
+    elif array.dtype == np.float32:
+        message.floats = np.ascontiguousarray(array, dtype="<f4").tobytes()
     else:
         message.doubles = np.ascontiguousarray(array, dtype="<f8").tobytes()
     return message
 
 
 def array_from_message(message: values_pb2.Array) -> c.Array | c.Integers:
-    """The array of a message; int64 where it was packed as counts. Raises `UsageError` where it is malformed."""
+    """The array of a message; int64 where it was packed as counts, float32 where it was sent as floats.
+
+    Raises `UsageError` where it is malformed.
+    """
     shape = tuple(message.shape)
     # an axis of nobody does not make the others smaller
     if len(shape) > MAX_AXES or math.prod(max(n, 1) for n in shape) > MAX_ARRAY:
-        raise _malformed(f"an array of more than {MAX_AXES} axes or {MAX_ARRAY} numbers")
+        raise malformed(f"an array of more than {MAX_AXES} axes or {MAX_ARRAY} numbers")
     size = math.prod(shape)
     which = message.WhichOneof("values")
     if which == "counts":
         if len(message.counts.values) != size:
-            raise _malformed("an array's shape and length disagree")
+            raise malformed("an array's shape and length disagree")
         return np.array(message.counts.values, dtype=np.int64).reshape(shape)
     if which == "doubles":
         if len(message.doubles) != 8 * size:
-            raise _malformed("an array's shape and length disagree")
+            raise malformed("an array's shape and length disagree")
         return np.frombuffer(message.doubles, dtype="<f8").astype(np.float64).reshape(shape)
-    raise _malformed("an array without values")
+    if which == "floats":
+        if len(message.floats) != 4 * size:
+            raise malformed("an array's shape and length disagree")
+        return cast(c.Array, np.frombuffer(message.floats, dtype="<f4").astype(np.float32).reshape(shape))
+    raise malformed("an array without values")
 
 
 def state_to_messages(state: c.State) -> list[values_pb2.NamedArray]:
@@ -88,10 +101,14 @@ def state_to_messages(state: c.State) -> list[values_pb2.NamedArray]:
 
 
 def state_from_messages(messages: Sequence[values_pb2.NamedArray]) -> dict[str, c.Array]:
-    state = {m.name: np.asarray(array_from_message(m.array), dtype=np.float64) for m in messages}
+    state = {m.name: _floating(array_from_message(m.array)) for m in messages}
     if len(state) != len(messages):
-        raise _malformed("a state with a name twice")
+        raise malformed("a state with a name twice")
     return state
+
+
+def _floating(array: c.Array | c.Integers) -> c.Array:
+    return cast(c.Array, array if array.dtype == np.float32 else np.asarray(array, dtype=np.float64))
 
 
 def answer_to_message(answer: c.Answer) -> values_pb2.Value:
@@ -130,18 +147,18 @@ def _fill(message: values_pb2.Value, answer: c.Answer) -> None:
 def answer_from_message(message: values_pb2.Value, depth: int = 0) -> c.Answer:
     """The result tree of a message."""
     if depth > MAX_DEPTH:
-        raise _malformed("a result nested too deeply")
+        raise malformed("a result nested too deeply")
     which = message.WhichOneof("kind")
     if which == "tree":
         return {entry.name: answer_from_message(entry.value, depth + 1) for entry in message.tree.entries}
     if which == "list":
         return [answer_from_message(value, depth + 1) for value in message.list.values]
     if which is None:
-        raise _malformed("a result without a value")
+        raise malformed("a result without a value")
     if which == "null":
         return None
     if which == "number" and math.isnan(message.number):
-        raise _malformed("a result with a number that is none")
+        raise malformed("a result with a number that is none")
     answer: c.Answer = getattr(message, which)
     return answer
 
@@ -151,7 +168,7 @@ def answer_from_message(message: values_pb2.Value, depth: int = 0) -> c.Answer:
 
 def variable_from_message(message: study_pb2.Variable) -> c.Variable:
     if message.type not in _TYPES:
-        raise _malformed(f"variable {message.name!r} without a type")
+        raise malformed(f"variable {message.name!r} without a type")
     return c.Variable(
         name=message.name,
         type=_TYPES[message.type],
@@ -169,18 +186,18 @@ def variable_from_message(message: study_pb2.Variable) -> c.Variable:
 def _literal(message: spec_pb2.Literal) -> float | str:
     which = message.WhichOneof("value")
     if which is None:
-        raise _malformed("a comparison without a value")
+        raise malformed("a comparison without a value")
     value: float | str = getattr(message, which)
     return value
 
 
 def predicate_from_message(message: spec_pb2.Predicate, depth: int = 0) -> c.Predicate:
     if depth > MAX_DEPTH:
-        raise _malformed("a filter nested too deeply")
+        raise malformed("a filter nested too deeply")
     which = message.WhichOneof("node")
     if which == "comparison":
         if message.comparison.operator not in _OPERATORS:
-            raise _malformed("a comparison without an operator")
+            raise malformed("a comparison without an operator")
         return c.Comparison(
             message.comparison.variable, _OPERATORS[message.comparison.operator], _literal(message.comparison.value)
         )
@@ -198,12 +215,12 @@ def predicate_from_message(message: spec_pb2.Predicate, depth: int = 0) -> c.Pre
         return c.AnyOf(tuple(predicate_from_message(m, depth + 1) for m in message.any.predicates))
     if which == "negation":
         return c.Not(predicate_from_message(message.negation, depth + 1))
-    raise _malformed("a filter without a condition")
+    raise malformed("a filter without a condition")
 
 
 def _column_from_message(message: spec_pb2.Column, depth: int = 0) -> c.Column:
     if depth > MAX_DEPTH:
-        raise _malformed("a transform nested too deeply")
+        raise malformed("a transform nested too deeply")
     which = message.WhichOneof("node")
     if which == "variable":
         return c.Ref(message.variable)
@@ -212,24 +229,12 @@ def _column_from_message(message: spec_pb2.Column, depth: int = 0) -> c.Column:
     if which == "transform":
         function = _FUNCTIONS.get(message.transform.function)
         if function is None:
-            raise _malformed("a transform that is not on the list")
+            raise malformed("a transform that is not on the list")
         constants = tuple(message.transform.constants)
         if len(constants) != _CONSTANTS.get(function, 0) or not all(math.isfinite(x) for x in constants):
-            raise _malformed(f"transform {function.value} with the wrong constants")
+            raise malformed(f"transform {function.value} with the wrong constants")
         return c.Transform(function, _column_from_message(message.transform.argument, depth + 1), constants)
-    raise _malformed("a column without a variable")
-
-
-def _setting(message: spec_pb2.Option) -> c.Setting:
-    which = message.WhichOneof("value")
-    if which is None:
-        raise _malformed(f"option {message.name!r} without a value")
-    if which == "numbers":
-        return tuple(message.numbers.values)
-    if which == "texts":
-        return tuple(message.texts.values)
-    value: c.Setting = getattr(message, which)
-    return value
+    raise malformed("a column without a variable")
 
 
 def spec_from_message(message: spec_pb2.Spec, study: study_pb2.Study) -> c.Spec:
@@ -245,9 +250,10 @@ def spec_from_message(message: spec_pb2.Spec, study: study_pb2.Study) -> c.Spec:
         roles=_roles(message.roles),
         terms=tuple(c.Term(tuple(_column_from_message(col) for col in term.columns)) for term in message.terms),
         references={r.variable: r.level for r in message.references},
-        options={o.name: _setting(o) for o in message.options},
+        options=settings_from_messages(message.options),
         countries=tuple(p.country for p in study.participants),
         events=_events_from_message(message, study) if message.HasField("events") else None,
+        training=training_from_message(message.training) if message.HasField("training") else None,
     )
 
 
@@ -328,24 +334,6 @@ def column_to_message(column: c.Column) -> spec_pb2.Column:
     return message
 
 
-def _option_to_message(name: str, value: c.Setting) -> spec_pb2.Option:
-    message = spec_pb2.Option(name=name)
-    if isinstance(value, bool):
-        message.flag = value
-    elif isinstance(value, int):
-        message.integer = value
-    elif isinstance(value, float):
-        message.number = value
-    elif isinstance(value, str):
-        message.text = value
-    elif all(isinstance(v, str) for v in value) and value:
-        message.texts.values.extend(str(v) for v in value)
-    else:
-        message.numbers.values.extend(float(v) for v in value)
-        message.numbers.SetInParent()
-    return message
-
-
 def spec_to_message(spec: c.Spec) -> spec_pb2.Spec:
     """The request as a message, everything unordered in sorted order: equal requests give equal bytes."""
     message = spec_pb2.Spec(method=spec.method, method_version=spec.version, dataset=spec.dataset)
@@ -357,7 +345,7 @@ def spec_to_message(spec: c.Spec) -> spec_pb2.Spec:
         message.terms.add(columns=[column_to_message(col) for col in term.columns])
     for variable in sorted(spec.references):
         message.references.add(variable=variable, level=spec.references[variable])
-    message.options.extend(_option_to_message(name, spec.options[name]) for name in sorted(spec.options))
+    message.options.extend(settings_to_messages(spec.options))
     if spec.events is not None:
         half = spec_to_message(spec.events)
         message.events.MergeFrom(
@@ -365,4 +353,6 @@ def spec_to_message(spec: c.Spec) -> spec_pb2.Spec:
         )
         message.events.roles.extend(half.roles)
         message.events.references.extend(half.references)
+    if spec.training is not None:
+        message.training.CopyFrom(training_to_message(spec.training))
     return message

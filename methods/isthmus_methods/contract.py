@@ -21,6 +21,7 @@ import numpy as np
 from isthmus_methods.request import (
     All as All,
     AnyOf as AnyOf,
+    ClientApp as ClientApp,
     Column as Column,
     Comparison as Comparison,
     Function as Function,
@@ -33,7 +34,9 @@ from isthmus_methods.request import (
     Ref as Ref,
     Setting as Setting,
     Spec as Spec,
+    Strategy as Strategy,
     Term as Term,
+    TrainingPlan as TrainingPlan,
     Transform as Transform,
     Variable as Variable,
     VariableType as VariableType,
@@ -52,12 +55,14 @@ from isthmus_methods.rows import (
 from isthmus_methods.supports import (
     BinSupport as BinSupport,
     CellSupport as CellSupport,
+    MetricSupport as MetricSupport,
     ModelSupport as ModelSupport,
     OutcomeSupport as OutcomeSupport,
     RiskSetSupport as RiskSetSupport,
     SumSupport as SumSupport,
     Support as Support,
     TimeSupport as TimeSupport,
+    UpdateSupport as UpdateSupport,
 )
 
 # A result is a tree of these; the field's terms are its keys.
@@ -82,6 +87,8 @@ class Kind(Enum):
     HAZARD = "hazard"  # a baseline hazard on the grid
     RISK_SETS = "risk sets"  # sums over the persons at risk at listed times
     HISTOGRAM = "histogram"  # the cells of a fine grid that anybody is in, each with its place
+    UPDATE = "update"  # weights of a model after training on a country's rows
+    METRIC = "metric"  # a declared measure of a model, averaged over persons
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,18 +258,14 @@ class OptionRule:
     choices: tuple[str, ...] = ()
 
 
-@runtime_checkable
-class Method(Protocol):
-    """One statistical procedure, both halves.
+class Procedure(Protocol):
+    """What a request names: what leaves a country for it, what is asked of it, how many rounds it may have.
 
-    A method whose fit has each country as a stratum says so by ``stratified_by_country(self, options) -> bool`` as
-    well; without it, the country is a factor like any other.
+    A statistical procedure with both its halves is a `Method`; the training of a model is a procedure whose halves are
+    an app at the nodes and a strategy at the coordinator.
 
-    A method that reads a second dataset, of events of the same persons, has ``event_roles`` as well: the parts that
-    columns of that dataset play.
-
-    A method of which some settings need some fields only says which by ``leaving(self, options) -> Collection[str]``;
-    the gate refuses the others.
+    A procedure of which some settings need some fields only says which by ``leaving(self, options) ->
+    Collection[str]``; the gate refuses the others.
     """
 
     name: ClassVar[str]
@@ -279,6 +282,18 @@ class Method(Protocol):
     def scope(self, spec: Spec) -> Scope:
         """Whether the pooled half needs each country's own summary."""
         ...
+
+
+@runtime_checkable
+class Method(Procedure, Protocol):
+    """One statistical procedure, both halves.
+
+    A method whose fit has each country as a stratum says so by ``stratified_by_country(self, options) -> bool`` as
+    well; without it, the country is a factor like any other.
+
+    A method that reads a second dataset, of events of the same persons, has ``event_roles`` as well: the parts that
+    columns of that dataset play.
+    """
 
     def fold(self, block: Block, spec: Spec, state: State, local: Any) -> Partial:
         """Inside a country, over one block of rows. `local` is None in the first pass, then what `Again` gave."""
@@ -307,19 +322,19 @@ def merged_cells(tables: Sequence[Integers]) -> Integers:
     return np.column_stack([places, counts])
 
 
-def stratified_by_country(method: Method, options: Mapping[str, object]) -> bool:
+def stratified_by_country(method: Procedure, options: Mapping[str, object]) -> bool:
     """Whether each country is a stratum of the fit, so that it can be no term of it."""
     says: Callable[[Mapping[str, object]], bool] | None = getattr(method, "stratified_by_country", None)
     return says is not None and says(options)
 
 
-def event_roles(method: Method) -> Mapping[str, Role]:
+def event_roles(method: Procedure) -> Mapping[str, Role]:
     """Parts that columns of a second dataset, of events, play in the method; empty where it reads none."""
     roles: Mapping[str, Role] = getattr(method, "event_roles", {})
     return roles
 
 
-def leaving(method: Method, options: Mapping[str, object]) -> Mapping[str, Field]:
+def leaving(method: Procedure, options: Mapping[str, object]) -> Mapping[str, Field]:
     """The fields that a request with these settings may let out: all declared, or those the method names."""
     says: Callable[[Mapping[str, object]], Collection[str]] | None = getattr(method, "leaving", None)
     if says is None:
@@ -328,6 +343,6 @@ def leaving(method: Method, options: Mapping[str, object]) -> Mapping[str, Field
     return {name: field for name, field in method.leaves.items() if name in names}
 
 
-def option(spec: Spec, method: Method, name: str) -> Setting:
+def option(spec: Spec, method: Procedure, name: str) -> Setting:
     """A setting of the spec, or the method's default."""
     return spec.options.get(name, method.options[name].default)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from isthmus.errors import UsageError
 from isthmus_methods.anova import Anova
 from isthmus_methods.cmh import Cmh
-from isthmus_methods.contract import Method
+from isthmus_methods.contract import Method, Procedure
 from isthmus_methods.cox import Cox
 from isthmus_methods.crosstab import Crosstab
 from isthmus_methods.cumulative_incidence import CumulativeIncidence
@@ -26,7 +29,10 @@ from isthmus_methods.regional_consistency import RegionalConsistency
 from isthmus_methods.safety import Safety
 from isthmus_methods.t_test import PairedTTest, TTest
 from isthmus_methods.table_one import TableOne
+from isthmus_methods.training import Training
 from isthmus_methods.validate import nearest
+
+P = TypeVar("P", bound=Procedure)
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -57,15 +63,27 @@ METHODS: dict[str, Method] = {
     )
 }
 
+# All that a request may name: the methods, and the training of models, whose halves are an app and a strategy.
+PROCEDURES: dict[str, Procedure] = {**METHODS, Training.name: Training()}
+
 
 def find(name: str, version: int | None = None) -> Method:
     """The method of that name; `UsageError` where there is none, or only another version."""
-    method = METHODS.get(name)
+    return _found(name, version, METHODS)
+
+
+def find_procedure(name: str, version: int | None = None) -> Procedure:
+    """As `find`, over all that a request may name."""
+    return _found(name, version, PROCEDURES)
+
+
+def _found(name: str, version: int | None, known: Mapping[str, P]) -> P:
+    method = known.get(name)
     if method is None:
         raise UsageError(
             "UNKNOWN_METHOD",
-            f"there is no method {name!r}{nearest(name, METHODS)}",
-            f"the methods are: {', '.join(METHODS)}",
+            f"there is no method {name!r}{nearest(name, known)}",
+            f"the methods are: {', '.join(known)}",
         )
     if version is not None and version != method.version:
         raise UsageError(

@@ -136,6 +136,36 @@ Setting = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class ClientApp:
+    """An app as it is installed at the nodes, which train with it."""
+
+    name: str
+    version: str
+    digest: bytes  # SHA-256 of its source
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A strategy by its name at the coordinator, and the one it wraps."""
+
+    name: str
+    arguments: Mapping[str, Setting] = field(default_factory=dict)
+    wraps: Strategy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """The part of a request that is about the training of a model."""
+
+    app: ClientApp
+    strategy: Strategy
+    rounds: int
+    held_out: float = 0.0  # share of each country's persons that no round trains on
+    seed: int = 0
+    settings: Mapping[str, Setting] = field(default_factory=dict)  # of the app
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """A whole request to one method over one dataset, with the variables it names.
 
@@ -155,6 +185,7 @@ class Spec:
     countries: tuple[str, ...] = ()  # of the participants, in the study's order
     version: int = 1
     events: Spec | None = None
+    training: TrainingPlan | None = None
 
     def is_country(self, name: str) -> bool:
         """Whether this is the variable that says the country of a row."""

@@ -98,4 +98,27 @@ class BinSupport:
     gaps: bool = True
 
 
-Support = CellSupport | SumSupport | ModelSupport | TimeSupport | RiskSetSupport | BinSupport
+@dataclass(frozen=True, slots=True)
+class UpdateSupport:
+    """For UPDATE: what a country's new weights rest on, and what was done to them. One for all arrays of an update."""
+
+    persons: int  # distinct persons trained on
+    batch: int  # persons in the smallest batch that a step was taken on
+    parameters: int  # numbers in all arrays together
+    norm: float  # Euclidean norm of the change, over all arrays, before noise
+    clip: float  # what the norm was cut to; infinite where it was not
+    noise: float  # standard deviation of what was added to each number; 0: nothing
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSupport:
+    """For METRIC: distinct persons that a measure is averaged over, and the range that its app declares."""
+
+    persons: int
+    low: float
+    high: float
+
+
+Support = (
+    CellSupport | SumSupport | ModelSupport | TimeSupport | RiskSetSupport | BinSupport | UpdateSupport | MetricSupport
+)

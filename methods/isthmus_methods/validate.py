@@ -15,12 +15,12 @@ from isthmus_methods.contract import (
     Function,
     Indicator,
     Membership,
-    Method,
     Missing,
     Not,
     Operator,
     OptionRule,
     Predicate,
+    Procedure,
     Ref,
     Role,
     Setting,
@@ -31,6 +31,7 @@ from isthmus_methods.contract import (
     column_name,
     event_roles,
 )
+from isthmus_methods.training import Training, check_training
 
 # Names a person: usable only where persons are counted, never where values are summed.
 IDENTIFIER = "IDENTIFIER"
@@ -41,7 +42,7 @@ _NEVER_USED = {
 }
 
 
-def check_spec(spec: Spec, method: Method) -> None:
+def check_spec(spec: Spec, method: Procedure) -> None:
     """Raise unless a node could run the request as it stands. Pure: looks at the dictionary only, never at rows.
 
     Parameters
@@ -56,9 +57,10 @@ def check_spec(spec: Spec, method: Method) -> None:
     UsageError
         ``UNKNOWN_VARIABLE``, ``FORBIDDEN_VARIABLE`` (an identifier, free text, a date), ``UNKNOWN_ROLE``,
         ``MISSING_ROLE``, ``ROLE_TAKES_ONE``, ``WRONG_COLUMN``, ``NO_TERMS``, ``TERM_TWICE``, ``UNKNOWN_LEVEL``,
-        ``WRONG_COMPARISON``, ``UNKNOWN_OPTION``, ``WRONG_OPTION``. Each names what is wrong, and the nearest known
-        name where there is one.
+        ``WRONG_COMPARISON``, ``UNKNOWN_OPTION``, ``WRONG_OPTION``, or what `check_training` says. Each names what is
+        wrong, and the nearest known name where there is one.
     """
+    _check_training(spec, method)
     _check_roles(spec, method, method.roles)
     _check_terms(spec, method)
     if spec.where is not None:
@@ -68,7 +70,7 @@ def check_spec(spec: Spec, method: Method) -> None:
     _check_events(spec, method)
 
 
-def _check_events(spec: Spec, method: Method) -> None:
+def _check_events(spec: Spec, method: Procedure) -> None:
     """The part of the request that is about a second dataset, as strictly as the first."""
     roles, events = event_roles(method), spec.events
     if events is None:
@@ -94,6 +96,13 @@ def _check_events(spec: Spec, method: Method) -> None:
     _check_references(events)
 
 
+def _check_training(spec: Spec, method: Procedure) -> None:
+    if method.name == Training.name:
+        check_training(spec)
+    elif spec.training is not None:
+        raise UsageError("NO_TRAINING", f"method {method.name} trains no model", "leave the training plan out")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'age'?`` for the nearest known name, or nothing."""
     folded = {candidate.casefold(): candidate for candidate in known}
@@ -104,7 +113,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 # --------------------------------------------------------------------------- roles and terms
 
 
-def _check_roles(spec: Spec, method: Method, roles: Mapping[str, Role]) -> None:
+def _check_roles(spec: Spec, method: Procedure, roles: Mapping[str, Role]) -> None:
     for name, columns in spec.roles.items():
         role = roles.get(name)
         if role is None:
@@ -155,7 +164,7 @@ def _is_number(spec: Spec, column: Column) -> bool:
     return isinstance(column, Indicator) or column.function is not Function.FACTOR
 
 
-def _check_terms(spec: Spec, method: Method) -> None:
+def _check_terms(spec: Spec, method: Procedure) -> None:
     if spec.terms and not method.uses_terms:
         raise UsageError(
             "NO_TERMS",
@@ -311,7 +320,7 @@ def _check_references(spec: Spec) -> None:
         _check_level(variable, level, "a reference")
 
 
-def _check_options(spec: Spec, method: Method) -> None:
+def _check_options(spec: Spec, method: Procedure) -> None:
     for name, value in spec.options.items():
         rule = method.options.get(name)
         if rule is None:

@@ -6,7 +6,7 @@ a filter of a million conditions. The bounds are far above what a study needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -26,6 +26,7 @@ TEXT = 20_000  # characters of a text for people
 TERMS = 500
 CONDITIONS = 5_000  # nodes of the trees of a request: columns, conditions, values
 OPTIONS = 200
+STRATEGIES = 10  # one in the other
 STATE = 2_000  # arrays that come with a round
 ITEMS = 200_000  # fields and labels of an answer
 
@@ -67,7 +68,6 @@ def check_study(study: study_pb2.Study) -> None:
 def check_spec(spec: spec_pb2.Spec) -> None:
     """Raise `UsageError` ``TOO_LARGE`` where a request is larger than any that is meant."""
     _few("terms", spec.terms, TERMS)
-    _few("options", spec.options, OPTIONS)
     _short("a name", NAME, (spec.method, spec.dataset, spec.events.dataset))
     size = 0
     open_parts: list[spec_pb2.Column | spec_pb2.Predicate] = [spec.where, spec.events.where]
@@ -91,7 +91,20 @@ def check_spec(spec: spec_pb2.Spec) -> None:
             size += len(part.membership.values)
         _at_most("conditions and columns", size + len(open_parts), CONDITIONS)
     _few("reference levels", [*spec.references, *spec.events.references], VARIABLES)
-    for option in spec.options:
+    _check_options([*spec.options, *spec.training.settings])
+    strategy, depth = spec.training.strategy, 0
+    while spec.HasField("training"):
+        _short("a name", NAME, (strategy.name, spec.training.app.name, spec.training.app.version))
+        _check_options(strategy.arguments)
+        _at_most("strategies in one another", depth, STRATEGIES)
+        if not strategy.HasField("wraps"):
+            break
+        strategy, depth = strategy.wraps, depth + 1
+
+
+def _check_options(options: Sequence[spec_pb2.Option]) -> None:
+    _few("options", options, OPTIONS)
+    for option in options:
         _at_most("values of an option", len(option.numbers.values) + len(option.texts.values), CONDITIONS)
 
 
@@ -99,6 +112,7 @@ def check_task(task: summary_pb2.Task) -> None:
     """Raise `UsageError` ``TOO_LARGE`` where a task is larger than any that is meant; its request is `check_spec`'s."""
     _few("participants", task.participants, PARTICIPANTS)
     _few("arrays of a state", task.state, STATE)
+    _check_options(task.message.config)
     _short("a name", NAME, (task.analysis, *(array.name for array in task.state)))
     _short("a requester's name", NAME, (task.requester,))
 

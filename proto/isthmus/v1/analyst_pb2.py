@@ -24,68 +24,73 @@ _sym_db = _symbol_database.Default()
 
 from isthmus.v1 import spec_pb2 as isthmus_dot_v1_dot_spec__pb2
 from isthmus.v1 import study_pb2 as isthmus_dot_v1_dot_study__pb2
+from isthmus.v1 import summary_pb2 as isthmus_dot_v1_dot_summary__pb2
 from isthmus.v1 import values_pb2 as isthmus_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18isthmus/v1/analyst.proto\x12\nisthmus.v1\x1a\x15isthmus/v1/spec.proto\x1a\x16isthmus/v1/study.proto\x1a\x17isthmus/v1/values.proto\"\x14\n\x12ListStudiesRequest\":\n\x10ListStudiesReply\x12&\n\x07studies\x18\x01 \x03(\x0b\x32\x15.isthmus.v1.StudyLine\"q\n\tStudyLine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x10\n\x08\x61pproved\x18\x05 \x01(\r\x12\x14\n\x0cparticipants\x18\x06 \x01(\r\"0\n\x0fGetStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"c\n\rGetStudyReply\x12!\n\x05study\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x1f\n\x05sites\x18\x03 \x03(\x0b\x32\x10.isthmus.v1.Site\"\xa0\x01\n\x04Site\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x10\n\x08\x61ttached\x18\x03 \x01(\x08\x12\x10\n\x08\x64\x65\x63ision\x18\x04 \x01(\t\x12\x14\n\x0clast_contact\x18\x05 \x01(\x12\x12\x10\n\x08software\x18\x06 \x01(\t\x12\x10\n\x08\x64\x61tasets\x18\x07 \x03(\t\x12\x1b\n\x13\x63\x65rtificate_expires\x18\x08 \x01(\x12\"8\n\x13ProposeStudyRequest\x12!\n\x05study\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\"#\n\x11ProposeStudyReply\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\x19\n\x17ListParticipantsRequest\"F\n\x15ListParticipantsReply\x12-\n\x0cparticipants\x18\x01 \x03(\x0b\x32\x17.isthmus.v1.Participant\"a\n\rSubmitRequest\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\x12\x0f\n\x07planned\x18\x02 \x01(\t\x12)\n\x0b\x65xploratory\x18\x03 \x01(\x0b\x32\x14.isthmus.v1.Analysis\"\x1a\n\x0bSubmitReply\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"{\n\x08Progress\x12\r\n\x05state\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12.\n\tcountries\x18\x03 \x03(\x0b\x32\x1b.isthmus.v1.CountryProgress\x12\x0f\n\x07measure\x18\x04 \x01(\t\x12\x10\n\x08measured\x18\x05 \x01(\x01\"N\n\x0f\x43ountryProgress\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\"\x1f\n\x10GetResultRequest\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"\x9a\x03\n\x06Result\x12\x0b\n\x03run\x18\x01 \x01(\x0c\x12\r\n\x05study\x18\x02 \x01(\t\x12\x15\n\rstudy_version\x18\x03 \x01(\r\x12\x14\n\x0cstudy_digest\x18\x04 \x01(\x0c\x12\x10\n\x08\x61nalysis\x18\x05 \x01(\t\x12\x1e\n\x04spec\x18\x06 \x01(\x0b\x32\x10.isthmus.v1.Spec\x12$\n\x07purpose\x18\x07 \x01(\x0e\x32\x13.isthmus.v1.Purpose\x12\r\n\x05state\x18\x08 \x01(\t\x12!\n\x06\x61nswer\x18\t \x01(\x0b\x32\x11.isthmus.v1.Value\x12\r\n\x05\x65xact\x18\n \x01(\x08\x12\x0f\n\x07\x63\x61veats\x18\x0b \x03(\t\x12/\n\rcontributions\x18\x0c \x03(\x0b\x32\x18.isthmus.v1.Contribution\x12\x0e\n\x06rounds\x18\r \x01(\r\x12$\n\x07\x66\x61ilure\x18\x0e \x01(\x0b\x32\x13.isthmus.v1.Failure\x12\x10\n\x08software\x18\x0f \x01(\t\x12\x12\n\nstarted_at\x18\x10 \x01(\x12\x12\x10\n\x08\x65nded_at\x18\x11 \x01(\x12\"\xd6\x01\n\x0c\x43ontribution\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x10\n\x08releases\x18\x04 \x01(\r\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x15\n\rpolicy_digest\x18\x06 \x01(\x0c\x12\x16\n\x0e\x64\x61taset_digest\x18\x07 \x01(\x0c\x12\x10\n\x08software\x18\x08 \x01(\t\x12\x10\n\x08withheld\x18\t \x03(\t\x12$\n\x07\x66\x61ilure\x18\n \x01(\x0b\x32\x13.isthmus.v1.Failure\"K\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06remedy\x18\x03 \x01(\t\x12\x11\n\texit_code\x18\x04 \x01(\r\"N\n\x0e\x45xplainRequest\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\x12&\n\x08\x61nalysis\x18\x02 \x01(\x0b\x32\x14.isthmus.v1.Analysis\"\x9b\x02\n\x0b\x45xplanation\x12\x14\n\x0crounds_least\x18\x01 \x01(\r\x12\x13\n\x0brounds_most\x18\x02 \x01(\r\x12*\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x1a.isthmus.v1.ExplainedField\x12\x0f\n\x07in_plan\x18\x04 \x01(\x08\x12\x13\n\x0boutstanding\x18\x05 \x03(\t\x12\x12\n\nby_country\x18\x06 \x01(\x08\x12*\n\x06limits\x18\x07 \x03(\x0b\x32\x1a.isthmus.v1.ExplainedLimit\x12.\n\x08refusing\x18\x08 \x03(\x0b\x32\x1c.isthmus.v1.ExplainedRefusal\x12\x0f\n\x07unknown\x18\t \x03(\t\x12\x0e\n\x06\x61sking\x18\n \x03(\t\"`\n\x0e\x45xplainedLimit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x11\n\tcountries\x18\x03 \x03(\t\x12\x0e\n\x06\x61greed\x18\x04 \x01(\x08\x12\x0f\n\x07presets\x18\x05 \x03(\t\"3\n\x10\x45xplainedRefusal\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"X\n\x0e\x45xplainedField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05\x61\x62out\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\t\"\x1c\n\rCancelRequest\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"\r\n\x0b\x43\x61ncelReply2\xfc\x04\n\x07\x41nalyst\x12K\n\x0bListStudies\x12\x1e.isthmus.v1.ListStudiesRequest\x1a\x1c.isthmus.v1.ListStudiesReply\x12\x42\n\x08GetStudy\x12\x1b.isthmus.v1.GetStudyRequest\x1a\x19.isthmus.v1.GetStudyReply\x12N\n\x0cProposeStudy\x12\x1f.isthmus.v1.ProposeStudyRequest\x1a\x1d.isthmus.v1.ProposeStudyReply\x12Z\n\x10ListParticipants\x12#.isthmus.v1.ListParticipantsRequest\x1a!.isthmus.v1.ListParticipantsReply\x12<\n\x06Submit\x12\x19.isthmus.v1.SubmitRequest\x1a\x17.isthmus.v1.SubmitReply\x12\x39\n\x05Watch\x12\x18.isthmus.v1.WatchRequest\x1a\x14.isthmus.v1.Progress0\x01\x12=\n\tGetResult\x12\x1c.isthmus.v1.GetResultRequest\x1a\x12.isthmus.v1.Result\x12>\n\x07\x45xplain\x12\x1a.isthmus.v1.ExplainRequest\x1a\x17.isthmus.v1.Explanation\x12<\n\x06\x43\x61ncel\x12\x19.isthmus.v1.CancelRequest\x1a\x17.isthmus.v1.CancelReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18isthmus/v1/analyst.proto\x12\nisthmus.v1\x1a\x15isthmus/v1/spec.proto\x1a\x16isthmus/v1/study.proto\x1a\x18isthmus/v1/summary.proto\x1a\x17isthmus/v1/values.proto\"\x14\n\x12ListStudiesRequest\":\n\x10ListStudiesReply\x12&\n\x07studies\x18\x01 \x03(\x0b\x32\x15.isthmus.v1.StudyLine\"q\n\tStudyLine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x10\n\x08\x61pproved\x18\x05 \x01(\r\x12\x14\n\x0cparticipants\x18\x06 \x01(\r\"0\n\x0fGetStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"c\n\rGetStudyReply\x12!\n\x05study\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x1f\n\x05sites\x18\x03 \x03(\x0b\x32\x10.isthmus.v1.Site\"\xa0\x01\n\x04Site\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x10\n\x08\x61ttached\x18\x03 \x01(\x08\x12\x10\n\x08\x64\x65\x63ision\x18\x04 \x01(\t\x12\x14\n\x0clast_contact\x18\x05 \x01(\x12\x12\x10\n\x08software\x18\x06 \x01(\t\x12\x10\n\x08\x64\x61tasets\x18\x07 \x03(\t\x12\x1b\n\x13\x63\x65rtificate_expires\x18\x08 \x01(\x12\"8\n\x13ProposeStudyRequest\x12!\n\x05study\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\"#\n\x11ProposeStudyReply\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\x19\n\x17ListParticipantsRequest\"F\n\x15ListParticipantsReply\x12-\n\x0cparticipants\x18\x01 \x03(\x0b\x32\x17.isthmus.v1.Participant\"a\n\rSubmitRequest\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\x12\x0f\n\x07planned\x18\x02 \x01(\t\x12)\n\x0b\x65xploratory\x18\x03 \x01(\x0b\x32\x14.isthmus.v1.Analysis\"\x1a\n\x0bSubmitReply\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"{\n\x08Progress\x12\r\n\x05state\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12.\n\tcountries\x18\x03 \x03(\x0b\x32\x1b.isthmus.v1.CountryProgress\x12\x0f\n\x07measure\x18\x04 \x01(\t\x12\x10\n\x08measured\x18\x05 \x01(\x01\"N\n\x0f\x43ountryProgress\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\"\x1f\n\x10GetResultRequest\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"\x1e\n\x0fGetModelRequest\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"\x19\n\tModelPart\x12\x0c\n\x04part\x18\x01 \x01(\x0c\"\x9a\x03\n\x06Result\x12\x0b\n\x03run\x18\x01 \x01(\x0c\x12\r\n\x05study\x18\x02 \x01(\t\x12\x15\n\rstudy_version\x18\x03 \x01(\r\x12\x14\n\x0cstudy_digest\x18\x04 \x01(\x0c\x12\x10\n\x08\x61nalysis\x18\x05 \x01(\t\x12\x1e\n\x04spec\x18\x06 \x01(\x0b\x32\x10.isthmus.v1.Spec\x12$\n\x07purpose\x18\x07 \x01(\x0e\x32\x13.isthmus.v1.Purpose\x12\r\n\x05state\x18\x08 \x01(\t\x12!\n\x06\x61nswer\x18\t \x01(\x0b\x32\x11.isthmus.v1.Value\x12\r\n\x05\x65xact\x18\n \x01(\x08\x12\x0f\n\x07\x63\x61veats\x18\x0b \x03(\t\x12/\n\rcontributions\x18\x0c \x03(\x0b\x32\x18.isthmus.v1.Contribution\x12\x0e\n\x06rounds\x18\r \x01(\r\x12$\n\x07\x66\x61ilure\x18\x0e \x01(\x0b\x32\x13.isthmus.v1.Failure\x12\x10\n\x08software\x18\x0f \x01(\t\x12\x12\n\nstarted_at\x18\x10 \x01(\x12\x12\x10\n\x08\x65nded_at\x18\x11 \x01(\x12\"\x81\x02\n\x0c\x43ontribution\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x10\n\x08releases\x18\x04 \x01(\r\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x15\n\rpolicy_digest\x18\x06 \x01(\x0c\x12\x16\n\x0e\x64\x61taset_digest\x18\x07 \x01(\x0c\x12\x10\n\x08software\x18\x08 \x01(\t\x12\x10\n\x08withheld\x18\t \x03(\t\x12$\n\x07\x66\x61ilure\x18\n \x01(\x0b\x32\x13.isthmus.v1.Failure\x12)\n\x07privacy\x18\x0b \x01(\x0b\x32\x18.isthmus.v1.PrivacySpent\"K\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06remedy\x18\x03 \x01(\t\x12\x11\n\texit_code\x18\x04 \x01(\r\"N\n\x0e\x45xplainRequest\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\x12&\n\x08\x61nalysis\x18\x02 \x01(\x0b\x32\x14.isthmus.v1.Analysis\"\x9b\x02\n\x0b\x45xplanation\x12\x14\n\x0crounds_least\x18\x01 \x01(\r\x12\x13\n\x0brounds_most\x18\x02 \x01(\r\x12*\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x1a.isthmus.v1.ExplainedField\x12\x0f\n\x07in_plan\x18\x04 \x01(\x08\x12\x13\n\x0boutstanding\x18\x05 \x03(\t\x12\x12\n\nby_country\x18\x06 \x01(\x08\x12*\n\x06limits\x18\x07 \x03(\x0b\x32\x1a.isthmus.v1.ExplainedLimit\x12.\n\x08refusing\x18\x08 \x03(\x0b\x32\x1c.isthmus.v1.ExplainedRefusal\x12\x0f\n\x07unknown\x18\t \x03(\t\x12\x0e\n\x06\x61sking\x18\n \x03(\t\"`\n\x0e\x45xplainedLimit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x11\n\tcountries\x18\x03 \x03(\t\x12\x0e\n\x06\x61greed\x18\x04 \x01(\x08\x12\x0f\n\x07presets\x18\x05 \x03(\t\"3\n\x10\x45xplainedRefusal\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"X\n\x0e\x45xplainedField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05\x61\x62out\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\t\"\x1c\n\rCancelRequest\x12\x0b\n\x03run\x18\x01 \x01(\x0c\"\r\n\x0b\x43\x61ncelReply2\xfc\x04\n\x07\x41nalyst\x12K\n\x0bListStudies\x12\x1e.isthmus.v1.ListStudiesRequest\x1a\x1c.isthmus.v1.ListStudiesReply\x12\x42\n\x08GetStudy\x12\x1b.isthmus.v1.GetStudyRequest\x1a\x19.isthmus.v1.GetStudyReply\x12N\n\x0cProposeStudy\x12\x1f.isthmus.v1.ProposeStudyRequest\x1a\x1d.isthmus.v1.ProposeStudyReply\x12Z\n\x10ListParticipants\x12#.isthmus.v1.ListParticipantsRequest\x1a!.isthmus.v1.ListParticipantsReply\x12<\n\x06Submit\x12\x19.isthmus.v1.SubmitRequest\x1a\x17.isthmus.v1.SubmitReply\x12\x39\n\x05Watch\x12\x18.isthmus.v1.WatchRequest\x1a\x14.isthmus.v1.Progress0\x01\x12=\n\tGetResult\x12\x1c.isthmus.v1.GetResultRequest\x1a\x12.isthmus.v1.Result\x12>\n\x07\x45xplain\x12\x1a.isthmus.v1.ExplainRequest\x1a\x17.isthmus.v1.Explanation\x12<\n\x06\x43\x61ncel\x12\x19.isthmus.v1.CancelRequest\x1a\x17.isthmus.v1.CancelReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'isthmus.v1.analyst_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTSTUDIESREQUEST']._serialized_start=112
-  _globals['_LISTSTUDIESREQUEST']._serialized_end=132
-  _globals['_LISTSTUDIESREPLY']._serialized_start=134
-  _globals['_LISTSTUDIESREPLY']._serialized_end=192
-  _globals['_STUDYLINE']._serialized_start=194
-  _globals['_STUDYLINE']._serialized_end=307
-  _globals['_GETSTUDYREQUEST']._serialized_start=309
-  _globals['_GETSTUDYREQUEST']._serialized_end=357
-  _globals['_GETSTUDYREPLY']._serialized_start=359
-  _globals['_GETSTUDYREPLY']._serialized_end=458
-  _globals['_SITE']._serialized_start=461
-  _globals['_SITE']._serialized_end=621
-  _globals['_PROPOSESTUDYREQUEST']._serialized_start=623
-  _globals['_PROPOSESTUDYREQUEST']._serialized_end=679
-  _globals['_PROPOSESTUDYREPLY']._serialized_start=681
-  _globals['_PROPOSESTUDYREPLY']._serialized_end=716
-  _globals['_LISTPARTICIPANTSREQUEST']._serialized_start=718
-  _globals['_LISTPARTICIPANTSREQUEST']._serialized_end=743
-  _globals['_LISTPARTICIPANTSREPLY']._serialized_start=745
-  _globals['_LISTPARTICIPANTSREPLY']._serialized_end=815
-  _globals['_SUBMITREQUEST']._serialized_start=817
-  _globals['_SUBMITREQUEST']._serialized_end=914
-  _globals['_SUBMITREPLY']._serialized_start=916
-  _globals['_SUBMITREPLY']._serialized_end=942
-  _globals['_WATCHREQUEST']._serialized_start=944
-  _globals['_WATCHREQUEST']._serialized_end=971
-  _globals['_PROGRESS']._serialized_start=973
-  _globals['_PROGRESS']._serialized_end=1096
-  _globals['_COUNTRYPROGRESS']._serialized_start=1098
-  _globals['_COUNTRYPROGRESS']._serialized_end=1176
-  _globals['_GETRESULTREQUEST']._serialized_start=1178
-  _globals['_GETRESULTREQUEST']._serialized_end=1209
-  _globals['_RESULT']._serialized_start=1212
-  _globals['_RESULT']._serialized_end=1622
-  _globals['_CONTRIBUTION']._serialized_start=1625
-  _globals['_CONTRIBUTION']._serialized_end=1839
-  _globals['_FAILURE']._serialized_start=1841
-  _globals['_FAILURE']._serialized_end=1916
-  _globals['_EXPLAINREQUEST']._serialized_start=1918
-  _globals['_EXPLAINREQUEST']._serialized_end=1996
-  _globals['_EXPLANATION']._serialized_start=1999
-  _globals['_EXPLANATION']._serialized_end=2282
-  _globals['_EXPLAINEDLIMIT']._serialized_start=2284
-  _globals['_EXPLAINEDLIMIT']._serialized_end=2380
-  _globals['_EXPLAINEDREFUSAL']._serialized_start=2382
-  _globals['_EXPLAINEDREFUSAL']._serialized_end=2433
-  _globals['_EXPLAINEDFIELD']._serialized_start=2435
-  _globals['_EXPLAINEDFIELD']._serialized_end=2523
-  _globals['_CANCELREQUEST']._serialized_start=2525
-  _globals['_CANCELREQUEST']._serialized_end=2553
-  _globals['_CANCELREPLY']._serialized_start=2555
-  _globals['_CANCELREPLY']._serialized_end=2568
-  _globals['_ANALYST']._serialized_start=2571
-  _globals['_ANALYST']._serialized_end=3207
+  _globals['_LISTSTUDIESREQUEST']._serialized_start=138
+  _globals['_LISTSTUDIESREQUEST']._serialized_end=158
+  _globals['_LISTSTUDIESREPLY']._serialized_start=160
+  _globals['_LISTSTUDIESREPLY']._serialized_end=218
+  _globals['_STUDYLINE']._serialized_start=220
+  _globals['_STUDYLINE']._serialized_end=333
+  _globals['_GETSTUDYREQUEST']._serialized_start=335
+  _globals['_GETSTUDYREQUEST']._serialized_end=383
+  _globals['_GETSTUDYREPLY']._serialized_start=385
+  _globals['_GETSTUDYREPLY']._serialized_end=484
+  _globals['_SITE']._serialized_start=487
+  _globals['_SITE']._serialized_end=647
+  _globals['_PROPOSESTUDYREQUEST']._serialized_start=649
+  _globals['_PROPOSESTUDYREQUEST']._serialized_end=705
+  _globals['_PROPOSESTUDYREPLY']._serialized_start=707
+  _globals['_PROPOSESTUDYREPLY']._serialized_end=742
+  _globals['_LISTPARTICIPANTSREQUEST']._serialized_start=744
+  _globals['_LISTPARTICIPANTSREQUEST']._serialized_end=769
+  _globals['_LISTPARTICIPANTSREPLY']._serialized_start=771
+  _globals['_LISTPARTICIPANTSREPLY']._serialized_end=841
+  _globals['_SUBMITREQUEST']._serialized_start=843
+  _globals['_SUBMITREQUEST']._serialized_end=940
+  _globals['_SUBMITREPLY']._serialized_start=942
+  _globals['_SUBMITREPLY']._serialized_end=968
+  _globals['_WATCHREQUEST']._serialized_start=970
+  _globals['_WATCHREQUEST']._serialized_end=997
+  _globals['_PROGRESS']._serialized_start=999
+  _globals['_PROGRESS']._serialized_end=1122
+  _globals['_COUNTRYPROGRESS']._serialized_start=1124
+  _globals['_COUNTRYPROGRESS']._serialized_end=1202
+  _globals['_GETRESULTREQUEST']._serialized_start=1204
+  _globals['_GETRESULTREQUEST']._serialized_end=1235
+  _globals['_GETMODELREQUEST']._serialized_start=1237
+  _globals['_GETMODELREQUEST']._serialized_end=1267
+  _globals['_MODELPART']._serialized_start=1269
+  _globals['_MODELPART']._serialized_end=1294
+  _globals['_RESULT']._serialized_start=1297
+  _globals['_RESULT']._serialized_end=1707
+  _globals['_CONTRIBUTION']._serialized_start=1710
+  _globals['_CONTRIBUTION']._serialized_end=1967
+  _globals['_FAILURE']._serialized_start=1969
+  _globals['_FAILURE']._serialized_end=2044
+  _globals['_EXPLAINREQUEST']._serialized_start=2046
+  _globals['_EXPLAINREQUEST']._serialized_end=2124
+  _globals['_EXPLANATION']._serialized_start=2127
+  _globals['_EXPLANATION']._serialized_end=2410
+  _globals['_EXPLAINEDLIMIT']._serialized_start=2412
+  _globals['_EXPLAINEDLIMIT']._serialized_end=2508
+  _globals['_EXPLAINEDREFUSAL']._serialized_start=2510
+  _globals['_EXPLAINEDREFUSAL']._serialized_end=2561
+  _globals['_EXPLAINEDFIELD']._serialized_start=2563
+  _globals['_EXPLAINEDFIELD']._serialized_end=2651
+  _globals['_CANCELREQUEST']._serialized_start=2653
+  _globals['_CANCELREQUEST']._serialized_end=2681
+  _globals['_CANCELREPLY']._serialized_start=2683
+  _globals['_CANCELREPLY']._serialized_end=2696
+  _globals['_ANALYST']._serialized_start=2699
+  _globals['_ANALYST']._serialized_end=3335
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 from isthmus.v1 import spec_pb2 as _spec_pb2
 from isthmus.v1 import study_pb2 as _study_pb2
+from isthmus.v1 import summary_pb2 as _summary_pb2
 from isthmus.v1 import values_pb2 as _values_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -149,6 +150,18 @@ class GetResultRequest(_message.Message):
     run: bytes
     def __init__(self, run: _Optional[bytes] = ...) -> None: ...
 
+class GetModelRequest(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: bytes
+    def __init__(self, run: _Optional[bytes] = ...) -> None: ...
+
+class ModelPart(_message.Message):
+    __slots__ = ("part",)
+    PART_FIELD_NUMBER: _ClassVar[int]
+    part: bytes
+    def __init__(self, part: _Optional[bytes] = ...) -> None: ...
+
 class Result(_message.Message):
     __slots__ = ("run", "study", "study_version", "study_digest", "analysis", "spec", "purpose", "state", "answer", "exact", "caveats", "contributions", "rounds", "failure", "software", "started_at", "ended_at")
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -188,7 +201,7 @@ class Result(_message.Message):
     def __init__(self, run: _Optional[bytes] = ..., study: _Optional[str] = ..., study_version: _Optional[int] = ..., study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[str] = ..., answer: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., exact: _Optional[bool] = ..., caveats: _Optional[_Iterable[str]] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., rounds: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., software: _Optional[str] = ..., started_at: _Optional[int] = ..., ended_at: _Optional[int] = ...) -> None: ...
 
 class Contribution(_message.Message):
-    __slots__ = ("node", "country", "state", "releases", "bytes", "policy_digest", "dataset_digest", "software", "withheld", "failure")
+    __slots__ = ("node", "country", "state", "releases", "bytes", "policy_digest", "dataset_digest", "software", "withheld", "failure", "privacy")
     NODE_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +212,7 @@ class Contribution(_message.Message):
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     WITHHELD_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    PRIVACY_FIELD_NUMBER: _ClassVar[int]
     node: str
     country: str
     state: str
@@ -209,7 +223,8 @@ class Contribution(_message.Message):
     software: str
     withheld: _containers.RepeatedScalarFieldContainer[str]
     failure: Failure
-    def __init__(self, node: _Optional[str] = ..., country: _Optional[str] = ..., state: _Optional[str] = ..., releases: _Optional[int] = ..., bytes: _Optional[int] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., withheld: _Optional[_Iterable[str]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+    privacy: _summary_pb2.PrivacySpent
+    def __init__(self, node: _Optional[str] = ..., country: _Optional[str] = ..., state: _Optional[str] = ..., releases: _Optional[int] = ..., bytes: _Optional[int] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., withheld: _Optional[_Iterable[str]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., privacy: _Optional[_Union[_summary_pb2.PrivacySpent, _Mapping]] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("code", "message", "remedy", "exit_code")

@@ -119,6 +119,18 @@ class SubmissionChunk(_message.Message):
     part: bytes
     def __init__(self, task: _Optional[bytes] = ..., total_bytes: _Optional[int] = ..., part: _Optional[bytes] = ...) -> None: ...
 
+class FetchStateRequest(_message.Message):
+    __slots__ = ("task",)
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    task: bytes
+    def __init__(self, task: _Optional[bytes] = ...) -> None: ...
+
+class StatePart(_message.Message):
+    __slots__ = ("part",)
+    PART_FIELD_NUMBER: _ClassVar[int]
+    part: bytes
+    def __init__(self, part: _Optional[bytes] = ...) -> None: ...
+
 class DecideRequest(_message.Message):
     __slots__ = ("decision",)
     DECISION_FIELD_NUMBER: _ClassVar[int]

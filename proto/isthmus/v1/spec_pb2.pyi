@@ -182,7 +182,7 @@ class Events(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., where: _Optional[_Union[Predicate, _Mapping]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ...) -> None: ...
 
 class Spec(_message.Message):
-    __slots__ = ("method", "method_version", "dataset", "where", "roles", "terms", "references", "options", "events")
+    __slots__ = ("method", "method_version", "dataset", "where", "roles", "terms", "references", "options", "events", "training")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     METHOD_VERSION_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
@@ -192,6 +192,7 @@ class Spec(_message.Message):
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
     method: str
     method_version: int
     dataset: str
@@ -201,4 +202,41 @@ class Spec(_message.Message):
     references: _containers.RepeatedCompositeFieldContainer[Reference]
     options: _containers.RepeatedCompositeFieldContainer[Option]
     events: Events
-    def __init__(self, method: _Optional[str] = ..., method_version: _Optional[int] = ..., dataset: _Optional[str] = ..., where: _Optional[_Union[Predicate, _Mapping]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ..., terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., options: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., events: _Optional[_Union[Events, _Mapping]] = ...) -> None: ...
+    training: Training
+    def __init__(self, method: _Optional[str] = ..., method_version: _Optional[int] = ..., dataset: _Optional[str] = ..., where: _Optional[_Union[Predicate, _Mapping]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ..., terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., options: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., events: _Optional[_Union[Events, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ...) -> None: ...
+
+class Training(_message.Message):
+    __slots__ = ("app", "strategy", "rounds", "held_out", "seed", "settings")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    app: ClientApp
+    strategy: Strategy
+    rounds: int
+    held_out: float
+    seed: int
+    settings: _containers.RepeatedCompositeFieldContainer[Option]
+    def __init__(self, app: _Optional[_Union[ClientApp, _Mapping]] = ..., strategy: _Optional[_Union[Strategy, _Mapping]] = ..., rounds: _Optional[int] = ..., held_out: _Optional[float] = ..., seed: _Optional[int] = ..., settings: _Optional[_Iterable[_Union[Option, _Mapping]]] = ...) -> None: ...
+
+class ClientApp(_message.Message):
+    __slots__ = ("name", "version", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    digest: bytes
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
+class Strategy(_message.Message):
+    __slots__ = ("name", "arguments", "wraps")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    WRAPS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    arguments: _containers.RepeatedCompositeFieldContainer[Option]
+    wraps: Strategy
+    def __init__(self, name: _Optional[str] = ..., arguments: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., wraps: _Optional[_Union[Strategy, _Mapping]] = ...) -> None: ...

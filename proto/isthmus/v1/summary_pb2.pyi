@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Task(_message.Message):
-    __slots__ = ("study_digest", "analysis", "run", "round", "spec", "purpose", "state", "participants", "deadline", "requester")
+    __slots__ = ("study_digest", "analysis", "run", "round", "spec", "purpose", "state", "participants", "deadline", "requester", "message", "state_digest", "state_bytes")
     STUDY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     ANALYSIS_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,9 @@ class Task(_message.Message):
     PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     REQUESTER_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    STATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
     study_digest: bytes
     analysis: str
     run: bytes
@@ -31,7 +34,40 @@ class Task(_message.Message):
     participants: _containers.RepeatedScalarFieldContainer[str]
     deadline: int
     requester: str
-    def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[_Iterable[_Union[_values_pb2.NamedArray, _Mapping]]] = ..., participants: _Optional[_Iterable[str]] = ..., deadline: _Optional[int] = ..., requester: _Optional[str] = ...) -> None: ...
+    message: AppMessage
+    state_digest: bytes
+    state_bytes: int
+    def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[_Iterable[_Union[_values_pb2.NamedArray, _Mapping]]] = ..., participants: _Optional[_Iterable[str]] = ..., deadline: _Optional[int] = ..., requester: _Optional[str] = ..., message: _Optional[_Union[AppMessage, _Mapping]] = ..., state_digest: _Optional[bytes] = ..., state_bytes: _Optional[int] = ...) -> None: ...
+
+class AppMessage(_message.Message):
+    __slots__ = ("type", "config")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    config: _containers.RepeatedCompositeFieldContainer[_spec_pb2.Option]
+    def __init__(self, type: _Optional[str] = ..., config: _Optional[_Iterable[_Union[_spec_pb2.Option, _Mapping]]] = ...) -> None: ...
+
+class State(_message.Message):
+    __slots__ = ("arrays",)
+    ARRAYS_FIELD_NUMBER: _ClassVar[int]
+    arrays: _containers.RepeatedCompositeFieldContainer[_values_pb2.NamedArray]
+    def __init__(self, arrays: _Optional[_Iterable[_Union[_values_pb2.NamedArray, _Mapping]]] = ...) -> None: ...
+
+class PrivacySpent(_message.Message):
+    __slots__ = ("rho", "rho_total", "rho_budget", "epsilon_total", "delta", "accountant")
+    RHO_FIELD_NUMBER: _ClassVar[int]
+    RHO_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RHO_BUDGET_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTANT_FIELD_NUMBER: _ClassVar[int]
+    rho: float
+    rho_total: float
+    rho_budget: float
+    epsilon_total: float
+    delta: float
+    accountant: str
+    def __init__(self, rho: _Optional[float] = ..., rho_total: _Optional[float] = ..., rho_budget: _Optional[float] = ..., epsilon_total: _Optional[float] = ..., delta: _Optional[float] = ..., accountant: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("field", "label", "value", "withheld_by")
@@ -46,7 +82,7 @@ class Item(_message.Message):
     def __init__(self, field: _Optional[str] = ..., label: _Optional[str] = ..., value: _Optional[_Union[_values_pb2.Array, _Mapping]] = ..., withheld_by: _Optional[str] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("task", "node", "country", "items", "notes", "policy_digest", "dataset_digest", "software", "padding")
+    __slots__ = ("task", "node", "country", "items", "notes", "policy_digest", "dataset_digest", "software", "padding", "privacy")
     TASK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +92,7 @@ class Summary(_message.Message):
     DATASET_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
+    PRIVACY_FIELD_NUMBER: _ClassVar[int]
     task: bytes
     node: str
     country: str
@@ -65,7 +102,8 @@ class Summary(_message.Message):
     dataset_digest: bytes
     software: str
     padding: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, task: _Optional[bytes] = ..., node: _Optional[str] = ..., country: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., padding: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    privacy: PrivacySpent
+    def __init__(self, task: _Optional[bytes] = ..., node: _Optional[str] = ..., country: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., padding: _Optional[_Iterable[bytes]] = ..., privacy: _Optional[_Union[PrivacySpent, _Mapping]] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("task", "node", "country", "code", "rule", "field", "remedy", "padding")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17isthmus/v1/values.proto\x12\nisthmus.v1\"Y\n\x05\x41rray\x12\r\n\x05shape\x18\x01 \x03(\r\x12\x11\n\x07\x64oubles\x18\x02 \x01(\x0cH\x00\x12$\n\x06\x63ounts\x18\x03 \x01(\x0b\x32\x12.isthmus.v1.CountsH\x00\x42\x08\n\x06values\"\x18\n\x06\x43ounts\x12\x0e\n\x06values\x18\x01 \x03(\x12\"<\n\nNamedArray\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x05\x61rray\x18\x02 \x01(\x0b\x32\x11.isthmus.v1.Array\"\xbd\x01\n\x05Value\x12 \n\x04null\x18\x01 \x01(\x0b\x32\x10.isthmus.v1.NullH\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x12H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12 \n\x04list\x18\x06 \x01(\x0b\x32\x10.isthmus.v1.ListH\x00\x12 \n\x04tree\x18\x07 \x01(\x0b\x32\x10.isthmus.v1.TreeH\x00\x42\x06\n\x04kind\"\x06\n\x04Null\")\n\x04List\x12!\n\x06values\x18\x01 \x03(\x0b\x32\x11.isthmus.v1.Value\"*\n\x04Tree\x12\"\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x11.isthmus.v1.Entry\"7\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.isthmus.v1.Valueb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17isthmus/v1/values.proto\x12\nisthmus.v1\"k\n\x05\x41rray\x12\r\n\x05shape\x18\x01 \x03(\r\x12\x11\n\x07\x64oubles\x18\x02 \x01(\x0cH\x00\x12$\n\x06\x63ounts\x18\x03 \x01(\x0b\x32\x12.isthmus.v1.CountsH\x00\x12\x10\n\x06\x66loats\x18\x04 \x01(\x0cH\x00\x42\x08\n\x06values\"\x18\n\x06\x43ounts\x12\x0e\n\x06values\x18\x01 \x03(\x12\"<\n\nNamedArray\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x05\x61rray\x18\x02 \x01(\x0b\x32\x11.isthmus.v1.Array\"\xbd\x01\n\x05Value\x12 \n\x04null\x18\x01 \x01(\x0b\x32\x10.isthmus.v1.NullH\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x12H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12 \n\x04list\x18\x06 \x01(\x0b\x32\x10.isthmus.v1.ListH\x00\x12 \n\x04tree\x18\x07 \x01(\x0b\x32\x10.isthmus.v1.TreeH\x00\x42\x06\n\x04kind\"\x06\n\x04Null\")\n\x04List\x12!\n\x06values\x18\x01 \x03(\x0b\x32\x11.isthmus.v1.Value\"*\n\x04Tree\x12\"\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x11.isthmus.v1.Entry\"7\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.isthmus.v1.Valueb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,19 +32,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'isthmus.v1.values_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ARRAY']._serialized_start=39
-  _globals['_ARRAY']._serialized_end=128
-  _globals['_COUNTS']._serialized_start=130
-  _globals['_COUNTS']._serialized_end=154
-  _globals['_NAMEDARRAY']._serialized_start=156
-  _globals['_NAMEDARRAY']._serialized_end=216
-  _globals['_VALUE']._serialized_start=219
-  _globals['_VALUE']._serialized_end=408
-  _globals['_NULL']._serialized_start=410
-  _globals['_NULL']._serialized_end=416
-  _globals['_LIST']._serialized_start=418
-  _globals['_LIST']._serialized_end=459
-  _globals['_TREE']._serialized_start=461
-  _globals['_TREE']._serialized_end=503
-  _globals['_ENTRY']._serialized_start=505
-  _globals['_ENTRY']._serialized_end=560
+  _globals['_ARRAY']._serialized_end=146
+  _globals['_COUNTS']._serialized_start=148
+  _globals['_COUNTS']._serialized_end=172
+  _globals['_NAMEDARRAY']._serialized_start=174
+  _globals['_NAMEDARRAY']._serialized_end=234
+  _globals['_VALUE']._serialized_start=237
+  _globals['_VALUE']._serialized_end=426
+  _globals['_NULL']._serialized_start=428
+  _globals['_NULL']._serialized_end=434
+  _globals['_LIST']._serialized_start=436
+  _globals['_LIST']._serialized_end=477
+  _globals['_TREE']._serialized_start=479
+  _globals['_TREE']._serialized_end=521
+  _globals['_ENTRY']._serialized_start=523
+  _globals['_ENTRY']._serialized_end=578
 # @@protoc_insertion_point(module_scope)

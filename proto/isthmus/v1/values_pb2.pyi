@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Array(_message.Message):
-    __slots__ = ("shape", "doubles", "counts")
+    __slots__ = ("shape", "doubles", "counts", "floats")
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     DOUBLES_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
+    FLOATS_FIELD_NUMBER: _ClassVar[int]
     shape: _containers.RepeatedScalarFieldContainer[int]
     doubles: bytes
     counts: Counts
-    def __init__(self, shape: _Optional[_Iterable[int]] = ..., doubles: _Optional[bytes] = ..., counts: _Optional[_Union[Counts, _Mapping]] = ...) -> None: ...
+    floats: bytes
+    def __init__(self, shape: _Optional[_Iterable[int]] = ..., doubles: _Optional[bytes] = ..., counts: _Optional[_Union[Counts, _Mapping]] = ..., floats: _Optional[bytes] = ...) -> None: ...
 
 class Counts(_message.Message):
     __slots__ = ("values",)
