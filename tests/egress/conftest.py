@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isthmus.v1 import study_pb2
-from isthmus_methods.contract import Field, Item, Kind, Summary
+from isthmus_methods.contract import Field, Item, Kind, ModelSupport, Summary
+from isthmus_node.egress import wire
 from isthmus_node.egress.gate import Cleared, Refusal, judge
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
@@ -83,3 +85,24 @@ def sent(header: Callable[[str], Header], key: IdentityKey) -> Callable[[Cleared
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "journal"
+
+
+@pytest.fixture(scope="session")
+def answer(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> Callable[..., Outbound]:
+    """An outbound answer to a task, of a size in numbers."""
+
+    def make(task: str, size: int = 4, value: float = 1.5) -> Outbound:
+        support = ModelSupport(60, 2, effective_persons=60.0, leverage=0.1)
+        several = tuple(Item("score", np.full(min(16, size - k), value), support, str(k)) for k in range(0, size, 16))
+        leaves = {"score": Field(Kind.SCORE, "score")}
+        verdict = judge(Summary(several), leaves, (), study_pb2.TRIAL_ANALYSIS, policy, False, audit=lambda _: None)
+        assert isinstance(verdict, Cleared)
+        return encode(verdict, header(task), key)
+
+    return make
+
+
+@pytest.fixture
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal keeps whatever bytes it is given: without padding, every single one of them can be tried."""
+    monkeypatch.setattr(wire, "pad", lambda *_: None)
