@@ -4,16 +4,17 @@ Its halves are not here: inside a country an app that is installed there trains 
 coordinator a strategy makes one model of the countries' (a Flower strategy). Neither travels.
 
 **Scores.** A row of ``scores``, (m, 4), is a cell: first and last step of the predicted probability, outcome (0: the
-reference level, 1: the other), held-out rows in it. Step k of `SCORE_STEPS` is from ``k / SCORE_STEPS`` up to the next;
-a country joins neighbouring steps, the same for both outcomes, until each cell has the persons that its policy asks for.
+reference level, 1: the other), held-out rows in it. Step k of `SCORE_STEPS` is from ``k / SCORE_STEPS`` up to the
+next; a country joins neighbouring steps, the same for both outcomes, until each cell has the persons that its policy
+asks for.
 
 **The answer** of a training, as a tree:
 
 - ``parameters``: numbers of the model; ``digest``: SHA-256 of its serialised `State`, in hexadecimal digits;
 - ``train``, ``evaluate``: lists side by side, one entry a round: ``round``, ``examples``, and each measure by its name,
   averaged over the countries' examples;
-- ``scores``: lists side by side, one entry a cell of the last evaluation: ``first``, ``last``, ``outcome``, ``rows``, the
-  same cells of several countries added;
+- ``scores``: lists side by side, one entry a cell of the last evaluation: ``first``, ``last``, ``outcome``, ``rows``,
+  the same cells of several countries added;
 - ``by_country``, only where the study says that results by country may be shown: by country a table with ``train``,
   ``evaluate`` and ``scores`` of the same form.
 """
