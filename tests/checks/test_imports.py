@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("isthmus", "isthmus_trust", "isthmus_methods", "isthmus_node", "isthmus_coordinator", "isthmus_client")
+OURS = (
+    "isthmus",
+    "isthmus_trust",
+    "isthmus_methods",
+    "isthmus_training",
+    "isthmus_node",
+    "isthmus_coordinator",
+    "isthmus_client",
+)
 FOLDERS = {
     "isthmus": ROOT / "proto/isthmus",
     "isthmus_trust": ROOT / "trust/isthmus_trust",
     "isthmus_methods": ROOT / "methods/isthmus_methods",
+    "isthmus_training": ROOT / "training/isthmus_training",
     "isthmus_node": ROOT / "node/isthmus_node",
     "isthmus_coordinator": ROOT / "coordinator/isthmus_coordinator",
     "isthmus_client": ROOT / "client/isthmus_client",
@@ -23,8 +32,9 @@ MAY = {
     "isthmus": set(),
     "isthmus_trust": {"isthmus"},
     "isthmus_methods": {"isthmus"},
-    "isthmus_node": {"isthmus", "isthmus_trust", "isthmus_methods"},
-    "isthmus_coordinator": {"isthmus", "isthmus_trust", "isthmus_methods"},
+    "isthmus_training": {"isthmus", "isthmus_methods"},
+    "isthmus_node": {"isthmus", "isthmus_trust", "isthmus_methods", "isthmus_training"},
+    "isthmus_coordinator": {"isthmus", "isthmus_trust", "isthmus_methods", "isthmus_training"},
     "isthmus_client": {"isthmus", "isthmus_trust", "isthmus_methods"},
 }
 
