@@ -18,6 +18,8 @@ _STYLES = {
     "away": "red",
     "left out": "dim",
     "waiting for approval": "magenta",
+    "waiting for a decision": "magenta",
+    "held for inspection": "magenta",
 }
 _STATES = {"waiting": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "cancelled"}
 

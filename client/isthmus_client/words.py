@@ -56,6 +56,8 @@ def _limits(answer: analyst_pb2.Explanation) -> Iterator[str]:
         yield from (f"      {rule}" for rule in alike)
     for refusing in answer.refusing:
         yield f"  {refusing.country} will refuse it: {refusing.reason}"
+    if answer.holding:
+        yield f"  a person sees the numbers before they leave in: {', '.join(answer.holding)}"
     if answer.asking:
         yield f"  a person decides on each run before it starts in: {', '.join(answer.asking)}"
     if answer.unknown:

@@ -90,6 +90,10 @@ class Home:
         return self.state / "waiting"
 
     @property
+    def held(self) -> Path:
+        return self.state / "held"
+
+    @property
     def journal(self) -> Path:
         return self.state / "journal"
 
@@ -141,6 +145,7 @@ class Home:
                 self.studies,
                 self.decisions,
                 self.waiting,
+                self.held,
                 self.policies,
             ):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,7 +12,7 @@ from pathlib import Path
 from isthmus.errors import IsthmusError
 from isthmus.v1 import journal_pb2
 from isthmus_node.catalogue import Datasets, Registration
-from isthmus_node.custodian.decisions import RUN, UNLOCK, Decisions, Made
+from isthmus_node.custodian.decisions import RELEASE, RUN, SERIES, UNLOCK, Decisions, Made
 from isthmus_node.egress.journal import Journal
 from isthmus_node.ops.logs import Log
 from isthmus_node.shelf import Shelf
@@ -22,6 +22,11 @@ from isthmus_trust.key_files import replace
 # A change this fresh may be followed by another with the same time stamp: look once more. Nanoseconds.
 FRESH = 100_000_000
 _Stamp = tuple[int, int]
+_ABOUT = {
+    RUN: "one run, asked",
+    RELEASE: "numbers that were held, bytes",
+    SERIES: "numbers that were held and the later ones of their run that are alike, series",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class Noticing:
             record.event = "UNLOCKED"
             record.words = f"refusals are counted anew for {decision.study_digest.hex()}"
         else:
-            what = "one run, asked" if made.context == RUN else "analysis outside the plan, request"
+            what = _ABOUT.get(made.context, "analysis outside the plan, request")
             record.words = f"{what} {decision.study_digest.hex()}"
         return record
 

@@ -8,6 +8,7 @@ from isthmus_node.admission import Admission, Ourselves
 from isthmus_node.answering import Answering
 from isthmus_node.catalogue import Datasets
 from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
 from isthmus_node.egress.journal import Journal
 from isthmus_node.noticing import Noticing
@@ -30,4 +31,5 @@ class Parts:
     noticing: Noticing
     log: Log
     waiting_room: WaitingRoom
+    held: HeldAnswers
     locks: Locks

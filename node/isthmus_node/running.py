@@ -23,6 +23,7 @@ from isthmus_node.catalogue import Datasets
 from isthmus_node.config import NodeConfig
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
@@ -207,6 +208,7 @@ class Node:
                 noticing=noticing,
                 log=log,
                 waiting_room=WaitingRoom(home.waiting),
+                held=HeldAnswers(home.held, decisions),
                 locks=Locks(home.refusals, decisions, journal),
             ),
             distrust=lambda: attachment.distrust(),

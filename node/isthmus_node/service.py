@@ -26,19 +26,18 @@ from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods.registry import METHODS
 from isthmus_node.admission import open_task
-from isthmus_node.custodian.decisions import request_digest
 from isthmus_node.egress.journal import Journaled
 from isthmus_node.egress.wire import Outbound
 from isthmus_node.link.channel import Session
 from isthmus_node.link.submit import decide, submit
 from isthmus_node.parts import Parts
 from isthmus_node.slots import Slots
+from isthmus_node.waiting import Waiting as WaitingTasks
 from isthmus_trust.documents import canonical, digest as digest_of
 
 # Tasks the coordinator took back; remembered so that work under way on one is dropped before it leaves.
 _WITHDRAWN_KEPT = 1024
-# Tasks that wait for a person, and orders that came and are not looked at yet.
-_WAITING_KEPT = 2048
+# Orders that came and are not looked at yet.
 _ORDERS_KEPT = 4096
 
 # What the auditor decides is written before anything leaves; where the disk does not let it, the task waits.
@@ -73,7 +72,7 @@ class Service:
         self._clock = clock
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._session: Session | None = None
-        self._waiting: dict[bytes, tuple[summary_pb2.Task, study_pb2.Signed]] = {}
+        self._waiting = WaitingTasks(parts.waiting_room, parts.held, parts.log, self._tell_waiting)
         self._unwritten: dict[bytes, study_pb2.Signed] = {}
         self._withdrawn: OrderedDict[bytes, None] = OrderedDict()
         self._not_wanted: set[bytes] = set()
@@ -193,7 +192,7 @@ class Service:
                 self.work_on(work)
 
     def _after_attaching(self) -> None:
-        self._forget_waiting()
+        self._waiting.forget()
         self._notice()
         for path, made in self._parts.decisions.everything():
             if isinstance(made, IsthmusError):
@@ -242,7 +241,7 @@ class Service:
                 self._parts.log.event("data-ready", dataset=dictionary.name)
 
     def _try_waiting(self) -> None:
-        for _, signed in list(self._waiting.values()):
+        for signed in self._waiting.orders():
             self._take_task(signed)
 
     def _send_decision(self, signed: study_pb2.Signed, decision: study_pb2.Decision) -> None:
@@ -268,11 +267,11 @@ class Service:
             self._parts.log.event(
                 "study-arrived", study=shelved.study.name, version=shelved.study.version, digest=shelved.digest.hex()
             )
-        if any(task.study_digest == shelved.digest for task, _ in self._waiting.values()):
+        if self._waiting.has_study(shelved.digest):
             self._try_waiting()
 
     def _take_back(self, withdrawal: exchange_pb2.Withdrawal) -> None:
-        self._drop_waiting(withdrawal.task)
+        self._waiting.drop(withdrawal.task)
         self._unwritten.pop(withdrawal.task, None)
         self._parts.log.event("task-withdrawn", task=withdrawal.task.hex(), reason=withdrawal.reason)
 
@@ -299,32 +298,41 @@ class Service:
         self._figures["tasks"] += 1
         kept = self._parts.journal.find_release(name)
         if kept is not None:
-            self._drop_waiting(name)
+            self._waiting.drop(name)
             self._leave(kept, again=True)
             return
         if name in self._withdrawn:
-            self._drop_waiting(name)
+            self._waiting.drop(name)
             return
-        outbound = self._answer(name, task, signed)
-        if outbound is None:
+        answered = self._answer(name, task, signed)
+        if answered is None:
             return
-        self._drop_waiting(name)
+        outbound, seen = answered
+        self._waiting.drop(name)
         if name in self._withdrawn:
             return
         if outbound.about_rows:
             # on the disk before the refusal leaves
             pace = self._parts.answering.pace()
             self._parts.locks.count(outbound.header.study, task, outbound.header.dataset_digest, pace)
-        self._release(outbound, signed, began)
+        try:
+            self._release(outbound, signed, began, seen)
+        except Waiting as wait:
+            self._parts.held.put(outbound, signed)
+            self._waiting.keep(name, task, signed, wait)
 
-    def _answer(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed) -> Outbound | None:
-        """The answer, a refusal where something stands against it, None where a person has to decide first."""
+    def _answer(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed) -> tuple[Outbound, bytes] | None:
+        """The answer, a refusal where something stands against it, None where a person has to decide first.
+
+        With it what the custodian saw of it and released, by its digest.
+        """
         try:
             order = self._parts.admission.admit(name, task)
             self._parts.locks.check(order.shelved.study.name, task)
-            return self._parts.answering.answer(order)
+            outbound = self._parts.answering.answer(order)
+            return outbound, self._parts.held.seen(outbound)
         except Waiting as wait:
-            self._keep_waiting(name, task, signed, wait)
+            self._waiting.keep(name, task, signed, wait)
             return None
         except Exception as error:
             if isinstance(error, ConfigError) and error.code in _WHEN_THERE_IS_ROOM:
@@ -333,42 +341,13 @@ class Service:
                 self._parts.log.failure("answer", error)
             elif not isinstance(error, Refused | UsageError):
                 self._log("task-not-taken", error, task=name.hex())
-            return self._parts.answering.refusal(name, task, self._parts.shelf.known(task.study_digest), error)
-
-    # ------------------------------------------------------------------ waiting for a person
-
-    def _keep_waiting(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed, wait: Waiting) -> None:
-        if name not in self._waiting and len(self._waiting) >= _WAITING_KEPT:
-            # asked again later by the coordinator; a flood of them must not fill memory and disk
-            return
-        self._parts.waiting_room.put(task, wait.code)
-        if name not in self._waiting:
-            self._parts.log.event(
-                "task-waiting",
-                task=name.hex(),
-                run=task.run.hex(),
-                round=task.round,
-                study=task.study_digest.hex(),
-                request=request_digest(task).hex(),
-                code=wait.code,
-            )
-        self._waiting[name] = (task, signed)
-
-    def _drop_waiting(self, name: bytes) -> None:
-        kept = self._waiting.pop(name, None)
-        if kept is not None:
-            self._parts.waiting_room.take(kept[0], (task for task, _ in self._waiting.values()))
-
-    def _forget_waiting(self) -> None:
-        """A new connection: the coordinator says again what it still wants."""
-        self._waiting.clear()
-        self._parts.waiting_room.clear()
+            return self._parts.answering.refusal(name, task, self._parts.shelf.known(task.study_digest), error), b""
 
     # ------------------------------------------------------------------ out
 
-    def _release(self, outbound: Outbound, order: study_pb2.Signed, began: float) -> None:
+    def _release(self, outbound: Outbound, order: study_pb2.Signed, began: float, seen: bytes) -> None:
         header = outbound.header
-        journaled = self._parts.journal.release(outbound, canonical(order))
+        journaled = self._parts.journal.release(outbound, canonical(order), seen)
         self._figures["releases" if outbound.event == "RELEASED" else "refusals"] += 1
         self._leave(journaled)
         milliseconds = round((self._clock() - began) * 1000, 1)
@@ -380,6 +359,11 @@ class Service:
             bytes=len(journaled.payload),
             milliseconds=milliseconds,
         )
+
+    def _tell_waiting(self, task: bytes, code: str) -> None:
+        session = self._session
+        if session is not None:
+            session.tell(exchange_pb2.Waits(task=task, code=code))
 
     def _leave(self, journaled: Journaled, again: bool = False) -> bool:
         """Send what the journal holds once its slot has come; False where the connection did not carry it."""

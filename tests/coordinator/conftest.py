@@ -224,6 +224,9 @@ class FakeNode(Member):
     def heartbeat(self) -> None:
         self._outbox.put(exchange_pb2.NodeMessage(heartbeat=exchange_pb2.Heartbeat()))
 
+    def says_it_waits(self, task: bytes, code: str) -> None:
+        self._outbox.put(exchange_pb2.NodeMessage(waits=exchange_pb2.Waits(task=task, code=code)))
+
     def detach(self) -> None:
         self._outbox.put(None)
         if self._thread is not None:

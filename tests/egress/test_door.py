@@ -41,18 +41,18 @@ def outbound(cleared: Cleared, header: Callable[[str], Header], key: IdentityKey
 @pytest.mark.parametrize("seal", [None, object(), True])
 def test_nobody_else_can_make_what_leaves(seal: object, header: Callable[[str], Header]) -> None:
     with pytest.raises(TypeError, match="only the gate"):
-        Cleared((), (), 3, b"", 0, seal)
+        Cleared((), (), 3, b"", 0, False, seal)
     with pytest.raises(TypeError, match="only the gate"):
         Refusal("CODE", "", "", "", 3, b"", 0, False, seal)
     with pytest.raises(TypeError, match="only the wire"):
-        Outbound(b"", b"", "RELEASED", "", header("t"), 3, b"", False, seal)
+        Outbound(b"", b"", "RELEASED", "", header("t"), 3, b"", False, b"", seal)
     with pytest.raises(TypeError, match="only the journal"):
         Journaled(b"", b"", b"", 1, seal)
 
 
 def test_seal_in_hand_makes_them() -> None:
     # the guard above guards something: with the modules' own seals the same calls work
-    assert Cleared((), (), 3, b"", 0, gate._SEAL).items == ()
+    assert Cleared((), (), 3, b"", 0, False, gate._SEAL).items == ()
     assert Journaled(b"x", b"", b"", 1, journal._SEAL).payload == b"x"
     assert len({id(gate._SEAL), id(wire._SEAL), id(journal._SEAL)}) == 3
 

@@ -255,7 +255,7 @@ def test_words_of_the_whole_policy_name_preset_people_and_variables() -> None:
     assert "makes no release lawful" in lines[0]
     assert any("genomic" in line for line in lines)
     assert any("KRAS" in line for line in lines)
-    assert any("each run" in line for line in lines)
+    assert any("until a person here has seen the exact numbers" in line for line in lines)
     assert "planned analyses of approved studies run without being asked about again" in whole(Policy.read(""))
 
 

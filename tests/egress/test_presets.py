@@ -77,11 +77,12 @@ def test_publication_under_japans_preset_goes_down_to_ndbs_number_and_no_further
 
 
 @pytest.mark.parametrize(
-    "text", ['[runs]\neach = "allow"', '[exploratory]\nanalyses = "allow"'], ids=["runs", "exploratory"]
+    "text", ['[release]\noutputs = "allow"', '[exploratory]\nanalyses = "allow"'], ids=["outputs", "exploratory"]
 )
 def test_policy_under_chinas_preset_asks_a_person(text: str) -> None:
     policy = under("CN")
-    assert (policy.runs, policy.exploratory) == ("ask", "ask")
+    assert (policy.outputs, policy.exploratory) == ("ask", "ask")
+    assert under("CN", "[release]\nslot_seconds = 5").pace.slot_seconds == 5
     assert failing(f'preset = "CN"\n{text}').code == "POLICY_BELOW_PRESET"
     assert under("CN", '[exploratory]\nanalyses = "refuse"').exploratory == "refuse"
 

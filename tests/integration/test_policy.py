@@ -70,6 +70,27 @@ def test_signed_policy_holds_at_once_and_is_told_to_the_statistician(network: Sa
     assert answer_bytes(asked.run(progress=False)) == undisturbed
 
 
+def test_numbers_are_held_until_the_custodian_has_seen_them(network: Sandbox, custodian: Custodian) -> None:
+    undisturbed = answer_bytes(primary(network).run(progress=False))
+    custodian.adopt('[release]\noutputs = "ask"\n[purpose.trial_analysis]\n')
+    asked = primary(network)
+    wait_until(lambda: "a person sees the numbers before they leave in: AT" in str(asked.explain()))
+    asked.start()
+    looks: list[str] = []
+    with network.connect() as connection:
+        for progress in connection.watch(asked.runs[0]):
+            if {c.country: c.state for c in progress.countries}["AT"] != "held for inspection":
+                continue
+            for held in custodian.run("release", "list")["held"]:  # type: ignore[attr-defined]
+                if held["digest"] not in looks:
+                    looks.append(held["digest"])
+                    assert custodian.run("release", "show", held["digest"])["numbers"]
+                    custodian.run("release", "approve", held["digest"], "--run")
+    fit = asked.run(progress=False)
+    assert answer_bytes(fit) == undisturbed
+    assert 1 <= len(looks) < fit.result.rounds, "a model of many rounds is looked at a few times only"
+
+
 def test_yesterdays_policy_put_back_into_a_running_node_lets_nothing_out(
     network: Sandbox, custodian: Custodian
 ) -> None:

@@ -30,6 +30,7 @@ from isthmus_node.cli import app
 from isthmus_node.config import Address, Proxy
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
+from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
@@ -465,7 +466,11 @@ class Wire:
         self.decided: list[study_pb2.Signed] = []
         self.failures: list[Exception] = []
         self.following: study_pb2.Signed | None = None
+        self.waits: list[exchange_pb2.Waits] = []
         self.stub = self
+
+    def tell(self, waits):
+        self.waits.append(waits)
 
     def Submit(self, chunks, timeout=None):
         payload = b"".join(chunk.part for chunk in chunks)
@@ -567,6 +572,7 @@ class Site:
             self.noticing,
             self.log,
             WaitingRoom(self.home.waiting),
+            HeldAnswers(self.home.held, self.decisions),
             Locks(self.home.refusals, self.decisions, self.journal, self.now),
         )
 

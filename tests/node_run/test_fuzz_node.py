@@ -44,7 +44,7 @@ def test_orders_signed_by_the_coordinator_are_answered_or_refused(site: Any, lin
         site.ask(signed)
         asked += 1
         told = len(site.wire.submitted) - before
-        waits = digest(body) in site.service._waiting
+        waits = digest(body) in site.service._waiting._tasks
         assert told == 1 or waits, whole
     assert asked > 50
     calm(lines)
@@ -209,10 +209,10 @@ def test_flood_of_orders_ends_the_session_and_not_the_node(site: Any, monkeypatc
 def test_flood_of_studies_and_of_questions_fills_neither_disk_nor_memory(
     site: Any, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from isthmus_node import service as service_module
+    from isthmus_node import waiting as waiting_module
 
     monkeypatch.setattr(shelf_module, "MOST_STUDIES", 5)
-    monkeypatch.setattr(service_module, "_WAITING_KEPT", 5)
+    monkeypatch.setattr(waiting_module, "KEPT", 5)
     for version in range(2, 22):
         study = study_pb2.Study()
         study.CopyFrom(site.study)

@@ -241,7 +241,8 @@ def told(site: Any) -> study_pb2.StatedLimits:
 def test_coordinator_is_told_what_the_policy_asks_for(site: Any) -> None:
     site.adopt('preset = "CN"\n' + TO_SPONSOR + "cell_persons = 12\n[variables]\nrefuse = ['SECRET']\n")
     stated = told(site)
-    assert (stated.node, stated.preset, stated.asks_each_run, stated.exploratory) == ("nl", "CN", True, "ask")
+    assert (stated.node, stated.preset, stated.holds_outputs, stated.exploratory) == ("nl", "CN", True, "ask")
+    assert not stated.asks_each_run
     assert stated.policy_digest == site.policy().digest
     assert list(stated.refused_roles) == [study_pb2.Variable.GENOMIC]
     (purpose,) = stated.purposes

@@ -271,7 +271,7 @@ def test_fault_at_the_coordinator_is_tried_again_later(site: Any, failing: Any) 
 def test_nothing_is_sent_where_the_journal_cannot_be_written(
     site: Any, monkeypatch: pytest.MonkeyPatch, lines: Any
 ) -> None:
-    def full(self: Journal, outbound: object, order: bytes) -> None:
+    def full(self: Journal, outbound: object, order: bytes, seen: bytes) -> None:
         raise ConfigError("JOURNAL_NOT_WRITABLE", "no space left on device", "make room")
 
     before = payloads(site)

@@ -20,6 +20,10 @@ DECISION = "isthmus/decision/1"
 REQUEST = "isthmus/request/1"
 # A decision about one run, where the site's policy has a person decide on each. It stays at the node too.
 RUN = "isthmus/run/1"
+# Decisions about numbers that were computed and wait until the custodian has seen them: about exact bytes, and about
+# these and the later ones of the same run that are alike. They stay at the node.
+RELEASE = "isthmus/release/1"
+SERIES = "isthmus/series/1"
 # What a node says of its journal, that one such follows from another, and a witness's word that it saw one.
 CHECKPOINT = "isthmus/checkpoint/1"
 CONSISTENCY = "isthmus/consistency/1"
@@ -156,6 +160,25 @@ def run_digest(task: summary_pb2.Task) -> bytes:
         study_digest=task.study_digest, spec=task.spec, purpose=task.purpose, analysis=task.analysis, run=task.run
     )
     return digest(b"isthmus/run/1\0" + canonical(body))
+
+
+def series_digest(answer: summary_pb2.Summary, study_digest: bytes, run: bytes) -> bytes:
+    """What the answers of one run have in common that a custodian releases together: all but the task and the numbers.
+
+    Country, study and run, rows, policy and release, and of each field its name, label, shape and whether it was
+    withheld. An answer that has one of them otherwise is not of the series.
+    """
+    body = summary_pb2.Summary()
+    body.CopyFrom(answer)
+    body.task = run
+    del body.padding[:]
+    for item in body.items:
+        whole = item.value.HasField("counts")
+        item.value.ClearField("doubles")
+        item.value.ClearField("counts")
+        if whole:
+            item.value.counts.SetInParent()
+    return digest(b"isthmus/series/1\0" + study_digest + canonical(body))
 
 
 def _drop_unknown(message: Message) -> None:

@@ -33,7 +33,10 @@ FORMAT = "isthmus bundle 1"
 # Kinds of signed documents: a signature of one kind is never one of another.
 CHECKPOINT, COSIGNATURE = "isthmus/checkpoint/1", "isthmus/cosignature/1"
 SUMMARY, REFUSAL, TASK = "isthmus/summary/1", "isthmus/refusal/1", "isthmus/task/1"
-DECISIONS = ("isthmus/decision/1", "isthmus/request/1", "isthmus/run/1")
+DECISIONS = (
+    *("isthmus/decision/1", "isthmus/request/1", "isthmus/run/1"),
+    *("isthmus/release/1", "isthmus/series/1", "isthmus/unlock/1"),
+)
 POLICY = "isthmus/policy/1"
 MAGIC = b"isthmus journal 1\n"
 MAX_DOCUMENT = 64 << 20

@@ -13,11 +13,25 @@ from isthmus.errors import ConfigError, IsthmusError
 from isthmus.v1 import journal_pb2, study_pb2
 from isthmus_client.replay.faults import at, fault, forged
 from isthmus_trust import verifier
-from isthmus_trust.documents import DECISION, POLICY, REQUEST, ROSTER, RUN, STUDY, digest, open_signed, read_canonical
+from isthmus_trust.documents import (
+    DECISION,
+    POLICY,
+    RELEASE,
+    REQUEST,
+    ROSTER,
+    RUN,
+    SERIES,
+    STUDY,
+    digest,
+    open_signed,
+    read_canonical,
+)
 from isthmus_trust.identity import verify
 
 _ANSWERS = ("RELEASED", "REFUSED")
 _DECISIONS = ("APPROVED", "DECLINED")
+# Kinds of decisions beside those about studies.
+_ABOUT = (REQUEST, RUN, RELEASE, SERIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,7 @@ class Bundle:
     seen: tuple[str, ...]  # what the verifier says: roster, checkpoints, who has seen how much
     answers: tuple[Entry, ...]  # RELEASED and REFUSED, as far as the export was asked for them
     decisions: tuple[Noted, ...]  # APPROVED and DECLINED
+    held: frozenset[bytes]  # digests of bytes that waited for the custodian
     policies: tuple[Adopted, ...]  # POLICY, in order
     studies: Mapping[bytes, study_pb2.Study]
     roster: Mapping[str, journal_pb2.RosterNode]  # by node, as the coordinator signed it; empty where there is none
@@ -102,7 +117,7 @@ def _read(path: Path, roster: str) -> Bundle:
         seen = verifier.verify(path, verifier.told_by([], "", roster), _holds)
         cover = json.loads(files.read("bundle.json"))
         chosen = (str(cover["selection"]["run"]), str(cover["selection"]["study"]))
-        answers, decisions, policies = _journal(files, chosen, name)
+        answers, decisions, policies, held = _journal(files, chosen, name)
         return Bundle(
             name=name,
             node=str(cover["node"]),
@@ -113,6 +128,7 @@ def _read(path: Path, roster: str) -> Bundle:
             seen=tuple(seen),
             answers=answers,
             decisions=decisions,
+            held=held,
             policies=policies,
             studies=_studies(files, name),
             roster=_roster(files, name),
@@ -158,10 +174,11 @@ def _holds(public: bytes, message: bytes, signature: bytes) -> bool:
 
 def _journal(
     files: verifier.Bundle, chosen: tuple[str, str], name: str
-) -> tuple[tuple[Entry, ...], tuple[Noted, ...], tuple[Adopted, ...]]:
+) -> tuple[tuple[Entry, ...], tuple[Noted, ...], tuple[Adopted, ...], frozenset[bytes]]:
     answers: list[Entry] = []
     decisions: list[Noted] = []
     policies: list[Adopted] = []
+    held: set[bytes] = set()
     # the same task is beside every answer to it
     tasks: dict[bytes, bytes] = {}
     with files.open("journal.bin") as stream:
@@ -178,13 +195,15 @@ def _journal(
                 decisions.append(_noted(record, where))
             elif record.event == "POLICY" and record.document:
                 policies.append(_adopted(record, where))
-    return tuple(answers), tuple(decisions), tuple(policies)
+            elif record.event == "HELD":
+                held.add(record.payload_digest)
+    return tuple(answers), tuple(decisions), tuple(policies), frozenset(held)
 
 
 def _noted(record: journal_pb2.Record, where: str) -> Noted:
     try:
         signed = read_canonical(record.document, study_pb2.Signed)
-        context = signed.context if signed.context in (REQUEST, RUN) else DECISION
+        context = signed.context if signed.context in _ABOUT else DECISION
         decision = open_signed(signed, context, study_pb2.Decision)
     except IsthmusError as error:
         raise forged(where, error) from error

@@ -13,8 +13,10 @@ from isthmus_methods.summary_codec import check_padding
 from isthmus_trust.documents import (
     DECISION,
     REFUSAL,
+    RELEASE,
     REQUEST,
     RUN,
+    SERIES,
     SUMMARY,
     TASK,
     digest,
@@ -22,15 +24,24 @@ from isthmus_trust.documents import (
     read_canonical,
     request_digest,
     run_digest,
+    series_digest,
 )
 from isthmus_trust.identity import fingerprint
+
+_WORDS = {
+    DECISION: "study",
+    REQUEST: "request",
+    RUN: "run",
+    RELEASE: "numbers",
+    SERIES: "numbers of the run",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
     """A custodian's signed decision that was in force when an answer left."""
 
-    about: str  # "study", "request" or "run"
+    about: str  # "study", "request", "run", "numbers", or "numbers of the run"
     decided_at: int  # UTC, nanoseconds since 1970
     reason: str
     key: str  # fingerprint of the custodian's key
@@ -128,7 +139,9 @@ def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answere
         payload_bytes=record.payload_bytes,
         policy_digest=record.policy_digest,
         dataset_digest=record.dataset_digest,
-        approvals=_approvals(bundle, entry, task, participant) if gave else (),
+        approvals=_approvals(bundle, entry, task, answer, participant)
+        if isinstance(answer, summary_pb2.Summary)
+        else (),
         policy=_policy(bundle, record, participant) if gave else None,
         summary=answer if isinstance(answer, summary_pb2.Summary) else None,
         refusal=answer if isinstance(answer, summary_pb2.Refusal) else None,
@@ -181,7 +194,11 @@ def _check_plan(task: summary_pb2.Task, study: study_pb2.Study, where: str) -> N
 
 
 def _approvals(
-    bundle: Bundle, entry: Entry, task: summary_pb2.Task, participant: study_pb2.Participant
+    bundle: Bundle,
+    entry: Entry,
+    task: summary_pb2.Task,
+    answer: summary_pb2.Summary,
+    participant: study_pb2.Participant,
 ) -> tuple[Approval, ...]:
     """The decisions this answer hangs on. An answer outside the plan may have one of its own, or the site's policy."""
     where = at(bundle.name, entry.record.sequence)
@@ -191,7 +208,13 @@ def _approvals(
     # a site's policy may let the others pass, so they need not be there
     about_request = _in_force(bundle, entry, REQUEST, request_digest(task), participant) if not task.analysis else None
     about_run = _in_force(bundle, entry, RUN, run_digest(task), participant)
-    return tuple(found for found in (approval, about_request, about_run) if found is not None)
+    about_bytes = _in_force(bundle, entry, RELEASE, entry.record.payload_digest, participant)
+    series = series_digest(answer, task.study_digest, task.run)
+    about_series = _in_force(bundle, entry, SERIES, series, participant)
+    if entry.record.payload_digest in bundle.held and about_bytes is None and about_series is None:
+        raise fault("NOT_APPROVED", where, "it was held for inspection, and left without the custodian's release")
+    found = (approval, about_request, about_run, about_bytes, about_series)
+    return tuple(one for one in found if one is not None)
 
 
 def _policy(bundle: Bundle, record: journal_pb2.Record, participant: study_pb2.Participant) -> InForce | None:
@@ -242,7 +265,7 @@ def _in_force(
     if not newest.decision.approved:
         raise fault("NOT_APPROVED", where, f"the custodian had declined it (record {newest.sequence}) before it left")
     return Approval(
-        about={DECISION: "study", REQUEST: "request"}.get(context, "run"),
+        about=_WORDS[context],
         decided_at=newest.decision.decided_at,
         reason=newest.decision.reason,
         key=fingerprint(newest.key),

@@ -46,4 +46,7 @@ def _state(run: Run, node: str, attached: Callable[[str], bool], standing: Mappi
         return "waiting for approval"
     if node in run.answers:
         return "answered"
-    return "asked" if attached(node) else "away"
+    if not attached(node):
+        return "away"
+    waits = run.waits.get(node, "")
+    return "held for inspection" if waits == "OUTPUT_HELD" else "waiting for a decision" if waits else "asked"

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from isthmus.errors import IsthmusError, LinkError, Refused
@@ -236,6 +236,18 @@ class Rounds:
                 if against:
                     self._leave_out(live, against)
                 self._begin_if_approved(live)
+                live.bump()
+
+    def waits(self, node: str, task: bytes, code: str) -> None:
+        """A node says that an open task waits for a person there. Not stored: after a restart it says so again."""
+        with self._lock:
+            live = self._by_task.get(task)
+        if live is None:
+            return
+        with live.lock:
+            run = live.run
+            if run.task is not None and run.task.digest == task and node in run.unanswered:
+                live.run = replace(run, waits={**run.waits, node: code[:64]})
                 live.bump()
 
     def node_changed(self, node: str) -> None:

@@ -137,6 +137,8 @@ class Run:
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     # Releases and their bytes, over all attempts.
     traffic: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    # What a person at a site is waited for, by the node's word about the open task: its code.
+    waits: Mapping[str, str] = field(default_factory=dict)
     measure: str = ""
     measured: float = 0.0
     started_at: int = 0

@@ -44,7 +44,7 @@ def strictest(told: Sequence[Told], asked: Asked, answer: analyst_pb2.Explanatio
     asked
         The analysis.
     answer
-        Gets `limits`, `refusing`, `unknown` and `asking`.
+        Gets `limits`, `refusing`, `unknown`, `asking` and `holding`.
     """
     thresholds: dict[str, list[tuple[Told, study_pb2.Threshold]]] = {}
     for one in told:
@@ -58,6 +58,8 @@ def strictest(told: Sequence[Told], asked: Asked, answer: analyst_pb2.Explanatio
             continue
         if one.limits.asks_each_run:
             answer.asking.append(one.country)
+        if one.limits.holds_outputs:
+            answer.holding.append(one.country)
         for threshold in own:
             if not threshold.kinds or not asked.kinds.isdisjoint(threshold.kinds):
                 thresholds.setdefault(threshold.name, []).append((one, threshold))

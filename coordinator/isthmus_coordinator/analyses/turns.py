@@ -34,6 +34,19 @@ FEWEST = 2
 # A task goes out as one message, and messages end at 4 MiB.
 MAX_TASK = 4 * 1024 * 1024 - 64 * 1024
 
+# Where a node said what it waits for and the deadline passed: that, and what to do.
+_LONGER = "; or give the analysis a longer deadline_seconds: a day where people decide"
+_WAITED = {
+    "OUTPUT_HELD": (
+        ": the numbers were held for inspection, and nobody at the site released them",
+        "ask the site's custodian to look (isthmus-node release list), then run it again" + _LONGER,
+    )
+}
+_DECIDING = (
+    ": nobody at the site decided on it",
+    "ask the site's custodian to decide (isthmus-node studies), then run it again" + _LONGER,
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -196,7 +209,7 @@ def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now:
         memory=as_carried(kept),
         memory_bytes=canonical(kept),
     )
-    return replace(run, task=opened, answers={})
+    return replace(run, task=opened, answers={}, waits={})
 
 
 def _pool(run: Run, sign: Sign, now: int) -> Turn:
@@ -235,11 +248,15 @@ def _withdrawals(run: Run, reason: str) -> tuple[Withdrawn, ...]:
 
 
 def _too_late(run: Run, node: str) -> CountriesMissing:
+    waits = run.waits.get(node, "")
+    what, remedy = _WAITED.get(
+        waits, _DECIDING if waits else ("", "see whether the site's node runs: isthmus-node status")
+    )
     return CountriesMissing(
         "DEADLINE_PASSED",
         f"{run.request.country(node)} (node {node}) did not answer round {run.round} "
-        f"within {run.request.deadline_seconds} s",
-        "see whether the site's node runs: isthmus-node status",
+        f"within {run.request.deadline_seconds} s{what}",
+        remedy,
     )
 
 

@@ -199,8 +199,10 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         try:
             # the caller going away ends the stream like any other end of it
             with contextlib.suppress(grpc.RpcError):
-                for _ in messages:
+                for message in messages:
                     self._door.check(peer)
+                    if message.HasField("waits"):
+                        self._rounds.waits(peer.name, message.waits.task, message.waits.code)
                     self._roster.seen(peer.name)
                     line.last_contact = self._hub.now()
         except IsthmusError as error:

@@ -53,6 +53,7 @@ def policy_show(home: HomeOption = None, json: JsonOption = False) -> None:
         "methods": methods,
         "exploratory": policy.exploratory,
         "runs": policy.runs,
+        "outputs": policy.outputs,
         "words": list(whole(policy)),
         "rules": said,
     }

@@ -21,6 +21,7 @@ from isthmus_node.commands.common import (
     show,
     show_table,
 )
+from isthmus_node.commands.release import held_of
 from isthmus_node.commands.unlocking import locks_of
 
 config_app = typer.Typer(help="The node's settings.", no_args_is_help=True)
@@ -148,6 +149,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
     released = _released(where.auditor)
     own, others = own_of(config), others_of(config)
     locked = [lock.words for lock in locks_of(config)]
+    held = [f"{one.title}  {one.digest.hex()[:12]}" for one in held_of(config)]
     undecided = [s.title for s in Shelf(where.studies).everything() if decisions.about(s.digest) is None]
     payload: dict[str, object] = {
         "node": config.name,
@@ -160,6 +162,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
         "certificate_expires": end.isoformat(timespec="seconds"),
         "datasets": sorted(read_registrations(where.state / "datasets.toml")),
         "studies_to_decide": undecided,
+        "held": held,
         "locked": locked,
         "policy": policy,
         "released": released,
@@ -184,6 +187,8 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
         )
         for words in locked:
             say(f"locked after a run of refusals: {words}  (isthmus-node journal show, unlock)")
+        for title in held:
+            say(f"held until you have seen it: {title}  (isthmus-node release show, approve, refuse)")
         for title in undecided:
             say(f"to decide: {title}  (isthmus-node study show, approve, refuse)")
 

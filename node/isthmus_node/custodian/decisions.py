@@ -15,8 +15,10 @@ from isthmus.v1 import study_pb2
 # What decisions are about is read by inspectors too; the rest of the node takes it from here.
 from isthmus_trust.documents import (
     DECISION,
+    RELEASE as RELEASE,
     REQUEST as REQUEST,
     RUN as RUN,
+    SERIES as SERIES,
     canonical,
     open_signed,
     request_digest as request_digest,
@@ -27,7 +29,14 @@ from isthmus_trust.key_files import replace
 
 # What the custodian unlocked after a run of refusals; it stays at the node.
 UNLOCK = "isthmus/unlock/1"
-_SUFFIX = {DECISION: ".study", REQUEST: ".request", RUN: ".run", UNLOCK: ".unlock"}
+_SUFFIX = {
+    DECISION: ".study",
+    REQUEST: ".request",
+    RUN: ".run",
+    RELEASE: ".release",
+    SERIES: ".series",
+    UNLOCK: ".unlock",
+}
 
 
 @dataclass(frozen=True, slots=True)

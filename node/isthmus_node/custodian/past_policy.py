@@ -33,6 +33,7 @@ def past_policy(canonical: bytes) -> Policy:
         methods=None if form["methods"] is None else frozenset(form["methods"]),
         exploratory=form["exploratory"],
         runs=form.get("runs", "allow"),
+        outputs=form.get("outputs", "allow"),
         refused_roles=frozenset(VARIABLE_ROLES[r] for r in form.get("refuse_roles", ()) if r in VARIABLE_ROLES),
         refused_variables=frozenset(form.get("refuse", ())),
         preset=form.get("preset", ""),

@@ -48,6 +48,7 @@ def stated_limits(policy: Policy, node: str, identity: IdentityKey) -> study_pb2
         preset=policy.preset,
         purposes=_purposes(policy),
         asks_each_run=policy.runs == "ask",
+        holds_outputs=policy.outputs == "ask",
         exploratory=policy.exploratory,
         refused_roles=sorted(policy.refused_roles),  # type: ignore[arg-type]  # numbers of the contract's enum
     )

@@ -62,6 +62,7 @@ class Cleared:
     purpose: int
     policy_digest: bytes
     room: int  # bytes that an answer of these shapes takes at most
+    by_hand: bool  # a person at the site sees it before it leaves
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
@@ -156,7 +157,8 @@ def judge(
         violation = NOT_AUDITED if audit is None else audit(limits)
         if violation is not None:
             return _refusal(violation, "", purpose, policy.digest, room, not open_data)
-    return Cleared(tuple(cleared), tuple(sorted(summary.notes)), purpose, policy.digest, room, _SEAL)
+    by_hand = policy.outputs == "ask" and not open_data
+    return Cleared(tuple(cleared), tuple(sorted(summary.notes)), purpose, policy.digest, room, by_hand, _SEAL)
 
 
 def refuse(error: BaseException, purpose: int = 0, policy: Policy | None = None, open_data: bool = False) -> Refusal:

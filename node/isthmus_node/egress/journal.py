@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from isthmus.errors import WaitingForApproval
 from isthmus.v1 import journal_pb2
 from isthmus_node.egress.journal_file import MAGIC, Appender, Damaged, Unfinished, pack, read_frame
 from isthmus_node.egress.journal_read import FILE, NO_RECORD, Entry, damaged, entries, entry_of, number_in
@@ -55,6 +56,7 @@ class Journal:
         self._sequence = 0
         self._previous = NO_RECORD
         self._releases: dict[bytes, tuple[int, int]] = {}  # task -> sequence, offset of its entry
+        self._held: set[bytes] = set()  # digests of bytes that waited for the custodian
         self._audited: dict[str, bytes] = {}  # dataset -> digest of the auditor's state
         self._waiting: dict[bytes, None] = {}  # tasks not acknowledged, in order
         self._tree = Tree()
@@ -86,20 +88,28 @@ class Journal:
             raise
         return journal
 
-    def release(self, outbound: Outbound, order: bytes = b"") -> Journaled:
+    def release(self, outbound: Outbound, order: bytes = b"", seen: bytes = b"") -> Journaled:
         """Put bytes in the journal with the signed task they answer; on the disk when this returns.
 
         Where the task has an answer already, that one is returned and nothing is written: a task has one answer.
 
+        Parameters
+        ----------
+        seen
+            What the custodian saw and released: the digest of these bytes, or of their series.
+
         Raises
         ------
+        WaitingForApproval
+            ``OUTPUT_HELD`` where a person has to see them first and has not; that they wait is then in the journal.
         ConfigError
             ``JOURNAL_NOT_WRITABLE``; the journal is as before, and nothing may be sent.
         """
         header = outbound.header
+        held = bool(outbound.series) and seen not in (outbound.digest, outbound.series)
         record = journal_pb2.Record(
             actor="node",
-            event=outbound.event,
+            event="HELD" if held else outbound.event,
             study=header.study,
             study_digest=header.study_digest,
             analysis=header.analysis,
@@ -115,8 +125,21 @@ class Journal:
         with self._lock:
             if header.task in self._releases:
                 return self._journaled(header.task)
+            if held:
+                self._hold(record, outbound.digest)
+                raise WaitingForApproval(
+                    "OUTPUT_HELD",
+                    "the answer is computed; rule: a person at the site sees the numbers before they leave",
+                    "wait for the custodian: isthmus-node release show",
+                )
             entry = self._append(record, outbound.payload)
             return Journaled(entry.payload, outbound.digest, header.task, entry.record.sequence, _SEAL)
+
+    def _hold(self, record: journal_pb2.Record, waits: bytes) -> None:
+        """Note once that bytes wait for the custodian. The bytes are not in the journal: they may never leave."""
+        if waits not in self._held:
+            record.payload_digest = waits
+            self._append(record, b"")
 
     def append(self, record: journal_pb2.Record) -> Entry:
         """Put a decision or an event in the journal; on the disk when this returns.
@@ -206,7 +229,8 @@ class Journal:
         whole.previous = self._previous
         whole.recorded_at = self._now()
         whole.payload_bytes = len(payload)
-        whole.payload_digest = digest(payload) if payload else b""
+        if payload:
+            whole.payload_digest = digest(payload)
         written = canonical(whole)
         entry = Entry(whole, written, payload, digest(written), self._appender.end)
         self._appender.append(pack(written, payload), durable)
@@ -220,6 +244,8 @@ class Journal:
         if record.event in _RELEASES:
             self._releases[record.task] = (record.sequence, entry.start)
             self._waiting[record.task] = None
+        elif record.event == "HELD":
+            self._held.add(record.payload_digest)
         elif record.event == "POLICY":
             self.policy = max(self.policy, number_in(record))
         elif record.event == "AUDITED":

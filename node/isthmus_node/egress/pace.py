@@ -20,6 +20,8 @@ _REFUSALS: Mapping[str, tuple[int, int, str]] = {
     "days": (7, 1, "days for which a refusal counts"),
 }
 LONGEST_SLOT = 3600.0
+# Keys of [release]; `outputs` is the policy's, which holds it against the preset.
+RELEASE = ("slot_seconds", "outputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Pace:
 
 def pace(file: Mapping[str, object]) -> Pace:
     """What a policy file says of its pace; `ConfigError` for an unknown key, a value of another type, a looser one."""
-    release = known(table(file.get("release", {}), "[release]"), ("slot_seconds",), "release.")
+    release = known(table(file.get("release", {}), "[release]"), RELEASE, "release.")
     refusals = known(table(file.get("refusals", {}), "[refusals]"), _REFUSALS, "refusals.")
     slot = release.get("slot_seconds", 0)
     if isinstance(slot, bool) or not isinstance(slot, int | float) or not 0 <= slot <= LONGEST_SLOT:

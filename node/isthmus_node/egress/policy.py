@@ -14,7 +14,7 @@ from isthmus.errors import ConfigError
 from isthmus_node.egress import policy_tables as tables
 from isthmus_node.egress.pace import Pace, pace
 from isthmus_node.egress.policy_keys import known, table, words
-from isthmus_node.egress.presets import EXPLORATORY, RUNS
+from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RUNS
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits, strictest
 
 DEFAULT_FILE = Path(__file__).with_name("default_policy.toml")
@@ -34,6 +34,7 @@ class Policy:
     methods: frozenset[str] | None
     exploratory: str  # analyses that are not in an approved plan: "refuse", "ask" (a person decides), "allow"
     runs: str  # "ask": a person decides on each run, of planned analyses too; "allow"
+    outputs: str  # "ask": what is computed is held until a person has seen it; "allow"
     refused_roles: frozenset[int]  # variables of these roles are never used
     refused_variables: frozenset[str]
     preset: str  # the jurisdiction's; empty where there is none
@@ -87,6 +88,7 @@ class Policy:
             methods=tables.methods(tables.named(file, "methods"), installed),
             exploratory=tables.word(file, "exploratory", "analyses", EXPLORATORY, "ask", under.exploratory, name),
             runs=tables.word(file, "runs", "each", RUNS, "allow", under.runs, name),
+            outputs=tables.word(file, "release", "outputs", OUTPUTS, "allow", under.outputs, name),
             refused_roles=under.roles | {VARIABLE_ROLES[role] for role in roles},
             refused_variables=frozenset(words(variables.get("refuse", []), "variables.refuse")),
             preset=name,
@@ -142,6 +144,7 @@ def _whole(  # each part of a policy by its name
     methods: frozenset[str] | None,
     exploratory: str,
     runs: str,
+    outputs: str,
     refused_roles: frozenset[int],
     refused_variables: frozenset[str],
     preset: str,
@@ -158,6 +161,7 @@ def _whole(  # each part of a policy by its name
         "methods": None if methods is None else sorted(methods),
         "exploratory": exploratory,
         "runs": runs,
+        "outputs": outputs,
         "refuse_roles": sorted(role for role, number in VARIABLE_ROLES.items() if number in refused_roles),
         "refuse": sorted(refused_variables),
         "pace": asdict(pace),
@@ -169,6 +173,7 @@ def _whole(  # each part of a policy by its name
         methods,
         exploratory,
         runs,
+        outputs,
         refused_roles,
         refused_variables,
         preset,

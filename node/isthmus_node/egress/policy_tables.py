@@ -8,11 +8,14 @@ from types import MappingProxyType
 
 from isthmus.errors import ConfigError
 from isthmus_node.egress import presets
+from isthmus_node.egress.pace import RELEASE
 from isthmus_node.egress.policy_keys import Bound, bad, choice, known, limits as limits_of, numbers, table, words
 from isthmus_node.egress.presets import NO_PRESET, Preset
 from isthmus_node.egress.thresholds import PURPOSES, RECIPIENTS, Limits, Number, compiled_in, strictest
 
 Text = Mapping[str, object]
+# Tables whose keys are read in several places.
+TABLES: Mapping[str, tuple[str, ...]] = {"release": RELEASE}
 
 
 def preset(file: Text) -> tuple[str, Preset]:
@@ -58,7 +61,7 @@ def recipients(purpose: str, written: object, own: Limits) -> Mapping[int, Limit
 
 def word(file: Text, name: str, key: str, order: tuple[str, ...], default: str, loosest: str, preset: str) -> str:
     """A word of an order from tight to loose, no looser than the preset's."""
-    found = known(named(file, name), (key,), f"{name}.").get(key)
+    found = known(named(file, name), TABLES.get(name, (key,)), f"{name}.").get(key)
     where = f"{name}.{key}"
     word = default if found is None else choice(found, order, where)
     if order.index(word) <= order.index(loosest):

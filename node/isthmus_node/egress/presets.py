@@ -18,6 +18,7 @@ from isthmus_node.egress.thresholds import PURPOSES, VARIABLE_ROLES, Number, com
 FOLDER = Path(__file__).with_name("presets")
 EXPLORATORY = ("refuse", "ask", "allow")
 RUNS = ("ask", "allow")
+OUTPUTS = ("ask", "allow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,12 @@ class Preset:
     limits: Mapping[int, Mapping[str, Number]]
     exploratory: str  # the loosest that a policy under it may say
     runs: str
+    outputs: str
     roles: frozenset[int]  # variables of these roles are never used
 
 
 # What holds where a policy names no preset: nothing more than defaults and floors.
-NO_PRESET = Preset("", "", (), MappingProxyType({}), "allow", "allow", frozenset())
+NO_PRESET = Preset("", "", (), MappingProxyType({}), "allow", "allow", "allow", frozenset())
 
 
 def names() -> tuple[str, ...]:
@@ -52,10 +54,12 @@ def preset(name: str) -> Preset:
         Where its file is not as a policy must be.
     """
     read = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
-    known(read, ("title", "standing", "facts", "exploratory", "runs", "variables", "purpose"), f"preset {name}: ")
+    parts = ("title", "standing", "facts", "exploratory", "runs", "release", "variables", "purpose")
+    known(read, parts, f"preset {name}: ")
     purposes = known(table(read.get("purpose", {}), "[purpose]"), PURPOSES, "purpose.")
     exploratory = known(table(read.get("exploratory", {}), "[exploratory]"), ("analyses",), "exploratory.")
     runs = known(table(read.get("runs", {}), "[runs]"), ("each",), "runs.")
+    release = known(table(read.get("release", {}), "[release]"), ("outputs",), "release.")
     variables = known(table(read.get("variables", {}), "[variables]"), ("refuse_roles",), "variables.")
     roles = words(variables.get("refuse_roles", []), "variables.refuse_roles")
     known(dict.fromkeys(roles), VARIABLE_ROLES, "role ")
@@ -71,5 +75,6 @@ def preset(name: str) -> Preset:
         },
         exploratory=choice(exploratory.get("analyses", "allow"), EXPLORATORY, "exploratory.analyses"),
         runs=choice(runs.get("each", "allow"), RUNS, "runs.each"),
+        outputs=choice(release.get("outputs", "allow"), OUTPUTS, "release.outputs"),
         roles=frozenset(VARIABLE_ROLES[role] for role in roles),
     )

@@ -9,7 +9,7 @@ from isthmus_methods.codec import array_to_message
 from isthmus_node.egress.frames import pad
 from isthmus_node.egress.gate import Cleared, Refusal
 from isthmus_node.egress.words import words_of_cleared, words_of_refusal
-from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest
+from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, series_digest
 from isthmus_trust.identity import IdentityKey
 
 _SEAL = object()
@@ -43,6 +43,7 @@ class Outbound:
     purpose: int
     policy_digest: bytes
     about_rows: bool  # a refusal that may depend on rows: it is counted before it leaves
+    series: bytes  # digest of what it has in common with later answers of its run; empty: it needs no person's word
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
@@ -66,8 +67,10 @@ def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
         if item.value is not None:
             message.value.CopyFrom(array_to_message(item.value))
     pad(summary, cleared.room + _named(header))
+    series = series_digest(summary, header.study_digest, header.run) if cleared.by_hand else b""
     signed = key.sign(SUMMARY, canonical(summary))
-    return _outbound(signed, "RELEASED", words_of_cleared(cleared), header, cleared.purpose, cleared.policy_digest)
+    words = words_of_cleared(cleared)
+    return _outbound(signed, "RELEASED", words, header, cleared.purpose, cleared.policy_digest, series=series)
 
 
 def encode_refusal(refusal: Refusal, header: Header, key: IdentityKey) -> Outbound:
@@ -101,6 +104,7 @@ def _outbound(
     purpose: int,
     policy_digest: bytes,
     about_rows: bool = False,
+    series: bytes = b"",
 ) -> Outbound:
     payload = canonical(signed)
-    return Outbound(payload, digest(payload), event, words, header, purpose, policy_digest, about_rows, _SEAL)
+    return Outbound(payload, digest(payload), event, words, header, purpose, policy_digest, about_rows, series, _SEAL)

@@ -160,10 +160,9 @@ class Attachment:
             return error
         self._address = dial.address
         channel = self._open(dial, self._timing)
-        out: queue.SimpleQueue[None] = queue.SimpleQueue()
+        session = Session(channel, self._timing)
         try:
-            session = Session(channel, self._timing)
-            call = session.stub.Attach(self._outgoing(out))
+            call = session.stub.Attach(self._outgoing(session))
             with self._guard:
                 self._call = call
             if self._stopping.is_set():
@@ -176,7 +175,7 @@ class Attachment:
         finally:
             with self._guard:
                 self._call = None
-            out.put(None)
+            session.outgoing.put(None)
             self._listener.detached()
             if self._witness is not None:
                 self._witness.detached()
@@ -215,18 +214,20 @@ class Attachment:
             patience.cancel()
         return LinkError("STREAM_ENDED", "the coordinator ended the stream", "none needed: the node dials again")
 
-    def _outgoing(self, out: queue.SimpleQueue[None]) -> Iterator[exchange_pb2.NodeMessage]:
+    def _outgoing(self, session: Session) -> Iterator[exchange_pb2.NodeMessage]:
         hello = self._listener.hello()
         hello.witnesses = self._witness is not None
         yield exchange_pb2.NodeMessage(hello=hello)
         while True:
             try:
-                out.get(timeout=self._timing.heartbeat)
+                message = session.outgoing.get(timeout=self._timing.heartbeat)
             except queue.Empty:
                 beat = exchange_pb2.Heartbeat(waiting=self._listener.waiting())
                 yield exchange_pb2.NodeMessage(heartbeat=beat)
             else:
-                return
+                if message is None:
+                    return
+                yield message
 
     def _why(self, error: grpc.RpcError, dial: Dial) -> IsthmusError:
         said = error_from(error)

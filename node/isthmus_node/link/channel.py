@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import grpc
 
 from isthmus.errors import IsthmusError
+from isthmus.v1 import exchange_pb2
 from isthmus.v1.exchange_pb2_grpc import ExchangeStub
 from isthmus_node.config import Address, NodeConfig, Proxy
 from isthmus_trust.key_files import read_secret
@@ -64,6 +66,12 @@ class Session:
         self.channel = channel
         self.stub = ExchangeStub(channel)  # type: ignore[no-untyped-call]  # generated without types
         self.timing = timing
+        # what goes on the stream beside heartbeats; None ends it
+        self.outgoing: queue.SimpleQueue[exchange_pb2.NodeMessage | None] = queue.SimpleQueue()
+
+    def tell(self, waits: exchange_pb2.Waits) -> None:
+        """Say on the stream that a task waits for a person; lost with the stream, it is said on the next one."""
+        self.outgoing.put(exchange_pb2.NodeMessage(waits=waits))
 
 
 def open_channel(dial: Dial, timing: Timing | None = None) -> grpc.Channel:

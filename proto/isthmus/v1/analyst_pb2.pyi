@@ -247,7 +247,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[_Union[_study_pb2.Analysis, _Mapping]] = ...) -> None: ...
 
 class Explanation(_message.Message):
-    __slots__ = ("rounds_least", "rounds_most", "fields", "in_plan", "outstanding", "by_country", "limits", "refusing", "unknown", "asking")
+    __slots__ = ("rounds_least", "rounds_most", "fields", "in_plan", "outstanding", "by_country", "limits", "refusing", "unknown", "asking", "holding")
     ROUNDS_LEAST_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_MOST_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
@@ -258,6 +258,7 @@ class Explanation(_message.Message):
     REFUSING_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     ASKING_FIELD_NUMBER: _ClassVar[int]
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
     rounds_least: int
     rounds_most: int
     fields: _containers.RepeatedCompositeFieldContainer[ExplainedField]
@@ -268,7 +269,8 @@ class Explanation(_message.Message):
     refusing: _containers.RepeatedCompositeFieldContainer[ExplainedRefusal]
     unknown: _containers.RepeatedScalarFieldContainer[str]
     asking: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, rounds_least: _Optional[int] = ..., rounds_most: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[ExplainedField, _Mapping]]] = ..., in_plan: _Optional[bool] = ..., outstanding: _Optional[_Iterable[str]] = ..., by_country: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[ExplainedLimit, _Mapping]]] = ..., refusing: _Optional[_Iterable[_Union[ExplainedRefusal, _Mapping]]] = ..., unknown: _Optional[_Iterable[str]] = ..., asking: _Optional[_Iterable[str]] = ...) -> None: ...
+    holding: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rounds_least: _Optional[int] = ..., rounds_most: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[ExplainedField, _Mapping]]] = ..., in_plan: _Optional[bool] = ..., outstanding: _Optional[_Iterable[str]] = ..., by_country: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[ExplainedLimit, _Mapping]]] = ..., refusing: _Optional[_Iterable[_Union[ExplainedRefusal, _Mapping]]] = ..., unknown: _Optional[_Iterable[str]] = ..., asking: _Optional[_Iterable[str]] = ..., holding: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExplainedLimit(_message.Message):
     __slots__ = ("name", "rule", "countries", "agreed", "presets")

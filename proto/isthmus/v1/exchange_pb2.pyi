@@ -46,12 +46,22 @@ class EnrolReply(_message.Message):
     def __init__(self, certificate_chain: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., coordinator_key: _Optional[bytes] = ..., software: _Optional[str] = ...) -> None: ...
 
 class NodeMessage(_message.Message):
-    __slots__ = ("hello", "heartbeat")
+    __slots__ = ("hello", "heartbeat", "waits")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    waits: Waits
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., waits: _Optional[_Union[Waits, _Mapping]] = ...) -> None: ...
+
+class Waits(_message.Message):
+    __slots__ = ("task", "code")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    task: bytes
+    code: str
+    def __init__(self, task: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("software", "methods", "datasets", "limits", "witnesses")

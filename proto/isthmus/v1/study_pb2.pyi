@@ -216,7 +216,7 @@ class AdoptedPolicy(_message.Message):
     def __init__(self, node: _Optional[str] = ..., serial: _Optional[int] = ..., text: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., adopted_at: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StatedLimits(_message.Message):
-    __slots__ = ("node", "policy_digest", "preset", "purposes", "asks_each_run", "exploratory", "refused_roles")
+    __slots__ = ("node", "policy_digest", "preset", "purposes", "asks_each_run", "exploratory", "refused_roles", "holds_outputs")
     NODE_FIELD_NUMBER: _ClassVar[int]
     POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
@@ -224,6 +224,7 @@ class StatedLimits(_message.Message):
     ASKS_EACH_RUN_FIELD_NUMBER: _ClassVar[int]
     EXPLORATORY_FIELD_NUMBER: _ClassVar[int]
     REFUSED_ROLES_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     node: str
     policy_digest: bytes
     preset: str
@@ -231,7 +232,8 @@ class StatedLimits(_message.Message):
     asks_each_run: bool
     exploratory: str
     refused_roles: _containers.RepeatedScalarFieldContainer[Variable.Role]
-    def __init__(self, node: _Optional[str] = ..., policy_digest: _Optional[bytes] = ..., preset: _Optional[str] = ..., purposes: _Optional[_Iterable[_Union[PurposeLimits, _Mapping]]] = ..., asks_each_run: _Optional[bool] = ..., exploratory: _Optional[str] = ..., refused_roles: _Optional[_Iterable[_Union[Variable.Role, str]]] = ...) -> None: ...
+    holds_outputs: bool
+    def __init__(self, node: _Optional[str] = ..., policy_digest: _Optional[bytes] = ..., preset: _Optional[str] = ..., purposes: _Optional[_Iterable[_Union[PurposeLimits, _Mapping]]] = ..., asks_each_run: _Optional[bool] = ..., exploratory: _Optional[str] = ..., refused_roles: _Optional[_Iterable[_Union[Variable.Role, str]]] = ..., holds_outputs: _Optional[bool] = ...) -> None: ...
 
 class PurposeLimits(_message.Message):
     __slots__ = ("purpose", "recipient", "thresholds")
