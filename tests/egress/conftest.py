@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from isthmus.v1 import study_pb2
-from isthmus_methods.contract import Field, Item, Kind, ModelSupport, Summary
+from isthmus_methods.contract import Field, Item, Kind, MetricSupport, ModelSupport, Summary, UpdateSupport
 from isthmus_node.egress import wire
 from isthmus_node.egress.gate import Cleared, Refusal, judge
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
+from isthmus_node.egress.update_rules import Trained
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
 from isthmus_trust.identity import IdentityKey
 
@@ -65,7 +66,9 @@ def judge_items(policy: Policy) -> JudgeOne:
     ) -> Cleared | Refusal:
         several = (items,) if isinstance(items, Item) else tuple(items)
         leaves = {item.field: Field(kind, "numbers", required=required) for item in several}
-        return judge(Summary(several), leaves, (), purpose, under, open_data, audit=lambda _: None)
+        arrays = {i.label: np.shape(i.value) for i in several if isinstance(i.support, UpdateSupport)}
+        measures = {i.label: (i.support.low, i.support.high) for i in several if isinstance(i.support, MetricSupport)}
+        return judge(Summary(several), leaves, (), purpose, under, open_data, lambda _: None, Trained(arrays, measures))
 
     return run
 

@@ -12,6 +12,7 @@ from isthmus.v1 import study_pb2
 from isthmus_node.custodian.policy_words import rules
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, Limits, compiled_in
+from isthmus_node.egress.training_policy import AllowedApp
 
 PUBLIC = study_pb2.PUBLICATION
 TRIAL = study_pb2.TRIAL_ANALYSIS
@@ -93,6 +94,9 @@ def test_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
         ("[methods]\nalow = []", "methods.allow"),
         ("[exploratory]\nanalysis = 'ask'", "exploratory.analyses"),
         ("zzz = 1", "variables"),
+        ("[training]\nround = 3", "training.rounds"),
+        ("[training.apps.mlp]\nversion = '1'\ndigets = ''", "training.apps.mlp.digest"),
+        ("[purpose.publication]\nbatch_person = 11", "purpose.publication.batch_persons"),
         ("[coordinator]\nmay = true", "exploratory"),
     ],
 )
@@ -127,6 +131,20 @@ def test_misspelt_method_names_the_nearest() -> None:
         "[purpose.publication]\nleverage = nan",
         "[purpose.publication]\nleverage = inf",
         "[purpose.publication]\nleverage = -0.1",
+        "training = 3",
+        "[training]\nrounds = 0",
+        "[training]\nrounds = 2.5",
+        "[training]\nrounds = true",
+        "[training.apps]\nmlp = '1'",
+        "[training.apps.mlp]\nversion = '1'",
+        "[training.apps.mlp]\ndigest = '" + 64 * "0" + "'",
+        "[training.apps.mlp]\nversion = 1\ndigest = '" + 64 * "0" + "'",
+        "[training.apps.mlp]\nversion = ''\ndigest = '" + 64 * "0" + "'",
+        "[training.apps.mlp]\nversion = '1'\ndigest = '" + 63 * "0" + "'",
+        "[training.apps.mlp]\nversion = '1'\ndigest = '" + 63 * "0" + "g'",
+        # noise is a multiple of a norm
+        "[purpose.publication]\nupdate_noise = 1.0",
+        "[purpose.publication]\n[purpose.publication.recipient.public]\nupdate_noise = 1.0",
     ],
 )
 def test_bad_value_is_refused(text: str) -> None:
@@ -168,8 +186,9 @@ def test_digest_is_of_what_the_policy_means() -> None:
         Policy.read("[purpose.feasibility]").digest,
         Policy.read("[purpose.publication]\n[exploratory]\nanalyses = 'allow'").digest,
         Policy.read("[purpose.publication]\n[methods]\nallow = []").digest,
+        Policy.read("[purpose.publication]\n[training]").digest,
     }
-    assert len(others | {plain.digest}) == 6
+    assert len(others | {plain.digest}) == 7
 
 
 def test_policy_allows_only_the_methods_it_lists() -> None:
@@ -177,6 +196,23 @@ def test_policy_allows_only_the_methods_it_lists() -> None:
     listed = Policy.read("[methods]\nallow = ['cox']")
     assert listed.allows_method("cox")
     assert not listed.allows_method("table_one")
+
+
+def test_policy_without_an_app_trains_nothing() -> None:
+    for text in ("", "[training]\nrounds = 20", "[methods]\nallow = ['cox']"):
+        assert not Policy.read(text).allows_method("training")
+    allowed = Policy.read(f"[methods]\nallow = []\n[training.apps.mlp]\nversion = '2'\ndigest = '{'0A' * 32}'")
+    assert allowed.allows_method("training")
+    assert not allowed.allows_method("cox")
+    assert allowed.training.apps == {"mlp": AllowedApp("2", b"\x0a" * 32)}
+    assert allowed.training.rounds == 100
+
+
+def test_rounds_of_a_training_have_a_floor() -> None:
+    assert Policy.read("[training]\nrounds = 500").training.rounds == 500
+    error = failing("[training]\nrounds = 501")
+    assert error.code == "POLICY_BELOW_FLOOR"
+    assert "500" in error.message
 
 
 def test_words_name_every_threshold_with_its_number() -> None:

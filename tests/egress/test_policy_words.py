@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -10,37 +11,46 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from isthmus.v1 import study_pb2
+from isthmus.v1.summary_pb2 import PrivacySpent
 from isthmus_methods.contract import (
     BinSupport,
     CellSupport,
     Field,
     Item,
     Kind,
+    MetricSupport,
     ModelSupport,
     RiskSetSupport,
     Summary,
     SumSupport,
     TimeSupport,
+    UpdateSupport,
 )
+from isthmus_node.custodian.past_policy import past_policy
 from isthmus_node.custodian.policy_words import Change, differences, rules, whole
 from isthmus_node.egress.auditor_thresholds import OVER_RELEASES
 from isthmus_node.egress.gate import Cleared, judge
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.thresholds import KEYS, RECIPIENTS, Number
+from isthmus_node.egress.training_thresholds import OF_TRAINING
+from isthmus_node.egress.update_rules import Trained
 
 TRIAL = study_pb2.TRIAL_ANALYSIS
 INSTALLED = ("cox", "table_one")
 
 
 def under(**values: Number) -> Policy:
+    if "update_noise" in values:
+        values.setdefault("update_norm", 50.0)  # noise is a multiple of it
     return Policy.read(
         "[purpose.trial_analysis]\n" + "".join(f"{k} = {str(v).lower()}\n" for k, v in values.items()), ()
     )
 
 
 def accepted(kind: Kind, item: Item, policy: Policy) -> bool:
+    trained = Trained({"": np.shape(item.value)}, {"": (0.0, 1.0)}, PrivacySpent(rho=1e6))
     return isinstance(
-        judge(Summary((item,)), {"f": Field(kind, "")}, (), TRIAL, policy, False, lambda _: None), Cleared
+        judge(Summary((item,)), {"f": Field(kind, "")}, (), TRIAL, policy, False, lambda _: None, trained), Cleared
     )
 
 
@@ -84,6 +94,15 @@ def a_histogram(persons: int, cell: int) -> tuple[Kind, Item]:
     return Kind.HISTOGRAM, Item("f", value, BinSupport(cells, persons, False))
 
 
+def a_model_trained(numbers: int = 1, **changed: object) -> tuple[Kind, Item]:
+    support = UpdateSupport(persons=1000, batch=1000, parameters=numbers, norm=0.0, clip=1e-3, noise=1e300)
+    return Kind.UPDATE, Item("f", np.zeros(numbers), replace(support, **changed))  # type: ignore[arg-type]
+
+
+def a_measure(persons: int) -> tuple[Kind, Item]:
+    return Kind.METRIC, Item("f", np.array(0.5), MetricSupport(persons, 0.0, 1.0))
+
+
 WHOLE, SHARE = st.integers(5, 60), st.floats(0.05, 0.33)
 # A release that a threshold of this value just lets through and a tighter one does not, every other rule kept; and the
 # values that this is tried with.
@@ -114,9 +133,26 @@ AT: Mapping[str, tuple[Callable[..., tuple[Kind, Item]], st.SearchStrategy[Numbe
     "risk_set_leavers": (lambda n: risk_sums(n, 1000), WHOLE),
     "histogram_persons": (lambda n: a_histogram(n, 10), st.integers(20, 90)),
     "bin_persons": (lambda n: a_histogram(1000, n), WHOLE),
+    "update_persons": (lambda n: a_model_trained(persons=n, batch=n), st.integers(20, 90)),
+    "batch_persons": (lambda n: a_model_trained(batch=n), st.integers(5, 90)),
+    "update_parameters_per_person": (
+        lambda x: a_model_trained(int(1000 * x)),
+        st.integers(50, 3000).map(lambda n: n / 1000),
+    ),
+    "update_norm": (lambda x: a_model_trained(clip=x), st.floats(0.1, 100.0)),
+    "update_noise": (lambda x: a_model_trained(clip=0.5, noise=0.5 * x), st.floats(0.1, 10.0)),
+    "metric_persons": (a_measure, st.integers(10, 90)),
 }
 # Judged where the run is known, not by the gate: tests/node_run/test_policy.py. Over several releases: test_auditor.py.
-ELSEWHERE = {"contributors", *OVER_RELEASES}
+# What a training's counts and measures are rounded to, and what its noise may spend: test_update_rules.py.
+ELSEWHERE = {
+    "contributors",
+    "update_contributors",
+    "privacy_budget",
+    "metric_digits",
+    "examples_rounding",
+    *OVER_RELEASES,
+}
 
 
 def test_every_threshold_is_tried() -> None:
@@ -210,6 +246,7 @@ def test_recipients_that_come_or_go_are_named_and_the_policy_agrees(
         ("[runs]\neach = 'ask'", "", "without being asked"),
         ("[variables]\nrefuse = ['KRAS']", "", "KRAS"),
         ("[variables]\nrefuse_roles = ['genomic']", "", "genomic"),
+        ("", f"[training.apps.mlp]\nversion = '1'\ndigest = '{'0a' * 32}'", "mlp of version 1 and source 0a0a"),
     ],
 )
 def test_words_and_sets_are_compared(tight: str, loose: str, word: str) -> None:
@@ -221,6 +258,49 @@ def test_words_and_sets_are_compared(tight: str, loose: str, word: str) -> None:
         "each run, of planned analyses too, waits until a person here has said yes to it (not over open data)",
     )
     assert said(tight, loose, False) == said(loose, tight, True) == []
+
+
+APP = "[training]\nrounds = {}\n[training.apps.mlp]\nversion = '{}'\ndigest = '{}'\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allows", "forbids"),
+    [
+        ((20, "1", "0a" * 32), (20, "2", "0a" * 32), ["mlp of version 2"], ["mlp of version 1"]),
+        ((20, "1", "0a" * 32), (20, "1", "0b" * 32), ["source 0b"], ["source 0a"]),
+        ((20, "1", "0a" * 32), (30, "1", "0a" * 32), ["a training has 30 rounds or fewer"], []),
+        ((20, "1", "0a" * 32), (10, "1", "0a" * 32), [], ["a training has 10 rounds or fewer"]),
+    ],
+)
+def test_another_version_or_source_of_an_app_is_another_app(
+    old: tuple[object, ...], new: tuple[object, ...], allows: list[str], forbids: list[str]
+) -> None:
+    for words, expected in (
+        (said(APP.format(*old), APP.format(*new), True), allows),
+        (said(APP.format(*old), APP.format(*new), False), forbids),
+    ):
+        assert len(words) == len(expected)
+        assert all(part in line for part, line in zip(expected, words, strict=True))
+
+
+def test_words_of_the_whole_policy_name_the_apps_that_may_train() -> None:
+    assert "no model is trained here" in whole(Policy.read("[training]\nrounds = 3"))
+    lines = whole(Policy.read(APP.format(20, "1", "0a" * 32)))
+    assert "a training has 20 rounds or fewer" in lines
+    assert f"app mlp may train here: version 1, of source {'0a' * 32}" in lines
+
+
+def test_meaning_of_a_policy_that_was_signed_has_its_apps_and_one_of_before_has_none() -> None:
+    policy = Policy.read(APP.format(20, "1", "0a" * 32) + TRIALS)
+    assert past_policy(policy.canonical).training == policy.training
+    form = json.loads(policy.canonical)
+    del form["training"]
+    for key in OF_TRAINING:
+        del form["purpose"]["trial_analysis"][key]
+    before = past_policy(json.dumps(form).encode())
+    assert not before.training.apps
+    assert before.limits[TRIAL].update_norm == policy.limits[TRIAL].update_norm
+    assert differences(policy, policy, INSTALLED) == ()
 
 
 def test_difference_of_one_recipient_says_which() -> None:

@@ -16,13 +16,15 @@ from isthmus_methods.contract import (
     CellSupport,
     Item,
     Kind,
+    MetricSupport,
     ModelSupport,
     OutcomeSupport,
     RiskSetSupport,
     SumSupport,
     TimeSupport,
+    UpdateSupport,
 )
-from isthmus_node.egress import gate, rules, time_rules
+from isthmus_node.egress import gate, rules, time_rules, update_rules
 from isthmus_node.egress.gate import Cleared, Refusal
 from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.policy import Policy
@@ -86,6 +88,18 @@ def bins(*cells: int, total: int = 0, gaps: bool = True) -> Item:
     """Cells at places 0, 2, 4 ... of a grid."""
     value = np.array([[2 * k, n] for k, n in enumerate(cells)], dtype=np.int64).reshape(-1, 2)
     return Item("f", value, BinSupport(value[:, 1].copy(), total or sum(cells), gaps))
+
+
+# Two weights trained on 60 persons, all of them at once.
+UPDATE = UpdateSupport(persons=60, batch=60, parameters=2, norm=0.5, clip=0.5, noise=0.0)
+
+
+def update(**changed: object) -> Item:
+    return Item("f", np.array([129.587, -0.25]), replace(UPDATE, **changed))  # type: ignore[arg-type]
+
+
+def measure(persons: int) -> Item:
+    return Item("f", np.array(129.0), MetricSupport(persons, 0.0, 200.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +213,19 @@ CASES = (
         tightened="table_persons = 11",
     ),
     Case(time_rules.steps_have_leavers, Kind.HAZARD, table(60, [1], [60], [0.0125]), "SMALL_STEP", PUBLIC),
+    Case(update_rules.update_has_persons, Kind.UPDATE, update(persons=49, batch=49), "FEW_PERSONS"),
+    Case(update_rules.batches_are_large, Kind.UPDATE, update(batch=1), "SMALL_BATCH"),
+    Case(update_rules.batches_are_large, Kind.UPDATE, update(batch=49), "SMALL_BATCH", PUBLIC),
+    Case(
+        update_rules.model_is_small,
+        Kind.UPDATE,
+        update(),
+        "LARGE_MODEL",
+        tightened="update_parameters_per_person = 0.03",
+    ),
+    Case(update_rules.change_is_cut, Kind.UPDATE, update(), "UPDATE_NOT_CUT", tightened="update_norm = 0.4"),
+    Case(update_rules.metric_has_persons, Kind.METRIC, measure(19), "FEW_PERSONS"),
+    Case(update_rules.metric_has_persons, Kind.METRIC, measure(49), "FEW_PERSONS", PUBLIC),
 )
 
 
@@ -257,7 +284,9 @@ def test_every_rule_is_asked_and_has_a_case() -> None:
     public = {f for name, f in members if not name.startswith("_")}
     written = {f for f in public if f.__module__ in (rules.__name__, time_rules.__name__)}
     asked = {rule for judge in JUDGES.values() for rule in judge.floors}
-    assert written == asked == {case.rule for case in CASES}
+    asked_of_training = {rule for kind in (Kind.UPDATE, Kind.METRIC) for rule in JUDGES[kind].floors}
+    assert written == asked - asked_of_training
+    assert asked == {case.rule for case in CASES}
 
 
 def test_every_kind_is_judged() -> None:

@@ -286,7 +286,9 @@ def test_kinds_that_a_threshold_is_told_of_are_those_it_is_asked_of() -> None:
                 asked.setdefault(name, set()).add(kind)
     # zeros are asked about in most of them
     del asked["zeros_shown"]
-    assert asked == {name: set(kinds) for name, kinds in OF_KINDS.items()}
+    # these are asked where a task comes in or noise is drawn, or change what leaves
+    elsewhere = {"update_contributors", "privacy_budget", "metric_digits", "examples_rounding"}
+    assert asked == {name: set(kinds) for name, kinds in OF_KINDS.items() if name not in elsewhere}
 
 
 def thresholds_in(rule: Callable[..., object], depth: int = 0) -> set[str]:

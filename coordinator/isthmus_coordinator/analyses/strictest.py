@@ -12,6 +12,8 @@ from isthmus.v1 import analyst_pb2, study_pb2
 
 # Characters of a rule that are shown: it is a node's text.
 _RULE = 200
+# Thresholds that count countries: of a run, and of a round of training.
+_OF_COUNTRIES = ("contributors", "update_contributors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,13 @@ def _reason(limits: study_pb2.StatedLimits, asked: Asked, own: Collection[study_
     kept = [v.name for v in asked.variables if not set(v.roles).isdisjoint(limits.refused_roles)]
     if kept:
         return f"its policy lets no analysis use {', '.join(dict.fromkeys(kept))}"
-    few = [t for t in own if t.name == "contributors" and t.value > asked.countries]
+    few = [
+        t
+        for t in own
+        if t.name in _OF_COUNTRIES
+        and t.value > asked.countries
+        and (not t.kinds or not asked.kinds.isdisjoint(t.kinds))
+    ]
     return f"its policy asks that {shown(few[0].rule, most=_RULE)}" if few else ""
 
 

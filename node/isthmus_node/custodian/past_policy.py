@@ -12,6 +12,7 @@ from typing import Any
 from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
+from isthmus_node.egress.training_policy import training_of_form
 from isthmus_trust.documents import digest
 
 
@@ -38,6 +39,7 @@ def past_policy(canonical: bytes) -> Policy:
         refused_variables=frozenset(form.get("refuse", ())),
         preset=form.get("preset", ""),
         pace=_pace(form.get("pace", {})),
+        training=training_of_form(form.get("training", {})),
         canonical=canonical,
         digest=digest(canonical),
     )
@@ -50,4 +52,10 @@ def _pace(own: Mapping[str, Any]) -> Pace:
 
 def _limits(own: Mapping[str, Any]) -> Limits:
     unasked = {"larger": 0, "smaller": math.inf, "false": True}
-    return Limits(**{name: own.get(name, unasked[key.tighter]) for name, key in KEYS.items()})
+    return Limits(
+        **{
+            # a number may stand for nothing being asked
+            name: own.get(name, unasked[key.tighter] if key.off is False else key.off)
+            for name, key in KEYS.items()
+        }
+    )

@@ -9,6 +9,7 @@ from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RUNS, preset
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
+from isthmus_node.egress.training_policy import TrainingPolicy
 
 _EXPLORATORY = {
     "refuse": "analyses outside an approved plan are refused",
@@ -61,7 +62,7 @@ def whole(policy: Policy) -> tuple[str, ...]:
     roles = [role for role, number in VARIABLE_ROLES.items() if number in policy.refused_roles]
     if roles:
         lines.append(f"variables that a study marks as {' or '.join(roles)} are never used")
-    lines += policy.pace.words()
+    lines += [*policy.pace.words(), *policy.training.words()]
     if policy.refused_variables:
         lines.append(f"these variables are never used: {', '.join(sorted(policy.refused_variables))}")
     return tuple(lines)
@@ -89,6 +90,7 @@ def differences(old: Policy | None, new: Policy, installed: Collection[str]) -> 
         *_sets("variables.refuse_roles", "variables marked as", _roles(new), _roles(old)),
         *_sets("variables.refuse", "variable", new.refused_variables, old.refused_variables),
         *_paces(old.pace, new.pace),
+        *_trainings(old.training, new.training),
         *(change for purpose in PURPOSES if purpose != _COMMITTEE for change in _purpose(old, new, purpose)),
     )
 
@@ -101,6 +103,19 @@ def _paces(old: Pace, new: Pace) -> Iterator[Change]:
             yield Change((after > before) is more_is_looser, f"refusals.{key}", new.words()[1])
     if old.slot_seconds != new.slot_seconds:
         yield Change(new.slot_seconds < old.slot_seconds, "release.slot_seconds", new.words()[0])
+
+
+def _trainings(old: TrainingPolicy, new: TrainingPolicy) -> Iterator[Change]:
+    """Apps and rounds: another version or source of an app is another app."""
+    yield from _sets("training.apps", "app", _apps(old), _apps(new))
+    if old.apps and new.apps and old.rounds != new.rounds:
+        yield Change(new.rounds > old.rounds, "training.rounds", new.words()[0])
+
+
+def _apps(training: TrainingPolicy) -> frozenset[str]:
+    return frozenset(
+        f"{name} of version {app.version} and source {app.digest.hex()}" for name, app in training.apps.items()
+    )
 
 
 def _recipients(policy: Policy, purpose: str) -> Iterator[str]:

@@ -33,6 +33,16 @@ OF_KINDS: Mapping[str, tuple[Kind, ...]] = {
     "risk_set_leavers": (Kind.RISK_SETS,),
     "histogram_persons": (Kind.HISTOGRAM,),
     "bin_persons": (Kind.HISTOGRAM,),
+    "update_persons": (Kind.UPDATE,),
+    "batch_persons": (Kind.UPDATE,),
+    "update_contributors": (Kind.UPDATE,),
+    "update_parameters_per_person": (Kind.UPDATE,),
+    "update_norm": (Kind.UPDATE,),
+    "update_noise": (Kind.UPDATE,),
+    "privacy_budget": (Kind.UPDATE,),
+    "metric_persons": (Kind.METRIC,),
+    "metric_digits": (Kind.METRIC,),
+    "examples_rounding": (Kind.UPDATE,),
 }
 
 

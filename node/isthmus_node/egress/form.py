@@ -21,6 +21,7 @@ from isthmus_methods.contract import (
     RiskSetSupport,
     SumSupport,
     TimeSupport,
+    UpdateSupport,
 )
 
 # Beyond these a whole number is no exact double, and a double cannot be added to others without overflow.
@@ -40,6 +41,7 @@ class Violation:
 
 
 _BUG = "report this to the method's author: a correct method never does this"
+UPDATE_AT_SITE = "update the site's isthmus"
 NOT_AN_ARRAY = Violation("NOT_AN_ARRAY", "a field is an array of 64-bit doubles or whole numbers", _BUG)
 WRONG_SHAPE = Violation("WRONG_SHAPE", "a field has the shape of its axes", _BUG)
 NOT_FINITE = Violation(
@@ -52,7 +54,10 @@ BAD_SUPPORT = Violation("BAD_SUPPORT", "the counts that support a field agree wi
 def number_violation(item: Item, whole: bool) -> Violation | None:
     """Attack 50: type, shape and range of the numbers. `whole`: counts, so whole and not negative."""
     value = item.value
-    if type(value) is not np.ndarray or value.dtype not in ((np.int64,) if whole else (np.int64, np.float64)):
+    numbers: tuple[type[np.generic], ...] = (np.int64,) if whole else (np.int64, np.float64)
+    if isinstance(item.support, UpdateSupport):
+        numbers = (np.float32, np.float64)
+    if type(value) is not np.ndarray or value.dtype not in numbers:
         return NOT_AN_ARRAY
     if item.axes and (
         len(item.axes) != value.ndim
@@ -63,7 +68,8 @@ def number_violation(item: Item, whole: bool) -> Violation | None:
         # not abs(): the smallest 64-bit number has no absolute value
         within = np.all((value <= LARGEST_WHOLE) & (value >= (0 if whole else -LARGEST_WHOLE)))
     else:
-        within = np.all(np.abs(value) < LARGEST)
+        # not abs(), which would take as much memory again; where one is NaN, so are both bounds
+        within = np.bool_(not value.size or (float(value.min()) > -LARGEST and float(value.max()) < LARGEST))
     return None if within else NOT_FINITE
 
 
@@ -101,12 +107,12 @@ def model_fits(value: Array | Integers, support: ModelSupport) -> bool:
         counts.append(support.events)
     sizes = [support.effective_persons, support.leverage, support.predictor]
     return (
-        all(_is_whole(n) and n >= 0 for n in counts)
+        all(is_whole(n) and n >= 0 for n in counts)
         and all(np.isfinite(x) and x >= 0 for x in sizes)
         and all(n <= support.persons for n in support.level_persons.values())
         and support.effective_persons <= support.persons * (1 + ROUNDING)
         and support.leverage <= 1 + ROUNDING
-        and _is_whole(support.columns)
+        and is_whole(support.columns)
         and value.size <= (max(support.parameters, support.columns) + 2) ** 2
         and (support.persons > 0 or not value.any())
         and _outcome_fits(support)
@@ -121,7 +127,7 @@ def _outcome_fits(support: ModelSupport) -> bool:
     sizes = [outcome.largest, outcome.second, outcome.total]
     return (
         type(outcome) is OutcomeSupport
-        and all(_is_whole(n) and 0 <= n <= support.persons for n in counts)
+        and all(is_whole(n) and 0 <= n <= support.persons for n in counts)
         and all(np.isfinite(x) and x >= 0 for x in sizes)
         and outcome.second <= outcome.largest
         and outcome.largest + outcome.second <= outcome.total * (1 + ROUNDING)
@@ -132,7 +138,7 @@ def table_fits(value: Array | Integers, support: TimeSupport) -> bool:
     """Those who leave a step were at risk at it, and nobody is at risk who is not in the table."""
     leavers, at_risk = support.leavers, support.at_risk
     return (
-        _is_whole(support.persons)
+        is_whole(support.persons)
         and support.persons >= 0
         and type(leavers) is np.ndarray
         and leavers.ndim == 1
@@ -162,7 +168,7 @@ def risk_sets_fit(value: Array | Integers, support: RiskSetSupport) -> bool:
 def bins_fit(value: Array | Integers, support: BinSupport) -> bool:
     """Cells in the order of their places, each once, somebody in each, and no more persons in it than its count."""
     persons = support.persons
-    if value.ndim != 2 or value.shape[1] < 2 or not _counts(persons, value.shape[:1]) or not _is_whole(support.total):
+    if value.ndim != 2 or value.shape[1] < 2 or not _counts(persons, value.shape[:1]) or not is_whole(support.total):
         return False
     places = [tuple(place) for place in value[:, :-1].tolist()]
     return (
@@ -173,7 +179,8 @@ def bins_fit(value: Array | Integers, support: BinSupport) -> bool:
     )
 
 
-def _is_whole(n: object) -> bool:
+def is_whole(n: object) -> bool:
+    """Whether it is a whole number, and no truth value."""
     return isinstance(n, int | np.integer) and not isinstance(n, bool)
 
 

@@ -11,7 +11,7 @@ from dataclasses import InitVar, dataclass, field as dataclass_field, replace
 
 import numpy as np
 
-from isthmus.v1 import study_pb2
+from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_methods.contract import Array, Field, Integers, Item, Summary
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.frames import PLACE, REMEDY, RULE, room_of
@@ -19,6 +19,7 @@ from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.refusals import is_about_data, violation_of
 from isthmus_node.egress.thresholds import Limits
+from isthmus_node.egress.update_rules import Trained, coarse, trains
 
 _SEAL = object()
 NO_PURPOSE = Violation(
@@ -63,6 +64,7 @@ class Cleared:
     policy_digest: bytes
     room: int  # bytes that an answer of these shapes takes at most
     by_hand: bool  # a person at the site sees it before it leaves
+    privacy: summary_pb2.PrivacySpent | None  # what noise cost; None where none was drawn
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
@@ -95,6 +97,7 @@ def judge(
     policy: Policy,
     open_data: bool,
     audit: Callable[[Limits], Violation | None] | None = None,
+    trained: Trained | None = None,
 ) -> Cleared | Refusal:
     """Judge what a method gave for this country.
 
@@ -116,6 +119,8 @@ def judge(
     audit
         The auditor's word on the cohorts behind the summary, asked once every field has met its floors. Without it
         nothing leaves but open data.
+    trained
+        In a training, what was sent to be trained and what its noise cost.
 
     Returns
     -------
@@ -132,11 +137,12 @@ def judge(
     # judged and sent is a copy of our own: nobody can change it in between
     items = tuple(_frozen(item) for item in summary.items)
     seen: set[tuple[str, str]] = set()
+    trained = Trained() if trained is None else trained
     for item in items:
-        violation = _declared(item, leaves, seen)
+        violation = _declared(item, leaves, seen) or trained.violation(item)
         if violation is not None:
             return _refusal(violation, _place(item, leaves), purpose, policy.digest, room, not open_data)
-    cleared = []
+    cleared, coarsened = [], trains(leaves) and not open_data
     for item in items:
         declared = leaves[item.field]
         violation = None if open_data else JUDGES[declared.kind].floor(item, limits)
@@ -148,17 +154,18 @@ def judge(
                 item.label,
                 declared.about,
                 declared.unit,
-                item.value if violation is None else None,
+                None if violation else coarse(item.value, declared.kind, limits) if coarsened else item.value,
                 "" if violation is None else violation.code,
                 item.axes,
             )
         )
     if not open_data:
-        violation = NOT_AUDITED if audit is None else audit(limits)
+        violation = trained.unpaid(items, limits) or (NOT_AUDITED if audit is None else audit(limits))
         if violation is not None:
             return _refusal(violation, "", purpose, policy.digest, room, not open_data)
     by_hand = policy.outputs == "ask" and not open_data
-    return Cleared(tuple(cleared), tuple(sorted(summary.notes)), purpose, policy.digest, room, by_hand, _SEAL)
+    told = tuple(sorted(summary.notes))
+    return Cleared(tuple(cleared), told, purpose, policy.digest, room, by_hand, trained.privacy, _SEAL)
 
 
 def refuse(error: BaseException, purpose: int = 0, policy: Policy | None = None, open_data: bool = False) -> Refusal:

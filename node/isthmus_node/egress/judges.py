@@ -17,16 +17,28 @@ from isthmus_methods.contract import (
     Integers,
     Item,
     Kind,
+    MetricSupport,
     ModelSupport,
     RiskSetSupport,
     SumSupport,
     TimeSupport,
+    UpdateSupport,
 )
-from isthmus_node.egress import form, rules, time_rules
+from isthmus_node.egress import form, rules, time_rules, update_rules
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.thresholds import Limits
 
-S = TypeVar("S", CellSupport, SumSupport, ModelSupport, TimeSupport, RiskSetSupport, BinSupport)
+S = TypeVar(
+    "S",
+    CellSupport,
+    SumSupport,
+    ModelSupport,
+    TimeSupport,
+    RiskSetSupport,
+    BinSupport,
+    UpdateSupport,
+    MetricSupport,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,8 @@ AnyJudge = (
     | Judge[TimeSupport]
     | Judge[RiskSetSupport]
     | Judge[BinSupport]
+    | Judge[UpdateSupport]
+    | Judge[MetricSupport]
 )
 
 JUDGES: Mapping[Kind, AnyJudge] = MappingProxyType(
@@ -160,6 +174,23 @@ JUDGES: Mapping[Kind, AnyJudge] = MappingProxyType(
             fits=form.bins_fit,
             floors=(rules.histogram_has_persons, rules.bins_are_large),
             nobody=_bins_of_nobody,
+        ),
+        Kind.UPDATE: Judge(
+            UpdateSupport,
+            whole=False,
+            fits=update_rules.update_fits,
+            floors=(
+                update_rules.update_has_persons,
+                update_rules.batches_are_large,
+                update_rules.model_is_small,
+                update_rules.change_is_cut,
+            ),
+        ),
+        Kind.METRIC: Judge(
+            MetricSupport,
+            whole=False,
+            fits=update_rules.metric_fits,
+            floors=(update_rules.metric_has_persons,),
         ),
     }
 )

@@ -11,11 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from isthmus.errors import ConfigError
+from isthmus_methods.training import Training
 from isthmus_node.egress import policy_tables as tables
 from isthmus_node.egress.pace import Pace, pace
 from isthmus_node.egress.policy_keys import known, table, words
 from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RUNS
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits, strictest
+from isthmus_node.egress.training_policy import TrainingPolicy, training
 
 DEFAULT_FILE = Path(__file__).with_name("default_policy.toml")
 
@@ -39,6 +41,7 @@ class Policy:
     refused_variables: frozenset[str]
     preset: str  # the jurisdiction's; empty where there is none
     pace: Pace  # release slots, and the lock after refusals
+    training: TrainingPolicy  # apps that may train here
     canonical: bytes  # all of the above, defaults filled in, in one form: JSON with sorted keys
     digest: bytes
 
@@ -69,7 +72,11 @@ class Policy:
             file = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise _unreadable(path, str(error)) from error
-        known(file, ("preset", "methods", "exploratory", "runs", "variables", "purpose", "release", "refusals"), "")
+        known(
+            file,
+            ("preset", "methods", "exploratory", "runs", "variables", "purpose", "release", "refusals", "training"),
+            "",
+        )
         name, under = tables.preset(file)
         limits: dict[int, Limits] = {}
         recipients: dict[int, Mapping[int, Limits]] = {}
@@ -93,10 +100,13 @@ class Policy:
             refused_variables=frozenset(words(variables.get("refuse", []), "variables.refuse")),
             preset=name,
             pace=pace(file),
+            training=training(file),
         )
 
     def allows_method(self, name: str) -> bool:
-        """Whether the site lets this method run at all."""
+        """Whether the site lets this method run at all; training, where it lets an app train."""
+        if name == Training.name:
+            return bool(self.training.apps)
         return self.methods is None or name in self.methods
 
     def limits_to(self, purpose: int, to: Collection[int]) -> Limits | None:
@@ -149,6 +159,7 @@ def _whole(  # each part of a policy by its name
     refused_variables: frozenset[str],
     preset: str,
     pace: Pace,
+    training: TrainingPolicy,
 ) -> Policy:
     form = {
         "preset": preset,
@@ -165,6 +176,7 @@ def _whole(  # each part of a policy by its name
         "refuse_roles": sorted(role for role, number in VARIABLE_ROLES.items() if number in refused_roles),
         "refuse": sorted(refused_variables),
         "pace": asdict(pace),
+        "training": training.form(),
     }
     canonical = json.dumps(form, sort_keys=True, separators=(",", ":")).encode()
     return Policy(
@@ -178,6 +190,7 @@ def _whole(  # each part of a policy by its name
         refused_variables,
         preset,
         pace,
+        training,
         canonical,
         hashlib.sha256(canonical).digest(),
     )

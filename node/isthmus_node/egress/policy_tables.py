@@ -12,6 +12,7 @@ from isthmus_node.egress.pace import RELEASE
 from isthmus_node.egress.policy_keys import Bound, bad, choice, known, limits as limits_of, numbers, table, words
 from isthmus_node.egress.presets import NO_PRESET, Preset
 from isthmus_node.egress.thresholds import PURPOSES, RECIPIENTS, Limits, Number, compiled_in, strictest
+from isthmus_node.egress.training_thresholds import NOT_CUT
 
 Text = Mapping[str, object]
 # Tables whose keys are read in several places.
@@ -34,7 +35,7 @@ def purpose(purpose: str, written: Text, name: str, under: Preset) -> Limits:
     default, floor = compiled_in(PURPOSES[purpose])
     asked: Mapping[str, Number] = under.limits.get(PURPOSES[purpose], {})
     start = strictest([default, replace(default, **asked)])  # type: ignore[arg-type]  # read in the default's types
-    return limits_of(
+    found = limits_of(
         start,
         numbers(written, f"purpose.{purpose}", default),
         f"purpose.{purpose}",
@@ -43,6 +44,7 @@ def purpose(purpose: str, written: Text, name: str, under: Preset) -> Limits:
             Bound(asked, "POLICY_BELOW_PRESET", f"preset {name} lets it be", f"the preset's number for {name}"),
         ),
     )
+    return _noise_has_a_norm(found, f"purpose.{purpose}")
 
 
 def recipients(purpose: str, written: object, own: Limits) -> Mapping[int, Limits]:
@@ -51,12 +53,20 @@ def recipients(purpose: str, written: object, own: Limits) -> Mapping[int, Limit
     bound = Bound(asdict(own), "POLICY_RECIPIENT_LOOSER", f"[purpose.{purpose}] itself", "the purpose's own number")
     return MappingProxyType(
         {
-            RECIPIENTS[part]: limits_of(
-                own, numbers(table(there, f"[{at}.{part}]"), f"{at}.{part}", own), f"{at}.{part}", (bound,)
+            RECIPIENTS[part]: _noise_has_a_norm(
+                limits_of(own, numbers(table(there, f"[{at}.{part}]"), f"{at}.{part}", own), f"{at}.{part}", (bound,)),
+                f"{at}.{part}",
             )
             for part, there in known(table(written, f"[{at}]"), RECIPIENTS, f"{at}.").items()
         }
     )
+
+
+def _noise_has_a_norm(limits: Limits, where: str) -> Limits:
+    """Noise is a multiple of the norm that a change is cut to: without a norm it would be none, or drown everything."""
+    if limits.update_noise > 0 and limits.update_norm >= NOT_CUT:
+        raise bad(f"{where}.update_noise", "noise has a norm that it is a multiple of: set update_norm beside it")
+    return limits
 
 
 def word(file: Text, name: str, key: str, order: tuple[str, ...], default: str, loosest: str, preset: str) -> str:

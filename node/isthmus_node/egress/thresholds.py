@@ -12,6 +12,7 @@ from typing import Any
 
 from isthmus.v1 import study_pb2
 from isthmus_node.egress.auditor_thresholds import OVER_RELEASES, Number as Number, Pair as Pair
+from isthmus_node.egress.training_thresholds import OF_TRAINING
 
 # As a purpose is written in policy.toml and in the journal.
 PURPOSES: Mapping[str, int] = MappingProxyType(
@@ -54,7 +55,8 @@ class Key:
     trial: Pair  # trial_analysis
     committee: Pair  # closed_committee
     source: str
-    rule_off: str = ""  # the rule in words where a switch is off
+    rule_off: str = ""  # the rule in words where it is off
+    off: Number = False  # and the number at which it is
 
     def is_looser(self, value: Number, floor: Number) -> bool:
         """Whether a value lets more out than the floor does."""
@@ -227,6 +229,7 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             "vantage6 and sealed sums ask for 3; 1: a country's own result shows no more than its summary does",
         ),
         **{name: Key(*row) for name, row in OVER_RELEASES.items()},
+        **{name: Key(*row) for name, row in OF_TRAINING.items()},
     }
 )
 
@@ -262,11 +265,21 @@ class Limits:
     cut_points: int
     filter_depth: int
     quasi_identifiers: int
+    update_persons: int
+    batch_persons: int
+    update_contributors: int
+    update_parameters_per_person: float
+    update_norm: float
+    update_noise: float
+    privacy_budget: float
+    metric_persons: int
+    metric_digits: int
+    examples_rounding: int
 
     def rule(self, *names: str) -> str:
         """Some of the thresholds in words, with this purpose's own numbers."""
         return "; ".join(
-            KEYS[name].rule_off if value is False else KEYS[name].rule.format(value)
+            KEYS[name].rule_off if KEYS[name].rule_off and value == KEYS[name].off else KEYS[name].rule.format(value)
             for name in names
             for value in [getattr(self, name)]
         )
