@@ -25,7 +25,7 @@ reference: $(READY)  ## cases through real nodes against R's answers: CASES=fold
 attacks: $(READY)  ## the catalogue of attacks on real processes [ONLY=numbers or regex] [OUT=file.json]
 	@$(VENV)/bin/python -m attacks $(if $(ONLY),--only "$(ONLY)") $(if $(OUT),--out "$(OUT)")
 
-check: $(READY)  ## format, lint, types, contract, wheel
+check: $(READY)  ## format, lint, types, every branch of the one door, contract, wheel
 	@bash .ci/checks
 
 format: $(READY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,13 +93,14 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def answer(policy: Policy, header: Callable[[str], Header], key: IdentityKey) -> Callable[..., Outbound]:
-    """An outbound answer to a task, of a size in numbers."""
+    """An outbound answer to a task, of a size in numbers; `by_hand`: under a policy that has a person see it first."""
 
-    def make(task: str, size: int = 4, value: float = 1.5) -> Outbound:
+    def make(task: str, size: int = 4, value: float = 1.5, by_hand: bool = False) -> Outbound:
         support = ModelSupport(60, 2, effective_persons=60.0, leverage=0.1)
         several = tuple(Item("score", np.full(min(16, size - k), value), support, str(k)) for k in range(0, size, 16))
         leaves = {"score": Field(Kind.SCORE, "score")}
-        verdict = judge(Summary(several), leaves, (), study_pb2.TRIAL_ANALYSIS, policy, False, audit=lambda _: None)
+        under = replace(policy, outputs="ask") if by_hand else policy
+        verdict = judge(Summary(several), leaves, (), study_pb2.TRIAL_ANALYSIS, under, False, audit=lambda _: None)
         assert isinstance(verdict, Cleared)
         return encode(verdict, header(task), key)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.errors import ConfigError
+from isthmus.errors import ConfigError, WaitingForApproval
 from isthmus.v1 import journal_pb2, study_pb2
 from isthmus_node.egress import journal_file
 from isthmus_node.egress.gate import refuse
@@ -231,6 +231,33 @@ def test_threads_get_one_chain(home: Path, answer: Answer) -> None:
             thread.join()
         assert all(journal.find_release(out.header.task) is not None for out in outs)
     assert verify(home).records == 24
+
+
+# --------------------------------------------------------------------------- held for a person
+
+
+def test_what_a_person_has_still_to_see_is_noted_once_and_its_bytes_are_not_in_the_journal(
+    home: Path, answer: Answer
+) -> None:
+    held = answer("one", by_hand=True)
+    with Journal.open(home) as journal:
+        for seen in (b"", b"", digest(b"another decision")):
+            with pytest.raises(WaitingForApproval) as caught:
+                journal.release(held, seen=seen)
+            assert caught.value.code == "OUTPUT_HELD"
+    with Journal.open(home) as journal, pytest.raises(WaitingForApproval):
+        journal.release(held)
+    (entry,) = read(home)
+    assert (entry.record.event, entry.record.payload_digest, entry.payload) == ("HELD", held.digest, b"")
+    assert held.payload not in (home / FILE).read_bytes()
+
+
+@pytest.mark.parametrize("of_series", [False, True])
+def test_what_a_person_released_leaves_as_anything_else(home: Path, answer: Answer, of_series: bool) -> None:
+    held = answer("one", by_hand=True)
+    with Journal.open(home) as journal:
+        kept = journal.release(held, seen=held.series if of_series else held.digest)
+    assert [(entry.record.event, entry.payload) for entry in read(home)] == [("RELEASED", kept.payload)]
 
 
 # --------------------------------------------------------------------------- durable before it returns
