@@ -1,37 +1,33 @@
-"""Runs a node and writes down every message it hands to gRPC: exact bytes, and what of the journal was on disk.
+"""Runs a node and writes down all it hands to the network: exact bytes, and what of the journal was on disk.
 
     python recording.py RECORD_FILE FAULT isthmus-node's arguments ...
 
-It stands between the node and gRPC, below everything of ours. A FAULT other than ``none`` spoils what leaves, so that
-tests can show that they would see it; it is put in from here, the product has no switch for it.
+A FAULT other than ``none`` spoils what leaves, so that tests can show that they would see it; it is put in from here,
+the product has no switch for it.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import socket
 import struct
 import sys
-import threading
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
+from attacks.wiretap import Record, tap
 
 # A field the contract does not have: number 100, three bytes.
 STOWAWAY = b"\xa2\x06\x03row"
-FAULTS = ("none", "undeclared field", "unknown number", "other bytes", "not synced")
+FAULTS = ("none", "undeclared field", "unknown number", "other bytes", "not synced", "another way")
 
 
-class Recorder:
-    """Appends a line for each message; knows how much of the journal was synced when it left."""
+class Synced:
+    """How many bytes of the journal are on the disk."""
 
-    def __init__(self, path: str, journal: str) -> None:
-        self._file = open(path, "a", encoding="ascii", buffering=1)  # noqa: SIM115 - open as long as the process lives
+    def __init__(self, journal: str) -> None:
         self._journal = journal
-        self._lock = threading.Lock()
-        self._synced = 0
+        self._bytes = 0
         self._fsync = os.fsync
         os.fsync = self._watched_fsync
 
@@ -43,46 +39,10 @@ class Recorder:
         except FileNotFoundError:
             return
         if (before.st_dev, before.st_ino) == (journal.st_dev, journal.st_ino):
-            with self._lock:
-                self._synced = max(self._synced, before.st_size)
+            self._bytes = max(self._bytes, before.st_size)
 
-    def note(self, call: str, body: bytes) -> None:
-        with self._lock:
-            line = {"call": call.rpartition("/")[2], "bytes": body.hex(), "synced": self._synced}
-            self._file.write(json.dumps(line) + "\n")
-
-
-class RecordedChannel:
-    """A channel whose calls note the bytes that they are about to send."""
-
-    def __init__(self, channel: grpc.Channel, recorder: Recorder) -> None:
-        self._channel = channel
-        self._recorder = recorder
-
-    def __getattr__(self, name: str) -> Any:
-        made = getattr(self._channel, name)
-        if name not in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
-            return made
-
-        def call(method: str, request_serializer: Callable[[Any], bytes], *rest: Any, **more: Any) -> Any:
-            def serialise(message: Any) -> bytes:
-                body = request_serializer(message)
-                self._recorder.note(method, body)
-                return body
-
-            return made(method, serialise, *rest, **more)
-
-        return call
-
-
-def record(path: str, journal: str) -> None:
-    recorder = Recorder(path, journal)
-    original = grpc.secure_channel
-
-    def secure_channel(*arguments: Any, **more: Any) -> RecordedChannel:
-        return RecordedChannel(original(*arguments, **more), recorder)
-
-    grpc.secure_channel = secure_channel
+    def __call__(self) -> dict[str, int]:
+        return {"synced": self._bytes}
 
 
 def spoil(fault: str) -> None:
@@ -108,6 +68,11 @@ def spoil(fault: str) -> None:
     def other_bytes(journaled: Any) -> Any:
         return chunks(SimpleNamespace(task=journaled.task, payload=journaled.payload + b"\0"))
 
+    def with_a_socket_of_its_own(self: Any, content: bytes, durable: bool = True) -> Any:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beside:
+            beside.sendto(b"5004", ("127.0.0.1", 9))
+        return append(self, content, durable)
+
     if fault == "undeclared field":
         wire.canonical = with_another_field
     elif fault == "unknown number":
@@ -116,12 +81,14 @@ def spoil(fault: str) -> None:
         submit._chunks = other_bytes
     elif fault == "not synced":
         journal_file.Appender.append = lambda self, content, durable=True: append(self, content, False)
+    elif fault == "another way":
+        journal_file.Appender.append = with_a_socket_of_its_own
 
 
 if __name__ == "__main__":
     record_file, chosen, *command = sys.argv[1:]
     home = command[command.index("--home") + 1]
-    record(record_file, os.path.join(home, "state", "journal", "journal"))
+    tap(Record(record_file, Synced(os.path.join(home, "state", "journal", "journal"))))
     spoil(chosen)
     from isthmus_node.cli import main
 

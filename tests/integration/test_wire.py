@@ -31,7 +31,7 @@ RECORDING = Path(__file__).with_name("recording.py")
 def start_recorded(box: Sandbox, node: str, record: Path, fault: str = "none") -> Process:
     command = [sys.executable, str(RECORDING), str(record), fault, "run", "--home", str(box.node_home(node))]
     box.processes[node].stop()
-    process = Process.start(f"node {node}", command, box.home / "logs" / f"node-{node}.log", {})
+    process = Process.start(f"node {node}", command, box.home / "logs" / f"node-{node}.log", {"PYTHONPATH": str(ROOT)})
     box.processes[node] = process
     return process
 
@@ -143,7 +143,7 @@ def spoilt(recorded: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with box.connect() as connection:
             plan = connection.study(STUDY).planned("table-1")
             plan.start()
-            if fault == "not synced":
+            if fault in ("not synced", "another way"):
                 plan.run(progress=False)
             else:
                 wait_until_turned_down(box, plan.runs[0])
@@ -191,6 +191,10 @@ def test_bytes_that_are_not_in_the_journal_are_seen(spoilt: Mapping[str, list[st
 
 def test_bytes_that_left_before_they_were_on_disk_are_seen(spoilt: Mapping[str, list[str]]) -> None:
     assert [s for s in spoilt["not synced"] if "was not on the disk when its bytes left" in s]
+
+
+def test_what_goes_by_another_way_than_the_link_is_seen(spoilt: Mapping[str, list[str]]) -> None:
+    assert "a call socket.sendto" in spoilt["another way"]
 
 
 def test_anything_but_hashes_and_numbers_in_a_word_about_a_journal_is_seen() -> None:
