@@ -34,6 +34,7 @@ class Attack:
     mount: Mount
     variant: str = ""  # several ways to mount one attack
     given: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()  # other nodes that the guards are left out of, where several nodes guard one
     words: tuple[str, ...] = ()  # secrets that the attacker has already and writes into the request
 
     @property

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from attacks.guards_of_countries import COUNTRIES
 from attacks.patching import everywhere, put
 
 
@@ -398,5 +399,6 @@ GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "signed by the coordinator": (("isthmus_node.service:open_task",), _any_signer),
     "log by list": (("isthmus.event_log:EventLog.event",), _logs_anything),
     "only the log speaks": (("isthmus.confined:only_the_log_speaks",), _anything_speaks),
+    **COUNTRIES,
     "padded answers": (("isthmus_node.egress.frames:pad",), _as_long_as_it_is),
 }

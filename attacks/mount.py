@@ -82,10 +82,20 @@ def judged(attack: Attack, off: Outcome, on: Outcome) -> tuple[str, str]:
 
 
 def once(network: Network, connection: Connection, attack: Attack, node: str, out: Sequence[str]) -> Outcome:
-    """One mounting, read by the oracle."""
+    """One mounting, read by the oracle; what other nodes went without they have again afterwards."""
+    try:
+        return _once(network, connection, attack, node, out)
+    finally:
+        for other in attack.also:
+            network.run_as(other)
+
+
+def _once(network: Network, connection: Connection, attack: Attack, node: str, out: Sequence[str]) -> Outcome:
     coordinator = "hostile" if attack.user == "coordinator" else HONEST
     began = time.monotonic()
     try:
+        for other in attack.also:
+            network.run_as(other, guards=_names(out))
         at = scene(network, connection, node, coordinator, _names(out), _names(attack.given))
     except IsthmusError as fault:
         return Outcome((), (), time.monotonic() - began, f"the node did not start: {fault.message}")

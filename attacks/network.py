@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parents[1]
 GUARDED, UNGUARDED = "aa", "ab"
 COUNTRIES: Mapping[str, str] = MappingProxyType({"aa": "AA", "ab": "AB", "bb": "BB", "cc": "CC"})
 SEEDS: Mapping[str, int] = MappingProxyType({"aa": 1, "ab": 1, "bb": 2, "cc": 3})
-PURPOSES: Mapping[str, str] = MappingProxyType({"trial": "trial analysis", "publication": "publication"})
+PURPOSES: Mapping[str, str] = MappingProxyType(
+    # what is told of "pooled" is of all countries together
+    {"trial": "trial analysis", "publication": "publication", "pooled": "trial analysis"}
+)
 HONEST = "honest"
 # Seconds that a node may take to start on a machine with much else to do.
 START = 180.0
@@ -50,8 +53,8 @@ class Network:
             list(pool.map(lambda node: _furnish(box, node), COUNTRIES))
         network = cls(box, Hostile(box.coordinator_home))
         box.start_nodes(["bb", "cc"])
+        network.health = {node: free_port() for node in COUNTRIES}
         for node in (GUARDED, UNGUARDED):
-            network.health[node] = free_port()
             network.run_as(node)
         _propose(box)
         return network
@@ -147,6 +150,6 @@ def study_toml(node: str, purpose: str, words: str) -> str:
         'title = "A study that lets analyses outside its plan through"\n'
         'rationale = "What can be found out of one person?"\n'
         'recipients = ["those who test isthmus"]\n'
-        f'by_country = true\nexploratory_purpose = "{words}"\nparticipants = ["{node}", "bb", "cc"]\n\n'
-        + rows.dictionary()
+        f"by_country = {str(purpose != 'pooled').lower()}\n"
+        f'exploratory_purpose = "{words}"\nparticipants = ["{node}", "bb", "cc"]\n\n' + rows.dictionary()
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from attacks.attack import Attack, Listed
-from attacks.mounted import cells, cohorts, exchange, listed, models, requests, time_tables
+from attacks.mounted import cells, cohorts, countries, exchange, listed, models, requests, time_tables
 
 CATALOGUE: tuple[Attack | Listed, ...] = tuple(
     sorted(
@@ -16,6 +16,7 @@ CATALOGUE: tuple[Attack | Listed, ...] = tuple(
             *requests.ATTACKS,
             *cohorts.ATTACKS,
             *exchange.ATTACKS,
+            *countries.ATTACKS,
             *listed.LISTED,
         ),
         key=lambda attack: (attack.number, attack.variant),

@@ -58,9 +58,6 @@ LISTED = (
         SEALED,
         SECURITY,
     ),
-    Listed(
-        46, "drop a country and run again", "analyst", "one rerun, named", "open", "reruns are not counted", SECURITY
-    ),
     Listed(47, "a mask used twice", "coordinator", "one-use keys", "open", SEALED, SECURITY),
     Listed(
         51,

@@ -6,7 +6,10 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from isthmus.errors import IsthmusError, Refused
 from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
@@ -20,6 +23,7 @@ from isthmus_node.compute.answer import Cache, answer
 from isthmus_node.compute.cohorts import cohorts_of
 from isthmus_node.compute.normal import request_name
 from isthmus_node.custodian.adoption import Adopted, Adoptions
+from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.custodian.stating import stated_limits
 from isthmus_node.egress.auditor import Audit, Auditor
 from isthmus_node.egress.gate import Refusal, judge, refuse
@@ -108,6 +112,8 @@ class Answering:
         Gives the policy in force.
     auditor
         Holds each release against all those before it.
+    reruns
+        With which countries each analysis was answered.
     """
 
     def __init__(
@@ -117,14 +123,17 @@ class Answering:
         datasets: Datasets,
         policy: Callable[[], Policy],
         auditor: Auditor,
+        reruns: Reruns,
     ) -> None:
         self._ourselves = ourselves
         self._identity = identity
         self._datasets = datasets
         self._policy = policy
         self._auditor = auditor
+        self._reruns = reruns
         self._cache = Cache()
         self._stated: tuple[bytes, study_pb2.Signed | None] = (b"", None)
+        self._asked: tuple[Spec, str, bytes, bytes] | None = None
         self._named: tuple[Spec, bytes] | None = None
         self._snapshots: OrderedDict[bytes, bytes] = OrderedDict()
 
@@ -147,6 +156,10 @@ class Answering:
         self._check_snapshot(task, snapshot)
         if not open_data:
             self._check_contributors(order)
+            if not order.shelved.study.by_country:
+                self._reruns.check(
+                    self._analysis(order, table, events, snapshot), task, order.shelved.study, self._policy().reruns
+                )
         state = codec.state_from_messages(task.state)
         summary = answer(order.spec, table, state, self._cache, order.method, events)
         leaves = leaving(order.method, order.spec.options)
@@ -157,6 +170,16 @@ class Answering:
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
         return encode(outcome, header, self._identity)
+
+    def _analysis(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> bytes:
+        """Equal for requests of one study over the same persons of a snapshot, however their filters are written."""
+        spec, study = order.spec, order.shelved.study.name
+        kept = self._asked
+        if kept is None or kept[0] is not spec or kept[1:3] != (study, snapshot):
+            selected = self._cache.prepared(spec, table, order.method, events).selected
+            asked = request_name(replace(spec, where=None)) + snapshot + np.packbits(selected).tobytes()
+            kept = self._asked = spec, study, snapshot, hashlib.sha256(study.encode() + b"\0" + asked).digest()
+        return kept[3]
 
     def _audit(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> Audit:
         spec, task = order.spec, order.task

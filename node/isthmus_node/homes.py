@@ -118,6 +118,11 @@ class Home:
         return self.state / "auditor"
 
     @property
+    def reruns(self) -> Path:
+        """With which countries each analysis was answered."""
+        return self.state / "reruns"
+
+    @property
     def refusals(self) -> Path:
         """The count of refusals, and what is locked."""
         return self.state / "refusals.json"
@@ -146,6 +151,7 @@ class Home:
                 self.decisions,
                 self.waiting,
                 self.held,
+                self.reruns,
                 self.policies,
             ):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)

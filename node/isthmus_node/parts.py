@@ -10,6 +10,7 @@ from isthmus_node.catalogue import Datasets
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
+from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.egress.journal import Journal
 from isthmus_node.noticing import Noticing
 from isthmus_node.ops.logs import Log
@@ -32,4 +33,5 @@ class Parts:
     log: Log
     waiting_room: WaitingRoom
     held: HeldAnswers
+    reruns: Reruns
     locks: Locks

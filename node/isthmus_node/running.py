@@ -25,6 +25,7 @@ from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
+from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import Policy
@@ -196,6 +197,7 @@ class Node:
         policy()
         noticing = Noticing(home.state / "noticed.json", decisions, datasets, shelf, journal, log)
         noticing.notice()
+        reruns = Reruns(home.reruns, decisions)
         service = Service(
             Parts(
                 ourselves=ourselves,
@@ -204,11 +206,12 @@ class Node:
                 datasets=datasets,
                 journal=journal,
                 admission=Admission(ourselves, shelf, decisions, policy, time.time_ns, datasets.are_open),
-                answering=Answering(ourselves, identity, datasets, policy, Auditor(home.auditor, journal)),
+                answering=Answering(ourselves, identity, datasets, policy, Auditor(home.auditor, journal), reruns),
                 noticing=noticing,
                 log=log,
                 waiting_room=WaitingRoom(home.waiting),
                 held=HeldAnswers(home.held, decisions),
+                reruns=reruns,
                 locks=Locks(home.refusals, decisions, journal),
             ),
             distrust=lambda: attachment.distrust(),

@@ -132,6 +132,10 @@ class Service:
                 "none needed: the node attaches again; if it goes on, ask the coordinating team",
             )
 
+    def run_ended(self, ended: exchange_pb2.RunEnded) -> None:
+        if self._work.qsize() < _ORDERS_KEPT:  # without that word the run counts as one that gave a result
+            self._work.put(lambda: self._parts.reruns.ended(ended.run, ended.given))
+
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
         self._check_room()
         # noted at once, so that work under way on it stops before it leaves

@@ -32,6 +32,7 @@ from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
+from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
@@ -555,8 +556,9 @@ class Site:
         self.policy = PolicyInForce(self.home.policy, self.adoptions, lambda: journal.policy, in_force)
         self.policy()
         self.admission = Admission(self.us, self.shelf, self.decisions, self.policy, self.now, self.datasets.are_open)
+        reruns = Reruns(self.home.reruns, self.decisions)
         self.answering = Answering(
-            self.us, self.identity, self.datasets, self.policy, Auditor(self.home.auditor, self.journal)
+            self.us, self.identity, self.datasets, self.policy, Auditor(self.home.auditor, self.journal), reruns
         )
         self.noticing = Noticing(
             self.home.state / "noticed.json", self.decisions, self.datasets, self.shelf, self.journal, self.log
@@ -573,6 +575,7 @@ class Site:
             self.log,
             WaitingRoom(self.home.waiting),
             HeldAnswers(self.home.held, self.decisions),
+            reruns,
             Locks(self.home.refusals, self.decisions, self.journal, self.now),
         )
 

@@ -54,6 +54,9 @@ class Heard:
         self.order.append("task")
         self.tasks.append(signed)
 
+    def run_ended(self, ended: exchange_pb2.RunEnded) -> None:
+        self.order.append("run ended")
+
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
         self.order.append(f"withdrawal {withdrawal.reason}")
 

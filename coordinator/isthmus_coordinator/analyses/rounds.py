@@ -113,11 +113,14 @@ class Rounds:
         self._live: dict[bytes, Live] = {}
         self._by_task: dict[bytes, Live] = {}
         self._alarm = Alarm(clock, self.check_deadlines)
-        self._on_ended: Callable[[bytes, Sequence[str]], None] = lambda _run, _nodes: None
+        self._on_ended: Callable[[bytes, Sequence[str], bool], None] = lambda _run, _nodes, _given: None
         self.closed = False
 
-    def on_ended(self, call: Callable[[bytes, Sequence[str]], None]) -> None:
-        """Have a function called with the number and the nodes of every run that ends; it must not wait."""
+    def on_ended(self, call: Callable[[bytes, Sequence[str], bool], None]) -> None:
+        """Have a function called with the number of every run that ends, its nodes, and whether it gave a result.
+
+        It must not wait.
+        """
         self._on_ended = call
 
     def resume(self) -> None:
@@ -342,7 +345,7 @@ class Rounds:
             self._watch(live)
         live.bump()
         if after.final:
-            self._on_ended(after.request.run, before.participants)
+            self._on_ended(after.request.run, before.participants, after.state is State.DONE)
 
     def _tell(self, run: Run, told: Collection[str]) -> None:
         if run.task is not None:

@@ -71,10 +71,10 @@ class Witnesses:
         # two checkpoints of one node are judged one after the other
         self._judging = threading.Lock()
 
-    def run_ended(self, run: bytes, nodes: Sequence[str]) -> None:
-        """Have the nodes of a run show their journals when they have time."""
+    def run_ended(self, run: bytes, nodes: Sequence[str], given: bool) -> None:
+        """Have the nodes of a run show their journals when they have time, and know whether it gave a result."""
         for node in nodes:
-            ended = exchange_pb2.RunEnded(run=run)
+            ended = exchange_pb2.RunEnded(run=run, given=given)
             self._lines.tell(node, exchange_pb2.CoordinatorMessage(run_ended=ended))
 
     def show(self, node: str, request: exchange_pb2.WitnessRequest) -> exchange_pb2.WitnessReply:

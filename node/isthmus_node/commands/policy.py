@@ -54,6 +54,7 @@ def policy_show(home: HomeOption = None, json: JsonOption = False) -> None:
         "exploratory": policy.exploratory,
         "runs": policy.runs,
         "outputs": policy.outputs,
+        "other_countries": policy.reruns,
         "words": list(whole(policy)),
         "rules": said,
     }

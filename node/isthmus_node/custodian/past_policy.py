@@ -35,6 +35,7 @@ def past_policy(canonical: bytes) -> Policy:
         exploratory=form["exploratory"],
         runs=form.get("runs", "allow"),
         outputs=form.get("outputs", "allow"),
+        reruns=form.get("reruns", "ask"),
         refused_roles=frozenset(VARIABLE_ROLES[r] for r in form.get("refuse_roles", ()) if r in VARIABLE_ROLES),
         refused_variables=frozenset(form.get("refuse", ())),
         preset=form.get("preset", ""),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy
-from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RUNS, preset
+from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RERUNS, RUNS, preset
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
 from isthmus_node.egress.training_policy import TrainingPolicy
 
@@ -23,6 +23,10 @@ _RUNS = {
 _OUTPUTS = {
     "ask": "what is computed is held until a person here has seen the exact numbers and released them (not open data)",
     "allow": "what met the rules leaves without a person looking at the numbers first",
+}
+_RERUNS = {
+    "refuse": "the same analysis is not answered again with other countries, where a study keeps countries apart",
+    "ask": "the same analysis is answered once more with other countries, where a person here has said yes to that run",
 }
 # Whoever receives, where a study does not say who.
 UNNAMED = ""
@@ -55,7 +59,7 @@ def rules(policy: Policy, purpose: str) -> tuple[str, ...]:
 
 def whole(policy: Policy) -> tuple[str, ...]:
     """What holds for every purpose, each rule a sentence."""
-    lines = [_RUNS[policy.runs], _OUTPUTS[policy.outputs], _EXPLORATORY[policy.exploratory]]
+    lines = [_RUNS[policy.runs], _OUTPUTS[policy.outputs], _RERUNS[policy.reruns], _EXPLORATORY[policy.exploratory]]
     if policy.preset:
         based = preset(policy.preset)
         lines.insert(0, f"based on the preset {policy.preset}, {based.title}: {based.standing}")
@@ -86,6 +90,7 @@ def differences(old: Policy | None, new: Policy, installed: Collection[str]) -> 
         *_sets("methods.allow", "method", _methods(old, installed), _methods(new, installed)),
         *_order("exploratory.analyses", EXPLORATORY, _EXPLORATORY, old.exploratory, new.exploratory),
         *_order("runs.each", RUNS, _RUNS, old.runs, new.runs),
+        *_order("runs.other_countries", RERUNS, _RERUNS, old.reruns, new.reruns),
         *_order("release.outputs", OUTPUTS, _OUTPUTS, old.outputs, new.outputs),
         *_sets("variables.refuse_roles", "variables marked as", _roles(new), _roles(old)),
         *_sets("variables.refuse", "variable", new.refused_variables, old.refused_variables),

@@ -15,7 +15,7 @@ from isthmus_methods.training import Training
 from isthmus_node.egress import policy_tables as tables
 from isthmus_node.egress.pace import Pace, pace
 from isthmus_node.egress.policy_keys import known, table, words
-from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RUNS
+from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RERUNS, RUNS
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits, strictest
 from isthmus_node.egress.training_policy import TrainingPolicy, training
 
@@ -37,6 +37,7 @@ class Policy:
     exploratory: str  # analyses that are not in an approved plan: "refuse", "ask" (a person decides), "allow"
     runs: str  # "ask": a person decides on each run, of planned analyses too; "allow"
     outputs: str  # "ask": what is computed is held until a person has seen it; "allow"
+    reruns: str  # the same analysis with other countries: "refuse", "ask" (once, and a person decides)
     refused_roles: frozenset[int]  # variables of these roles are never used
     refused_variables: frozenset[str]
     preset: str  # the jurisdiction's; empty where there is none
@@ -96,6 +97,7 @@ class Policy:
             exploratory=tables.word(file, "exploratory", "analyses", EXPLORATORY, "ask", under.exploratory, name),
             runs=tables.word(file, "runs", "each", RUNS, "allow", under.runs, name),
             outputs=tables.word(file, "release", "outputs", OUTPUTS, "allow", under.outputs, name),
+            reruns=tables.word(file, "runs", "other_countries", RERUNS, "refuse", "ask", name),
             refused_roles=under.roles | {VARIABLE_ROLES[role] for role in roles},
             refused_variables=frozenset(words(variables.get("refuse", []), "variables.refuse")),
             preset=name,
@@ -155,6 +157,7 @@ def _whole(  # each part of a policy by its name
     exploratory: str,
     runs: str,
     outputs: str,
+    reruns: str,
     refused_roles: frozenset[int],
     refused_variables: frozenset[str],
     preset: str,
@@ -173,6 +176,7 @@ def _whole(  # each part of a policy by its name
         "exploratory": exploratory,
         "runs": runs,
         "outputs": outputs,
+        "reruns": reruns,
         "refuse_roles": sorted(role for role, number in VARIABLE_ROLES.items() if number in refused_roles),
         "refuse": sorted(refused_variables),
         "pace": asdict(pace),
@@ -186,6 +190,7 @@ def _whole(  # each part of a policy by its name
         exploratory,
         runs,
         outputs,
+        reruns,
         refused_roles,
         refused_variables,
         preset,

@@ -16,7 +16,7 @@ from isthmus_node.egress.training_thresholds import NOT_CUT
 
 Text = Mapping[str, object]
 # Tables whose keys are read in several places.
-TABLES: Mapping[str, tuple[str, ...]] = {"release": RELEASE}
+TABLES: Mapping[str, tuple[str, ...]] = {"release": RELEASE, "runs": ("each", "other_countries")}
 
 
 def preset(file: Text) -> tuple[str, Preset]:

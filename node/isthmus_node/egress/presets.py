@@ -19,6 +19,7 @@ FOLDER = Path(__file__).with_name("presets")
 EXPLORATORY = ("refuse", "ask", "allow")
 RUNS = ("ask", "allow")
 OUTPUTS = ("ask", "allow")
+RERUNS = ("refuse", "ask")
 
 
 @dataclass(frozen=True, slots=True)

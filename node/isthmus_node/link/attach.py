@@ -42,6 +42,8 @@ class Listener(Protocol):
 
     def task(self, signed: study_pb2.Signed) -> None: ...
 
+    def run_ended(self, ended: exchange_pb2.RunEnded) -> None: ...
+
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None: ...
 
 
@@ -208,8 +210,11 @@ class Attachment:
                     self._listener.study(message.study)
                 elif which == "withdrawal":
                     self._listener.withdrawal(message.withdrawal)
-                elif self._witness is not None:
-                    self._witness.told(message)
+                else:
+                    if which == "run_ended":
+                        self._listener.run_ended(message.run_ended)
+                    if self._witness is not None:
+                        self._witness.told(message)
         finally:
             patience.cancel()
         return LinkError("STREAM_ENDED", "the coordinator ended the stream", "none needed: the node dials again")

@@ -156,10 +156,12 @@ class Acknowledgement(_message.Message):
     def __init__(self, digest: _Optional[bytes] = ..., task: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ...) -> None: ...
 
 class RunEnded(_message.Message):
-    __slots__ = ("run",)
+    __slots__ = ("run", "given")
     RUN_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_FIELD_NUMBER: _ClassVar[int]
     run: bytes
-    def __init__(self, run: _Optional[bytes] = ...) -> None: ...
+    given: bool
+    def __init__(self, run: _Optional[bytes] = ..., given: _Optional[bool] = ...) -> None: ...
 
 class WitnessRequest(_message.Message):
     __slots__ = ("checkpoint", "proofs", "roster")
