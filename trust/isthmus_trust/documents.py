@@ -171,10 +171,12 @@ def series_digest(answer: summary_pb2.Summary, study_digest: bytes, run: bytes) 
     body = summary_pb2.Summary()
     body.CopyFrom(answer)
     body.task = run
+    body.ClearField("privacy")
     del body.padding[:]
     for item in body.items:
         whole = item.value.HasField("counts")
         item.value.ClearField("doubles")
+        item.value.ClearField("floats")
         item.value.ClearField("counts")
         if whole:
             item.value.counts.SetInParent()

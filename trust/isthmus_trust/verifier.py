@@ -63,11 +63,13 @@ RECORD = {
     18: ("document", bytes),
     24: ("dataset", str),
     25: ("auditor_digest", bytes),
+    26: ("privacy", bytes),
+    27: ("persons_digest", bytes),
 }
 # A cell that begins so is a formula to a spreadsheet.
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-# What is not in the table for people: documents and the bytes that left.
-NOT_IN_TABLE = ("document", "payload")
+# What is not in the table for people: documents and the bytes that left; what noise spent is in the words.
+NOT_IN_TABLE = ("document", "payload", "privacy")
 Fields = dict[int, list[Any]]
 # Public key, message, signature -> whether it holds.
 Holds = Callable[[bytes, bytes, bytes], bool]

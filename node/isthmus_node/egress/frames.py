@@ -20,8 +20,9 @@ FRAME = 4096
 RULE, REMEDY, PLACE = 800, 400, 200
 # Bytes of a whole number below 2^20, as it is written (zig-zag varint); and of any.
 _BELOW, _WIDTH, _WIDEST = 1 << 20, 3, 10
-# Bytes around: tags, lengths, the code of a rule that withholds; and of a summary as a whole: digests, names.
-_AROUND, _AXIS, _WHOLE = 96, 6, 320
+# Bytes around: tags, lengths, the code of a rule that withholds; and of a summary as a whole: digests, names, what
+# noise spent.
+_AROUND, _AXIS, _WHOLE = 96, 6, 384
 
 
 def room_of(items: Iterable[Item], notes: Collection[str]) -> int:
@@ -65,7 +66,7 @@ def _room(item: Item) -> int:
     if type(item.value) is not np.ndarray:
         return texts + _AROUND
     value = item.value
-    each = 8
+    each = value.itemsize
     if value.dtype.kind in "iu":
         each = _WIDTH if not value.size or int(np.abs(value).max()) < _BELOW else _WIDEST
     return texts + _AROUND + _AXIS * value.ndim + each * value.size

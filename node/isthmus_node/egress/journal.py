@@ -24,7 +24,7 @@ from isthmus_trust.merkle import Tree
 
 _RELEASES = ("RELEASED", "REFUSED")
 # What others may append. Releases and acknowledgements have their own ways in.
-EVENTS = ("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED", "AUDITED", "LOCKED", "UNLOCKED")
+EVENTS = ("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED", "AUDITED", "LOCKED", "UNLOCKED", "DEBITED")
 ACTORS = ("node", "custodian", "coordinator")
 _SEAL = object()
 
@@ -58,6 +58,7 @@ class Journal:
         self._releases: dict[bytes, tuple[int, int]] = {}  # task -> sequence, offset of its entry
         self._held: set[bytes] = set()  # digests of bytes that waited for the custodian
         self._audited: dict[str, bytes] = {}  # dataset -> digest of the auditor's state
+        self._debits: list[journal_pb2.Record] = []  # what noise has spent
         self._waiting: dict[bytes, None] = {}  # tasks not acknowledged, in order
         self._tree = Tree()
         self.policy = (0, b"")  # the largest number of a policy that was in force, and its digest
@@ -194,6 +195,11 @@ class Journal:
         with self._lock:
             return dict(self._audited)
 
+    def debits(self) -> tuple[journal_pb2.Record, ...]:
+        """What noise has spent, in the order in which it was written down."""
+        with self._lock:
+            return tuple(self._debits)
+
     def close(self) -> None:
         """Give the journal up; another process may then open it."""
         self._appender.close()
@@ -250,6 +256,8 @@ class Journal:
             self.policy = max(self.policy, number_in(record))
         elif record.event == "AUDITED":
             self._audited[record.dataset] = record.auditor_digest
+        elif record.event == "DEBITED":
+            self._debits.append(record)
         elif record.event == "ACKNOWLEDGED":
             self._waiting.pop(record.task, None)
 

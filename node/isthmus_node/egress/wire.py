@@ -61,6 +61,7 @@ def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
         policy_digest=cleared.policy_digest,
         dataset_digest=header.dataset_digest,
         software=header.software,
+        privacy=cleared.privacy,
     )
     for item in cleared.items:
         message = summary.items.add(field=item.field, label=item.label, withheld_by=item.withheld_by)
