@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 
 from isthmus.errors import ConfigError, Refused
 from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
+from isthmus_node.egress import privacy
 from isthmus_node.egress.auditor import KEY_FILE, Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.journal_read import read
@@ -221,6 +223,30 @@ def test_older_copy_of_everything_has_forgotten_what_was_spent_since(site: Site)
 # --------------------------------------------------------------------------- arithmetic
 
 
+# Noise of the policy, rounds, their rho, and the epsilon at delta = 1e-6 of so many Gaussian mechanisms whose
+# sensitivity is 1 and whose deviation is half the multiplier, by dp-accounting 0.6.0: RdpAccountant(orders=1 +
+# exp(linspace(-6, 9, 4001))) and PLDAccountant(value_discretization_interval=1e-4), each composed with
+# GaussianDpEvent(multiplier / 2). Computed once, in an environment of its own.
+BY_OTHERS = (
+    (2.0, 1, 0.5, 5.221535565908445, 4.886554124377032),
+    (4.0, 8, 1.0, 7.766220710700178, 7.286080969711125),
+    (4.0, 20, 2.5, 13.373652448041213, 12.59524673936135),
+    (10.0, 100, 2.0, 11.688596252545425, 10.997151218387838),
+)
+# As opendp 0.16.0 has it: make_gaussian over vectors, l2 distance 2, scale 4: map(2.0).
+OPENDP_RHO = 0.125
+
+
+@pytest.mark.parametrize(("noise", "rounds", "rho", "by_renyi", "by_loss"), BY_OTHERS)
+def test_accountants_of_others_agree(noise: float, rounds: int, rho: float, by_renyi: float, by_loss: float) -> None:
+    total = math.fsum(rho_of(noise) for _ in range(rounds))
+    assert total == pytest.approx(rho, rel=1e-12)
+    # what is said is an upper bound, and no more than an eighth above theirs
+    assert by_loss < by_renyi < epsilon_of(total) < 1.125 * by_renyi
+    assert exact(total, DELTA) == pytest.approx(by_loss, rel=1e-4)
+    assert rho_of(4.0) == OPENDP_RHO
+
+
 def renyi(rho: float, delta: float) -> float:
     """The best epsilon over orders, from Renyi divergence order * rho: Mironov 2017, proposition 3."""
     orders = 1 + np.exp(np.linspace(-6, 9, 20001))
@@ -262,3 +288,17 @@ def test_rho_is_that_of_a_normal_sum_of_twice_the_norm(noise: float) -> None:
 
 def test_seed_is_secret() -> None:
     assert "seed" not in repr(Debit(summary_pb2.PrivacySpent(), secrets.token_bytes(32)))
+
+
+def test_seeds_of_the_newest_tasks_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privacy, "_SEEDS_KEPT", 2)
+    seeds = [site.debit(f"task {n}").seed for n in range(3)]
+    assert site.debit("task 2").seed == seeds[2]
+    assert site.debit("task 0").seed != seeds[0]
+
+
+def test_list_of_the_same_persons_is_written_once(site: Site) -> None:
+    site.debit("one")
+    corrected = replace(of(), snapshot=bytes(32))
+    assert site.total("two", corrected) == 0.25
+    assert len(list((site.folder / "auditor").glob("*.persons"))) == 1

@@ -179,12 +179,7 @@ JUDGES: Mapping[Kind, AnyJudge] = MappingProxyType(
             UpdateSupport,
             whole=False,
             fits=update_rules.update_fits,
-            floors=(
-                update_rules.update_has_persons,
-                update_rules.batches_are_large,
-                update_rules.model_is_small,
-                update_rules.change_is_cut,
-            ),
+            floors=update_rules.FLOORS,
         ),
         Kind.METRIC: Judge(
             MetricSupport,

@@ -143,6 +143,9 @@ def change_is_cut(support: UpdateSupport, limits: Limits) -> Violation | None:
     return None
 
 
+# In the order in which they are asked.
+FLOORS = (update_has_persons, batches_are_large, model_is_small, change_is_cut)
+
 # --------------------------------------------------------------------------- METRIC
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.v1 import summary_pb2
-from isthmus_methods.contract import Array, Kind, UpdateSupport
+from isthmus_methods.contract import Array, UpdateSupport
 from isthmus_methods.training import parameters_of
-from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.privacy import Debit
 from isthmus_node.egress.thresholds import Limits
 from isthmus_node.egress.training_thresholds import NOT_CUT
+from isthmus_node.egress.update_rules import FLOORS
 
 # Numbers that are worked on at a time, so that a large model takes little more memory than its own.
 _CHUNK = 1 << 18
@@ -65,15 +65,18 @@ def ready(
     plain = UpdateSupport(persons, batch, parameters_of(sent), norm=0.0, clip=math.inf, noise=0.0)
     shapes = {name: np.shape(array) for name, array in sent.items()}
     if {name: np.shape(array) for name, array in trained.items()} != shapes:
-        return Update(trained, plain, None)  # the gate says what is wrong with it
-    norm = math.sqrt(math.fsum(float(change @ change) for _, _, change in _changes(trained, sent)))
+        return Update(trained, plain, None)  # here and below: the gate says what is wrong with it
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = math.sqrt(sum(float(change @ change) for _, _, change in _changes(trained, sent)))
+    if not math.isfinite(norm):
+        return Update(trained, plain, None)
     clip = math.inf if limits is None or limits.update_norm >= NOT_CUT else limits.update_norm
     share = min(1.0, clip / norm) if norm > 0 else 1.0
     sd = 0.0 if limits is None or clip == math.inf else limits.update_noise * clip
     support = UpdateSupport(persons, batch, plain.parameters, min(norm, clip), clip, sd)
     if limits is None or (share == 1.0 and sd == 0.0):
         return Update(trained, support, None)
-    if any(rule(support, limits) for rule in JUDGES[Kind.UPDATE].floors):  # type: ignore[arg-type]  # of its kind
+    if any(rule(support, limits) for rule in FLOORS):
         return Update(trained, plain, None)
     paid = debit() if sd > 0 else None
     arrays = {name: np.empty_like(array) for name, array in trained.items()}
