@@ -14,7 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import typer
 
 from isthmus import command
-from isthmus_node.commands import custodian, data, journal, policy, release, site, unlocking
+from isthmus_node.commands import custodian, data, journal, policy, privacy, release, site, unlocking
 
 app = typer.Typer(
     name="isthmus-node",
@@ -34,6 +34,7 @@ app.add_typer(custodian.study_app, name="study")
 app.command("approve")(custodian.approve)
 app.command("refuse")(custodian.refuse)
 app.add_typer(release.app, name="release")
+app.command("privacy")(privacy.privacy)
 app.command("unlock")(unlocking.unlock)
 app.add_typer(journal.journal_app, name="journal")
 app.add_typer(policy.app, name="policy")

@@ -141,6 +141,7 @@ def test_persons_of_two_datasets_are_charged_for_both(site: Site) -> None:
     assert site.total("three", of(ALL, "BOTH")) == 0.375
     # whoever is in one of them was in two of the three
     assert site.total("four", of(ALL[:40], "FIRST")) == 0.375
+    assert site.accountant.totals() == {"BOTH": 0.5, "FIRST": 0.375, "SECOND": 0.25}
     assert site.total("five", of(ALL, "BOTH")) == 0.625
 
 

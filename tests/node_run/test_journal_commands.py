@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from isthmus.v1 import exchange_pb2, journal_pb2
+from isthmus.v1.study_pb2 import TRIAL_ANALYSIS as TRIAL
+from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
+from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.privacy import Accountant, Persons
 from isthmus_node.homes import Home, find_home
 from isthmus_node.public_keys import write_public
 from isthmus_node.witness.own import Checkpoints
@@ -141,3 +145,23 @@ def test_export_says_what_to_do_next_and_the_bundle_passes(node: Joined, tmp_pat
     assert f"python verifier.py {tmp_path / 'nl.zip'}" in said.out
     assert any("seen by the coordinator" in line and "5 of 5" in line for line in verifier.verify(tmp_path / "nl.zip"))
     assert node.command("journal", "export", "-o", tmp_path / "nl.zip", "--json").error["code"] == "FILE_EXISTS"
+
+
+def test_privacy_says_what_was_spent_of_each_dataset(node: Joined) -> None:
+    assert "nothing is spent" in node.command("privacy").out
+    limits = Policy.read("[purpose.trial_analysis]\nupdate_norm = 0.5\nupdate_noise = 4.0").limits[TRIAL]
+    with Journal.open(node.home.journal) as journal:
+        Auditor(node.home.auditor, journal)
+        accountant = Accountant(node.home.auditor, journal)
+        for number, (dataset, names) in enumerate((("ADSL", "ab"), ("ADSL2", "bc"), ("OTHER", "xy"))):
+            persons = Persons(dataset, "USUBJID", lambda names=names: names, names.encode())  # type: ignore[misc]
+            accountant.debit(persons, limits, journal_pb2.Record(study="S", task=bytes([number]), run=b"r"))
+    found = {one["dataset"]: one for one in node.command("privacy", "--json").data["datasets"]}
+    # the second has one of the first one's persons
+    assert {name: one["rho"] for name, one in found.items()} == {"ADSL": 0.25, "ADSL2": 0.25, "OTHER": 0.125}
+    assert found["ADSL"]["budget"] == 1.0
+    assert found["ADSL"]["models"] == 1
+    shown = node.command("privacy").out
+    assert "ADSL2" in shown
+    assert "zCDP, Gaussian" in shown
+    assert "rho 0.125" in node.command("journal", "show").out

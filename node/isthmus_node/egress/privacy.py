@@ -141,6 +141,14 @@ class Accountant:
                 self._seeds.popitem(last=False)
             return Debit(found, seed)
 
+    def totals(self) -> dict[str, float]:
+        """Rho spent by now of each dataset that noise was paid for: of the persons in it who have spent most."""
+        with self._lock:
+            return {
+                dataset: max(self._total(dataset, group) for name, group in self._spent if name == dataset)
+                for dataset in sorted({name for name, _ in self._spent})
+            }
+
     def _record(self, persons: Persons, limits: Limits, about: journal_pb2.Record) -> journal_pb2.Record:
         group = self._group(persons)
         rho, budget = rho_of(limits.update_noise), limits.privacy_budget
