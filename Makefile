@@ -37,6 +37,7 @@ contract: $(READY)  ## regenerate the modules of the contract
 lock:  ## resolve the pins again (needs uv)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate -p 3.11 -o requirements/dev.txt
 	uv pip compile pyproject.toml --generate-hashes --no-header --no-annotate -p 3.11 -c requirements/dev.txt -o requirements/run.txt
+	uv pip compile pyproject.toml --extra train --generate-hashes --no-header --no-annotate -p 3.11 -c requirements/dev.txt -o requirements/train.txt
 
 $(READY): requirements/dev.txt pyproject.toml
 	@echo "setting up the environment (once)"

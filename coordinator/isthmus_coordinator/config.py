@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -45,6 +46,21 @@ class Home:
         return self.path / ".running"
 
 
+class TrainingSettings(BaseModel):
+    """`[training]` of `coordinator.toml`: what strategies may do, each in a process of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Beside Flower's own, as "package.module:Class"; a plan names them as they stand here.
+    strategies: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=256)], ...] = ()
+    # Memory that the process of one training may have, MiB of address space.
+    memory_mib: int = Field(default=8192, ge=1024)
+    # Seconds that a strategy may take to say how a training goes on.
+    seconds: int = Field(default=600, ge=1, le=24 * 3600)
+    # Trainings at one time.
+    runs: int = Field(default=8, ge=1, le=1000)
+
+
 class Settings(BaseModel):
     """`coordinator.toml`."""
 
@@ -63,6 +79,7 @@ class Settings(BaseModel):
     deadline_seconds: int = Field(default=600, ge=1, le=30 * 24 * 3600)
     # A submission larger than this is not read.
     max_submission_bytes: int = Field(default=256 << 20, ge=1 << 20, le=2 << 30)
+    training: TrainingSettings = TrainingSettings()
 
     @property
     def address(self) -> str:
@@ -135,6 +152,15 @@ port = {port}
 # deadline_seconds = 600
 # A submission larger than this is not read.
 # max_submission_bytes = 268435456
+
+# Training of models (pip install 'isthmus[train]').
+# [training]
+# Strategies beside Flower's own, as "package.module:Class".
+# strategies = []
+# MiB of memory and seconds that a strategy's process may take, and trainings at one time.
+# memory_mib = 8192
+# seconds = 600
+# runs = 8
 """
     try:
         descriptor = os.open(home.config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -166,6 +192,8 @@ def default_home(environment: Mapping[str, str] | None = None) -> Path:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for key in Settings.model_fields:
+        if key == "training":
+            continue  # a table: the file alone has it
         name = f"{ENVIRONMENT}{key.upper()}"
         if key == "database" and (file := environment.get(f"{name}_FILE")):
             try:
@@ -185,10 +213,12 @@ def _wrong(path: Path, error: ValidationError) -> ConfigError:
     first = error.errors(include_input=False, include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        inside = len(first["loc"]) > 1
+        known = (TrainingSettings if inside else Settings).model_fields
         return ConfigError(
             "UNKNOWN_KEY",
-            f"{path} has a key {key!r} that is not known{nearest(key, Settings.model_fields)}",
-            f"use one of: {', '.join(Settings.model_fields)}",
+            f"{path} has a key {key!r} that is not known{nearest(str(first['loc'][-1]), known)}",
+            f"use one of: {', '.join(known)}",
         )
     return ConfigError("WRONG_VALUE", f"{path}: {key}: {first['msg']}", "correct the value of this key")
 

@@ -9,6 +9,7 @@ from typing import IO
 
 from isthmus.errors import ConfigError
 from isthmus_coordinator.analyses.desk import Desk
+from isthmus_coordinator.analyses.records import answered_before
 from isthmus_coordinator.analyses.rounds import Rounds
 from isthmus_coordinator.clock import Clock, moment, wall_clock
 from isthmus_coordinator.config import (
@@ -25,17 +26,19 @@ from isthmus_coordinator.roster.members import Roster
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.studies.catalogue import Studies
 from isthmus_coordinator.studies.proposals import FindMethod
-from isthmus_methods.contract import Method
+from isthmus_coordinator.training.half import Trainings
+from isthmus_coordinator.training.process import Bounds
+from isthmus_methods.contract import Procedure
 from isthmus_trust.authority import Authority
 from isthmus_trust.certificates import check_name, general_name
 from isthmus_trust.identity import IdentityKey
 
 
-def find_method(name: str, version: int | None) -> Method:
-    """The method from the index of this installation, loaded when first asked for."""
+def find_method(name: str, version: int | None) -> Procedure:
+    """The method, or the training, from the index of this installation, loaded when first asked for."""
     from isthmus_methods import registry
 
-    return registry.find(name, version)
+    return registry.find_procedure(name, version)
 
 
 def create(home: Home, name: str, hosts: tuple[str, ...], port: int) -> None:
@@ -126,6 +129,11 @@ class Coordinator:
         self.office = office
         settings = office.settings
         self.hub = Hub(office.clock)
+        trainings = Trainings(
+            Bounds(settings.training.seconds, settings.training.memory_mib, settings.max_submission_bytes),
+            settings.training.strategies,
+            lambda run: answered_before(office.database, run),
+        )
         self.rounds = Rounds(
             office.database,
             office.roster,
@@ -134,16 +142,19 @@ class Coordinator:
             office.identity,
             office.find_method,
             office.clock,
+            trainings,
         )
         limits = PolicyLimits(office.database, office.clock)
         desk = Desk(
             office.database,
             office.studies,
             self.rounds,
+            trainings,
             office.find_method,
             self.hub.attached,
             office.clock,
             settings.deadline_seconds,
+            settings.training.runs,
             limits.find,
         )
         witnesses = Witnesses(

@@ -205,6 +205,14 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class AppMessage:
+    """What a client app is asked in a round of training, beside the model's weights, which are the state."""
+
+    type: str  # "train" or "evaluate"
+    config: Mapping[str, Setting] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Next:
     """Another round: `state` goes to the nodes, `memory` stays at the coordinator."""
 
@@ -212,6 +220,9 @@ class Next:
     memory: State = field(default_factory=dict)
     measure: str = ""  # what the fit measures itself by, for the progress display
     measured: float = 0.0
+    # Only in training: nodes of the round, by name (empty: all of the run), and what they are asked.
+    asked: tuple[str, ...] = ()
+    message: AppMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +234,8 @@ class Done:
     made_up_for: frozenset[str] = frozenset()
     # By code of a note, countries that raised it and need not have: a country knows its own rows alone.
     no_news: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    # Only after training: the model's weights as a state. They are kept beside the answer, which is to be read.
+    model: State = field(default_factory=dict)
 
 
 class Scope(Enum):

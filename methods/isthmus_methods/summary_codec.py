@@ -5,14 +5,17 @@ The coordinator asks and reads with this, and an inspection asks and reads again
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from isthmus.errors import Refused, UsageError
 from isthmus.v1 import spec_pb2, study_pb2, summary_pb2, values_pb2
 from isthmus_methods.codec import array_from_message, state_from_messages, state_to_messages
-from isthmus_methods.contract import Array, Cleared, Integers, Method, State
+from isthmus_methods.contract import AppMessage, Array, Cleared, Integers, Procedure, State
+from isthmus_methods.settings_codec import settings_from_messages, settings_to_messages
 
 _SAME_RELEASE = "run the same release of isthmus at the coordinator and at the site"
 
@@ -29,6 +32,8 @@ def task_to_message(
     participants: Sequence[str],
     deadline: int,
     requester: str,
+    message: AppMessage | None = None,
+    apart: bytes = b"",
 ) -> summary_pb2.Task:
     """What every participant is asked in a round; equal parts give equal canonical bytes.
 
@@ -46,8 +51,12 @@ def task_to_message(
         UTC, nanoseconds since 1970.
     requester
         Name of the analyst who ordered the run.
+    message
+        Only in training.
+    apart
+        The state as bytes, where it is too large for an order and is fetched; `state` is empty then.
     """
-    return summary_pb2.Task(
+    task = summary_pb2.Task(
         study_digest=study_digest,
         analysis=analysis,
         run=run,
@@ -58,7 +67,34 @@ def task_to_message(
         participants=participants,
         deadline=deadline,
         requester=requester,
+        state_digest=hashlib.sha256(apart).digest() if apart else b"",
+        state_bytes=len(apart),
     )
+    if message is not None:
+        asked = summary_pb2.AppMessage(type=message.type, config=settings_to_messages(message.config))
+        task.message.CopyFrom(asked)
+    return task
+
+
+def message_of(task: summary_pb2.Task) -> AppMessage | None:
+    """What a client app is asked; None where the task is no part of a training."""
+    if not task.HasField("message"):
+        return None
+    return AppMessage(task.message.type, settings_from_messages(task.message.config))
+
+
+def state_to_bytes(state: State) -> bytes:
+    """A state on its own, where it does not come with the task; equal states give equal bytes."""
+    return summary_pb2.State(arrays=state_to_messages(state)).SerializeToString(deterministic=True)
+
+
+def state_from_bytes(body: bytes) -> State:
+    """The state of such bytes. Raises `UsageError` where they are none."""
+    try:
+        message = summary_pb2.State.FromString(body)
+    except DecodeError as error:
+        raise UsageError("MALFORMED_STATE", "the bytes are no state", _SAME_RELEASE) from error
+    return state_from_messages(message.arrays)
 
 
 def memory_to_message(memory: State) -> summary_pb2.Task:
@@ -71,7 +107,7 @@ def as_carried(message: summary_pb2.Task) -> State:
     return state_from_messages(message.state)
 
 
-def cleared_from_message(summary: summary_pb2.Summary, method: Method) -> Cleared:
+def cleared_from_message(summary: summary_pb2.Summary, method: Procedure) -> Cleared:
     """A country's summary, held against what the method declares.
 
     Raises

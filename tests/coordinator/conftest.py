@@ -325,12 +325,17 @@ class Clock:
 class Region:
     """A coordinator and those who joined it."""
 
-    def __init__(self, path: Path, database: str = "") -> None:
+    def find(self, name: str, version: int | None) -> c.Procedure:
+        return find_climb(name, version)
+
+    def __init__(self, path: Path, database: str = "", settings: str = "") -> None:
         self.home = Home(path / "coordinator")
         create(self.home, "coordinator", ("127.0.0.1",), 8443)
         if database:
             with self.home.config.open("a") as file:
                 file.write(f'database = "{database}"\n')
+        with self.home.config.open("a") as file:
+            file.write(settings)
         self.members: list[Member] = []
         self.clock = Clock()
         self.port = 0
@@ -339,7 +344,7 @@ class Region:
         self.lead = self.analyst("lead")
 
     def _start(self) -> Coordinator:
-        coordinator = Coordinator(open_office(self.home, find=find_climb, clock=self.clock), heartbeat=self.heartbeat)
+        coordinator = Coordinator(open_office(self.home, find=self.find, clock=self.clock), heartbeat=self.heartbeat)
         self.port = coordinator.start(0)
         return coordinator
 

@@ -24,6 +24,8 @@ from .conftest import FakeNode, Region, spec
 Tries = Callable[[int], Iterator[Random]]
 # What a call may end with. INTERNAL and UNKNOWN are faults, UNAVAILABLE a connection that broke.
 DEFINED = {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNAUTHENTICATED", "ABORTED"}
+# Calls that are answered by a stream.
+STREAMED = ("Watch", "GetModel", "FetchState")
 # gRPC's own word for bytes that are no message of the call.
 NO_MESSAGE = "Exception deserializing request!"
 
@@ -46,11 +48,11 @@ def _tell(channel: grpc.Channel, service: str, name: str, bodies: list[bytes]) -
     """Say these bytes; the status, "OK" where they were taken."""
     method = f"/isthmus.v1.{service}/{name}"
     shape = {"Submit": channel.stream_unary, "Attach": channel.stream_stream} if service == "Exchange" else {}
-    make = shape.get(name, channel.unary_stream if name == "Watch" else channel.unary_unary)
+    make = shape.get(name, channel.unary_stream if name in STREAMED else channel.unary_unary)
     call = make(method, request_serializer=bytes, response_deserializer=bytes)
     try:
         found = call(iter(bodies) if name in shape else bodies[0], timeout=20)
-        if name in ("Watch", "Attach"):
+        if name in (*STREAMED, "Attach"):
             next(found, None)
             found.cancel()
     except grpc.RpcError as error:
@@ -72,6 +74,7 @@ def _analysts(region: Region, study: bytes, run: bytes) -> dict[str, Message]:
         "Explain": a.ExplainRequest(study_digest=study, analysis=analysis),
         "Watch": a.WatchRequest(run=run),
         "GetResult": a.GetResultRequest(run=run),
+        "GetModel": a.GetModelRequest(run=run),
         "Cancel": a.CancelRequest(run=run),
     }
 
@@ -88,6 +91,7 @@ def _nodes(node: FakeNode, study: bytes) -> dict[str, list[Message]]:
             e.SubmissionChunk(part=b"def"),
         ],
         "SubmitWhole": [e.SubmissionChunk(task=bytes(32), total_bytes=3, part=b"abc")],
+        "FetchState": [e.FetchStateRequest(task=bytes(32))],
         "Witness": [e.WitnessRequest()],
         "Cosign": [e.CosignRequest()],
         "Attach": [e.NodeMessage(hello=e.Hello(software="0.1.0", methods=["climb/1"], datasets=["ADTTE"]))],

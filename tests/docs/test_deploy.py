@@ -105,7 +105,7 @@ def test_unit_confines_the_node(key: str, value: str) -> None:
 
 def test_image_is_made_in_two_stages_from_hashed_wheels_and_runs_without_rights() -> None:
     build, run = DOCKERFILE.split("\nFROM ")[1:]
-    assert build.count("--require-hashes -r requirements/run.txt") == 1
+    assert build.count("--require-hashes -r requirements/${PINS}.txt") == 1
     assert "pip install" in build
     assert "pip install" not in run
     assert "\nUSER 10001:10001\n" in run

@@ -70,7 +70,7 @@ def test_strategies_stand_under_their_names(name: str) -> None:
 
 def test_a_strategy_is_started_with_these_arguments() -> None:
     assert {"grid", "initial_arrays", "num_rounds"} <= set(inspect.signature(Strategy.start).parameters)
-    assert {"arrays", "train_metrics_clientapp", "evaluate_metrics_clientapp"} <= set(Result.__dataclass_fields__)
+    assert "arrays" in Result.__dataclass_fields__
 
 
 def test_a_grid_has_these_methods_to_be_given() -> None:

@@ -8,6 +8,7 @@ at a node.
 
 from __future__ import annotations
 
+import inspect
 import os
 
 # Flower reads these when it is imported
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 from flwr.app import Array as FlowerArray, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp as FlowerApp
-from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result, Strategy
+from flwr.serverapp import Grid, strategy as flower_strategies
+from flwr.serverapp.strategy import Strategy as Strategy
 from flwr.supercore.task_identity import TaskIdentity
 
 from isthmus_methods.contract import Array, Setting
@@ -34,6 +35,13 @@ ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 MOST_LOOKS = 10
 _MESSAGES = ("train", "evaluate")
 _WEIGHTS = (np.dtype(np.float64), np.dtype(np.float32))
+
+# Flower's own strategies, by name.
+STRATEGIES: dict[str, type[Strategy]] = {
+    name: kind
+    for name, kind in sorted(vars(flower_strategies).items())
+    if inspect.isclass(kind) and issubclass(kind, Strategy) and not inspect.isabstract(kind)
+}
 
 # Asks these nodes, and gives what each of them replied.
 Carry = Callable[[Ask, tuple[int, ...]], Mapping[int, Reply]]
@@ -165,23 +173,10 @@ class _Content:
         return Ask(self.type, arrays, self.config)
 
 
-def run_strategy(
-    strategy: Strategy, grid: Grid, start: Mapping[str, Array], rounds: int
-) -> tuple[dict[str, Array], dict[int, dict[str, float]], dict[int, dict[str, float]]]:
-    """Have a strategy train a model.
-
-    Returns
-    -------
-    tuple
-        The last weights (empty where nothing was trained), and the strategy's own pooled measures by round, of training
-        and of evaluation.
-    """
-    result: Result = strategy.start(grid=grid, initial_arrays=_array_record(start), num_rounds=rounds)
-    return (
-        {name: _weights(array) for name, array in result.arrays.items()},
-        {number: _measures(record) for number, record in result.train_metrics_clientapp.items()},
-        {number: _measures(record) for number, record in result.evaluate_metrics_clientapp.items()},
-    )
+def run_strategy(strategy: Strategy, grid: Grid, start: Mapping[str, Array], rounds: int) -> dict[str, Array]:
+    """Have a strategy train a model; its last weights, empty where nothing was trained."""
+    result = strategy.start(grid=grid, initial_arrays=_array_record(start), num_rounds=rounds)
+    return {name: _weights(array) for name, array in result.arrays.items()}
 
 
 # --------------------------------------------------------------------------- node

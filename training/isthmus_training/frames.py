@@ -34,6 +34,10 @@ class Broken(Exception):
     """The other side has gone, or what it sends is no frame."""
 
 
+class TooLarge(Broken):
+    """The other side sends more than is taken."""
+
+
 def write_frame(pipe: BinaryIO, words: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> None:
     """Send a frame and flush it.
 
@@ -81,7 +85,7 @@ def read_frame(pipe: BinaryIO, most_bytes: int) -> tuple[Words, dict[str, Array]
     if any(k < 0 for _, _, shape in shapes for k in shape):
         raise Broken("an axis of negative length")
     if sum(math.prod(shape) * kind.itemsize for _, kind, shape in shapes) > most_bytes:
-        raise Broken("more bytes than are taken")
+        raise TooLarge("more bytes than are taken")
     arrays: dict[str, Array] = {}
     for name, kind, shape in shapes:
         body = _exactly(pipe, math.prod(shape) * kind.itemsize)

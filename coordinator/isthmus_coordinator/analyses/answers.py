@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from isthmus.errors import AuthenticationError, Refused
+import math
+
+from isthmus.errors import AuthenticationError, Refused, UsageError
 from isthmus.untrusted import shown
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_coordinator.analyses.run import Answer, Failure, Request
@@ -61,6 +63,7 @@ def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Sign
         policy_digest=summary.policy_digest,
         dataset_digest=summary.dataset_digest,
         software=summary.software,
+        privacy=_privacy(summary),
     )
 
 
@@ -71,6 +74,21 @@ def not_a_participant(node: str) -> Refused:
         f"node {node} does not take part in this analysis, or no longer does",
         "drop this answer; nothing else is to be done",
     )
+
+
+def _privacy(summary: summary_pb2.Summary) -> summary_pb2.PrivacySpent | None:
+    if not summary.HasField("privacy"):
+        return None
+    spent = summary.privacy
+    numbers = (spent.rho, spent.rho_total, spent.rho_budget, spent.epsilon_total, spent.delta)
+    # a budget may be without end
+    if any(math.isnan(number) or number < 0.0 for number in numbers) or len(spent.accountant) > MAX_WORDS:
+        raise UsageError(
+            "MALFORMED_SUMMARY",
+            "what the summary says of the privacy it cost is no number, or negative",
+            "run the same release of isthmus at the coordinator and at the site",
+        )
+    return spent
 
 
 def _check_from(answered: bytes, node: str, country: str, task: bytes, participant: study_pb2.Participant) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 import time
@@ -20,6 +21,7 @@ from isthmus_coordinator.clock import Clock
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.studies.catalogue import StoredStudy, Studies
 from isthmus_coordinator.studies.proposals import FindMethod, check_analysis
+from isthmus_coordinator.training.half import Trainings
 from isthmus_methods.validate import nearest
 from isthmus_trust.documents import canonical
 
@@ -49,19 +51,23 @@ class Desk:
         database: Database,
         studies: Studies,
         rounds: Rounds,
+        trainings: Trainings,
         find_method: FindMethod,
         attached: Callable[[str], bool],
         clock: Clock,
         deadline_seconds: int = DEFAULT_DEADLINE,
+        most_trainings: int = 8,
         limits: Callable[[Iterable[str]], Mapping[str, study_pb2.StatedLimits]] = lambda _nodes: {},
     ) -> None:
         self._database = database
         self._studies = studies
         self._rounds = rounds
+        self._trainings = trainings
         self._find_method = find_method
         self._attached = attached
         self._clock = clock
         self._deadline_seconds = deadline_seconds
+        self._most_trainings = most_trainings
         self._limits = limits
 
     def submit(self, requested_by: str, message: analyst_pb2.SubmitRequest) -> bytes:
@@ -77,6 +83,8 @@ class Desk:
         stored = self._studies.get(message.study_digest)
         analysis, planned = self._analysis(stored, message)
         run = self._new_run(stored, analysis, planned, requested_by)
+        if run.request.trains:
+            self._check_training(run.request)
         self._rounds.begin(run)
         return run.request.run
 
@@ -125,6 +133,18 @@ class Desk:
             )
         raise UsageError("NOT_FINISHED", "the run has not ended", "watch it until it ends, then ask again")
 
+    def model(self, number: bytes) -> Iterator[bytes]:
+        """The model of a training that is done, in parts of its serialised `State`.
+
+        Raises `UsageError` ``NO_MODEL`` where the run trained none, or has not ended.
+        """
+        state, _ = self._stored_result(number)
+        parts = records.read_parts(self._database, number) if state is State.DONE else iter(())
+        first = next(parts, None)
+        if first is None:
+            raise UsageError("NO_MODEL", "the run has no model", "ask for the model of a training that is done")
+        return itertools.chain([first], parts)
+
     def explain(self, message: analyst_pb2.ExplainRequest) -> analyst_pb2.Explanation:
         """What would leave each country; errors as `submit`."""
         stored = self._studies.get(message.study_digest)
@@ -138,9 +158,19 @@ class Desk:
         spec, method = check_analysis(wanted, stored.study, self._find_method, planned=in_plan)
         standing = self._studies.standing(stored.digest)
         outstanding = [p.country for p in stored.study.participants if not standing.get(p.node, False)]
-        answer = explanation(spec, method, in_plan=in_plan, outstanding=outstanding)
+        numbers = self._trainings.check(spec) if spec.training is not None else 0
+        answer = explanation(spec, method, in_plan=in_plan, outstanding=outstanding, numbers=numbers)
         self._strictest(stored.study, wanted, in_plan, answer)
         return answer
+
+    def _check_training(self, request: Request) -> None:
+        if self._rounds.trainings() >= self._most_trainings:
+            raise Refused(
+                "TOO_MANY_TRAININGS",
+                f"{self._most_trainings} trainings go on at this coordinator; rule: no more at one time",
+                "wait until one has ended, or raise `runs` under [training] in coordinator.toml",
+            )
+        self._trainings.check(request.spec)
 
     def _strictest(
         self, study: study_pb2.Study, wanted: study_pb2.Analysis, in_plan: bool, answer: analyst_pb2.Explanation

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 from isthmus.v1 import analyst_pb2
-from isthmus_methods.contract import Method, Scope, Spec, coefficient_names, leaving
+from isthmus_methods.contract import Procedure, Scope, Spec, coefficient_names, leaving
 
 _TOKENS = re.compile(r"\s*(\d+|p\b|[-+*/()])")
 
 
-def explanation(spec: Spec, method: Method, *, in_plan: bool, outstanding: list[str]) -> analyst_pb2.Explanation:
+def explanation(
+    spec: Spec, method: Procedure, *, in_plan: bool, outstanding: list[str], numbers: int = 0
+) -> analyst_pb2.Explanation:
     """The fields a country would release, and who has still to approve.
 
     Parameters
@@ -21,18 +23,26 @@ def explanation(spec: Spec, method: Method, *, in_plan: bool, outstanding: list[
         The request is in the study's plan.
     outstanding
         Countries whose approval is outstanding, or who refused.
+    numbers
+        Of the model that a training makes.
     """
     parameters = len(coefficient_names(spec))
+    least, most = method.rounds
+    if spec.training is not None:
+        # a strategy has each round of training followed by one of evaluation, or not
+        least, most = spec.training.rounds, 2 * spec.training.rounds
     return analyst_pb2.Explanation(
-        rounds_least=method.rounds[0],
-        rounds_most=method.rounds[1],
+        rounds_least=least,
+        rounds_most=most,
         fields=[
             analyst_pb2.ExplainedField(
                 field=name,
                 kind=field.kind.value,
                 unit=field.unit,
                 about=field.about,
-                size=size_words(field.size, parameters),
+                size=f"{numbers} = {field.size}"
+                if numbers and field.size == "w"
+                else size_words(field.size, parameters),
             )
             for name, field in leaving(method, spec.options).items()
         ],

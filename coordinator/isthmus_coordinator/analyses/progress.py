@@ -44,6 +44,8 @@ def _state(run: Run, node: str, attached: Callable[[str], bool], standing: Mappi
         return "refused" if left.how == "refused" else "left out"
     if run.state is State.WAITING and not standing.get(node, False):
         return "waiting for approval"
+    if node not in run.asked:
+        return "not asked"
     if node in run.answers:
         return "answered"
     if not attached(node):

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
+from isthmus.errors import Refused
 from isthmus.v1 import analyst_pb2, spec_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
-from isthmus_coordinator.analyses.answers import read_answer
+from isthmus_coordinator.analyses.answers import not_a_participant, read_answer
 from isthmus_coordinator.analyses.results import failure_message
 from isthmus_coordinator.analyses.run import Answer, Failure, Given, LeftOut, OpenTask, Request, Run, given_with
 from isthmus_coordinator.analyses.states import FINAL, State
-from isthmus_coordinator.store.tables import analyses, left_out, rounds, submissions
+from isthmus_coordinator.store.database import Database
+from isthmus_coordinator.store.tables import analyses, left_out, rounds, states, submissions
 from isthmus_coordinator.studies.catalogue import StoredStudy
 from isthmus_coordinator.studies.proposals import FindMethod
 from isthmus_methods import codec
+from isthmus_methods.contract import Cleared
 from isthmus_methods.summary_codec import as_carried
 
 GetStudy = Callable[[bytes], StoredStudy]
+
+# Bytes of a state or a model in one row.
+PART = 1 << 20
 
 # Made once: these two are in the path of every round.
 _INSERT_ROUND = insert(rounds)
@@ -46,8 +52,8 @@ def insert_run(connection: Connection, run: Run) -> None:
     )
 
 
-def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence[Answer]) -> None:
-    """What changed between two moments of a run, and the answers that came between them."""
+def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence[Answer], apart: bytes = b"") -> None:
+    """What changed between two moments of a run, the answers that came between them, and what is kept in parts."""
     request = after.request
     if answers and before.task is not None:
         connection.execute(
@@ -80,11 +86,69 @@ def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence
                 "opened_at": after.task.opened_at,
             },
         )
+    if after.request.trains and (after.task is not before.task or after.final):
+        _keep_apart(connection, before, after, apart)
     newly = [(node, left) for node, left in after.left_out.items() if node not in before.left_out]
     if newly:
         connection.execute(insert(left_out), [_left_row(request.run, node, left) for node, left in newly])
     if _standing(before) != _standing(after):
         connection.execute(update(analyses).where(analyses.c.run == request.run).values(**_standing(after)))
+
+
+def _keep_apart(connection: Connection, before: Run, after: Run, apart: bytes) -> None:
+    """Put the new state, or the model, in the place of the state before: a model that is asked twice stays."""
+    old = b"" if before.task is None else before.task.state_digest
+    new = b"" if after.task is None or after.final else after.task.state_digest
+    if old and old == new:
+        return
+    if old:
+        connection.execute(delete(states).where(states.c.run == after.request.run))
+    if apart:
+        parts = [
+            {"run": after.request.run, "place": place, "part": apart[start : start + PART]}
+            for place, start in enumerate(range(0, len(apart), PART))
+        ]
+        connection.execute(insert(states), parts)
+
+
+def read_parts(database: Database, run: bytes) -> Iterator[bytes]:
+    """The state or the model that is kept of a run, a part of it in memory at a time; nothing where none is."""
+    with database.read() as connection:
+        places = list(
+            connection.execute(select(states.c.place).where(states.c.run == run).order_by(states.c.place)).scalars()
+        )
+    for place in places:
+        # a connection for each: how fast parts are taken is the reader's to say
+        with database.read() as connection:
+            query = select(states.c.part).where(states.c.run == run, states.c.place == place)
+            part: bytes | None = connection.execute(query).scalar_one_or_none()
+        if part is None:
+            return
+        yield part
+
+
+def answered_before(database: Database, run: Run) -> Iterator[tuple[summary_pb2.Task, dict[str, Cleared]]]:
+    """Tasks of a run's present attempt before its open one, in order, each with what the nodes answered."""
+    with database.read() as connection:
+        for task in _tasks_of(connection, run.request.run, run.attempt)[: run.round - 1]:
+            signed = connection.execute(select(rounds.c.signed).where(rounds.c.task == task)).scalar_one()
+            message = summary_pb2.Task.FromString(study_pb2.Signed.FromString(signed).body)
+            answers = _read_answers(connection, run.request, task)
+            given = ((node, answers[node].cleared) for node in message.participants)
+            yield message, {node: cleared for node, cleared in given if cleared is not None}
+
+
+def _tasks_of(connection: Connection, run: bytes, attempt: int) -> list[bytes]:
+    asked = select(rounds.c.task).where(rounds.c.run == run, rounds.c.attempt == attempt).order_by(rounds.c.round)
+    return list(connection.execute(asked).scalars())
+
+
+def _read_answers(connection: Connection, request: Request, task: bytes) -> dict[str, Answer]:
+    """What was submitted for a task, by node."""
+    found = connection.execute(select(submissions).where(submissions.c.task == task)).all()
+    return {
+        s.node: read_answer(request, s.node, task, study_pb2.Signed.FromString(s.signed), s.received_at) for s in found
+    }
 
 
 def open_runs(connection: Connection) -> list[bytes]:
@@ -113,15 +177,15 @@ def load_run(connection: Connection, number: bytes, get_study: GetStudy, find_me
     )
     answers: dict[str, Answer] = {}
     given: dict[str, Given] = {}
-    asked = select(rounds).where(rounds.c.run == number, rounds.c.attempt == row.attempt).order_by(rounds.c.round)
-    for opened in connection.execute(asked).all():
-        answers = {}
-        for s in connection.execute(select(submissions).where(submissions.c.task == opened.task)).all():
-            signed = study_pb2.Signed.FromString(s.signed)
-            answer = read_answer(request, s.node, opened.task, signed, s.received_at)
-            answers[s.node] = answer
+    tasks = _tasks_of(connection, number, row.attempt)
+    for task in tasks:
+        # one round's at a time: those of a training are large
+        answers = _read_answers(connection, request, task)
+        for node, answer in answers.items():
             if answer.cleared is not None:
-                given[s.node] = given_with(given.get(s.node), answer, answer.cleared)
+                given[node] = given_with(given.get(node), answer, answer.cleared)
+    if tasks:
+        opened = connection.execute(select(rounds).where(rounds.c.task == tasks[-1])).one()
         run = replace(run, task=_open_task(opened), measure=opened.measure, measured=opened.measured)
     return replace(run, answers=answers, given=given)
 
@@ -161,15 +225,39 @@ def find_result(connection: Connection, run: bytes) -> tuple[State, bytes | None
     return None if row is None else (State(row.state), row.result)
 
 
-def find_submission(connection: Connection, task: bytes, node: str) -> bytes | None:
-    """Digest of what a node submitted for a task."""
+def stored_answer(database: Database, node: str, task: bytes) -> bytes:
+    """Digest of what a node submitted for a task that is not open any more.
+
+    Raises `Refused` ``UNKNOWN_TASK``, ``NOT_A_PARTICIPANT``, ``TASK_CLOSED`` where there is no such answer.
+    """
+    with database.read() as connection:
+        stored = _find_submission(connection, task, node)
+        if stored is not None:
+            return stored
+        asked = _find_participants(connection, task)
+    if asked is None:
+        raise Refused(
+            "UNKNOWN_TASK",
+            "this coordinator never asked such a task",
+            "drop this answer; nothing else is to be done",
+        )
+    if node not in asked:
+        raise not_a_participant(node)
+    raise Refused(
+        "TASK_CLOSED",
+        "the task was closed before this answer came: its deadline passed, or the run was ended",
+        "drop this answer; nothing else is to be done",
+    )
+
+
+def _find_submission(connection: Connection, task: bytes, node: str) -> bytes | None:
     digest: bytes | None = connection.execute(
         select(submissions.c.digest).where(submissions.c.task == task, submissions.c.node == node)
     ).scalar_one_or_none()
     return digest
 
 
-def find_participants(connection: Connection, task: bytes) -> tuple[str, ...] | None:
+def _find_participants(connection: Connection, task: bytes) -> tuple[str, ...] | None:
     """Nodes that were asked a task, open or closed; None where there never was such a task."""
     signed = connection.execute(select(rounds.c.signed).where(rounds.c.task == task)).scalar_one_or_none()
     if signed is None:
@@ -206,11 +294,13 @@ def _open_task(row: Row[tuple[object, ...]]) -> OpenTask:
         digest=row.task,
         signed=signed,
         round=row.round,
+        asked=tuple(task.participants),
         opened_at=row.opened_at,
         deadline=task.deadline,
         state=as_carried(task),
         memory=as_carried(summary_pb2.Task.FromString(row.memory)),
         memory_bytes=row.memory,
+        state_digest=task.state_digest,
     )
 
 

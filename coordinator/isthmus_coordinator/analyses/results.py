@@ -7,6 +7,7 @@ import re
 from isthmus.v1 import analyst_pb2
 from isthmus.version import __version__
 from isthmus_coordinator.analyses.run import Failure, Run
+from isthmus_coordinator.analyses.states import State
 from isthmus_methods import codec
 from isthmus_methods.contract import Done
 
@@ -64,12 +65,26 @@ def caveats_of(run: Run, done: Done | None) -> list[str]:
             f"{request.country(node)} is not in this result: {left.failure.message} [{left.failure.code}]. "
             f"The result is that of {remaining}."
         )
+    if request.trains:
+        caveats += _training_caveats(run)
     for node in run.participants:
         given = run.given.get(node)
         # ``field[label]: RULE`` or ``field: RULE``
         missed = [w for w in given.withheld if re.split(r"[\[:]", w)[0] not in done.made_up_for] if given else []
         if missed:
             caveats.append(f"{request.country(node)} withheld: {'; '.join(missed)}.")
+    return caveats
+
+
+def _training_caveats(run: Run) -> list[str]:
+    countries = {node: run.request.country(node) for node in run.participants}
+    noisy = [country for node, country in countries.items() if (g := run.given.get(node)) and g.privacy is not None]
+    never = [country for node, country in countries.items() if node not in run.given]
+    caveats = []
+    if noisy:
+        caveats.append(f"{_joined(noisy)} cut their models and put noise into them, as their policies ask.")
+    if never:
+        caveats.append(f"The strategy never asked {_joined(never)}: nothing of them is in the model.")
     return caveats
 
 
@@ -105,12 +120,15 @@ def _contribution(run: Run, node: str, country: str) -> analyst_pb2.Contribution
         message.state = left.how
         message.failure.CopyFrom(failure_message(left.failure))
     else:
-        message.state = "contributed" if given is not None else "missing"
+        never = run.request.trains and run.state is State.DONE
+        message.state = "contributed" if given is not None else "not asked" if never else "missing"
     if given is not None:
         message.policy_digest = given.policy_digest
         message.dataset_digest = given.dataset_digest
         message.software = given.software
         message.withheld.extend(given.withheld)
+        if given.privacy is not None:
+            message.privacy.CopyFrom(given.privacy)
     return message
 
 

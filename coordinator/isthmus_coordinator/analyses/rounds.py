@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 from isthmus.errors import IsthmusError, LinkError, Refused
 from isthmus.v1 import study_pb2
 from isthmus_coordinator.analyses import records, turns
 from isthmus_coordinator.analyses.alarm import Alarm
 from isthmus_coordinator.analyses.answers import not_a_participant, read_answer
+from isthmus_coordinator.analyses.live import Live, Orders, Receipt, Ticket, not_stored
 from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, Run
 from isthmus_coordinator.analyses.states import State
 from isthmus_coordinator.clock import SECOND, Clock
@@ -21,6 +20,7 @@ from isthmus_coordinator.roster.members import Roster
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.studies.catalogue import Studies
 from isthmus_coordinator.studies.proposals import FindMethod
+from isthmus_coordinator.training.half import Trainings
 from isthmus_trust.documents import TASK
 from isthmus_trust.identity import IdentityKey
 
@@ -28,65 +28,10 @@ from isthmus_trust.identity import IdentityKey
 GRACE = 30
 # Seconds that an answer waits for those of other countries, to be written in one go with them.
 GATHER_SECONDS = 0.05
+# Seconds until a turn that the store did not take is written again.
+STORE_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
-
-
-class Orders(Protocol):
-    """The way to the nodes. Never waits, never raises: a node that is away gets its tasks when it attaches."""
-
-    def task(self, node: str, digest: bytes, signed: study_pb2.Signed) -> None: ...
-
-    def withdraw(self, node: str, digest: bytes, reason: str) -> None: ...
-
-    def attached(self, node: str) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a node hears of its answer."""
-
-    digest: bytes  # of what is stored
-    following: study_pb2.Signed | None = None  # the node's task in the round that this answer opened with others
-
-
-class _Ticket:
-    """An answer on its way into the store, and what became of it."""
-
-    __slots__ = ("answer", "error", "receipt", "settled", "task")
-
-    def __init__(self, task: bytes, answer: Answer) -> None:
-        self.task = task
-        self.answer = answer
-        self.settled = threading.Event()
-        self.receipt = Receipt(b"")
-        self.error: Exception | None = None
-
-    def accept(self, digest: bytes, following: study_pb2.Signed | None = None) -> None:
-        self.receipt = Receipt(digest, following)
-        self.settled.set()
-
-    def decline(self, error: Exception) -> None:
-        self.error = error
-        self.settled.set()
-
-
-class Live:
-    """A run that has not ended. `lock` is held for every turn; `changed` wakes those who follow it."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.lock = threading.RLock()
-        self.inbox: deque[_Ticket] = deque()
-        self.changed = threading.Condition()
-        self.version = 0
-        # Not before this the deadline counts: after a restart nodes need time to come back.
-        self.not_before = 0
-
-    def bump(self) -> None:
-        with self.changed:
-            self.version += 1
-            self.changed.notify_all()
 
 
 class Rounds:
@@ -101,6 +46,7 @@ class Rounds:
         identity: IdentityKey,
         find_method: FindMethod,
         clock: Clock,
+        trainings: Trainings,
     ) -> None:
         self._database = database
         self._roster = roster
@@ -109,6 +55,8 @@ class Rounds:
         self._identity = identity
         self._find_method = find_method
         self._clock = clock
+        self._trainings = trainings
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._live: dict[bytes, Live] = {}
         self._by_task: dict[bytes, Live] = {}
@@ -144,14 +92,20 @@ class Rounds:
             with live.lock:
                 self._begin_if_approved(live)
                 self._watch(live)
+                self._go_on(live)
         self._alarm.start()
 
     def close(self) -> None:
         """Stop watching; those who follow a run are let go."""
         self.closed = True
+        self._stopped.set()
         self._alarm.stop()
+        self._trainings.close()
         for live in self._all_live():
             live.bump()
+            with live.asking:
+                # nobody reads the store for a strategy when this returns
+                pass
 
     # ----------------------------------------------------------------- runs
 
@@ -162,6 +116,10 @@ class Rounds:
         live = self._enter(run)
         with live.lock:
             self._begin_if_approved(live)
+
+    def trainings(self) -> int:
+        """How many trainings go on."""
+        return sum(live.run.request.trains for live in self._all_live())
 
     def cancel(self, live: Live) -> None:
         """End a run that is not wanted any more; `Refused` ``RUN_CLOSED`` where it has ended."""
@@ -192,9 +150,9 @@ class Rounds:
         with self._lock:
             live = self._by_task.get(task)
         if live is None:
-            return Receipt(self._stored_answer(node, task))
+            return Receipt(records.stored_answer(self._database, node, task))
         answer = read_answer(live.run.request, node, task, signed, self._clock())
-        ticket = _Ticket(task, answer)
+        ticket = Ticket(task, answer)
         live.inbox.append(ticket)
         # the last of a round writes for all; the others give it a moment before they write for themselves
         if len(live.inbox) >= len(live.run.unanswered) or not ticket.settled.wait(GATHER_SECONDS):
@@ -210,9 +168,22 @@ class Rounds:
         with self._lock:
             live = self._by_task.get(task)
         if live is None:
-            self._stored_answer(node, task)
-        elif node not in live.run.participants:
+            records.stored_answer(self._database, node, task)
+        elif node not in live.run.asked:
             raise not_a_participant(node)
+
+    def state_of(self, node: str, task: bytes) -> Iterator[bytes]:
+        """The state of an open task in parts, where it does not come with it; errors as `take`."""
+        self.check_task(node, task)
+        with self._lock:
+            live = self._by_task.get(task)
+        if live is None or live.run.task is None or not live.run.task.state_digest:
+            raise Refused(
+                "TASK_CLOSED",
+                "the task is closed, or its state came with it",
+                "drop this task; nothing else is to be done",
+            )
+        return records.read_parts(self._database, live.run.request.run)
 
     def outstanding(self, node: str) -> list[tuple[bytes, study_pb2.Signed]]:
         """Tasks that wait for the node, oldest first."""
@@ -283,19 +254,19 @@ class Rounds:
             if fresh:
                 self._write_answers(live, fresh)
 
-    def _sort_inbox(self, live: Live) -> dict[str, _Ticket]:
+    def _sort_inbox(self, live: Live) -> dict[str, Ticket]:
         """Answers to be written now, one a node; what is late, foreign or known already is settled here."""
-        fresh: dict[str, _Ticket] = {}
+        fresh: dict[str, Ticket] = {}
         run = live.run
         while live.inbox:
             ticket = live.inbox.popleft()
             node = ticket.answer.node
             try:
                 if run.task is None or run.final or ticket.task != run.task.digest:
-                    ticket.accept(self._stored_answer(node, ticket.task))
+                    ticket.accept(records.stored_answer(self._database, node, ticket.task))
                 elif node in run.answers:
                     ticket.accept(run.answers[node].digest)
-                elif node not in run.participants:
+                elif node not in run.asked:
                     ticket.decline(not_a_participant(node))
                 elif node in fresh:
                     # the same node twice at once: the second is looked at once the first is written
@@ -307,7 +278,7 @@ class Rounds:
                 ticket.decline(error)
         return fresh
 
-    def _write_answers(self, live: Live, fresh: dict[str, _Ticket]) -> None:
+    def _write_answers(self, live: Live, fresh: dict[str, Ticket]) -> None:
         answers = [ticket.answer for ticket in fresh.values()]
         try:
             turn = turns.take_in(live.run, answers, self._sign, self._clock())
@@ -316,11 +287,11 @@ class Rounds:
             # nothing was written, nothing is acknowledged: the nodes send it again
             log.exception("answers_not_stored", extra={"run": live.run.request.run.hex()})
             for ticket in fresh.values():
-                ticket.decline(error if isinstance(error, IsthmusError) else _not_stored())
+                ticket.decline(error if isinstance(error, IsthmusError) else not_stored())
             return
         following = None if live.run.final or live.run.task is None else live.run.task
         for node, ticket in fresh.items():
-            goes_on = following is not None and following.digest != ticket.task and node in live.run.participants
+            goes_on = following is not None and following.digest != ticket.task and node in following.asked
             ticket.accept(ticket.answer.digest, following.signed if following is not None and goes_on else None)
 
     def _commit(self, live: Live, turn: turns.Turn, answers: Sequence[Answer] = ()) -> None:
@@ -328,7 +299,7 @@ class Rounds:
         if after is before:
             return
         with self._database.write() as connection:
-            records.save_turn(connection, before, after, answers)
+            records.save_turn(connection, before, after, answers, turn.apart)
         live.run = after
         with self._lock:
             if before.task is not None and (after.task is not before.task or after.final):
@@ -346,6 +317,43 @@ class Rounds:
         live.bump()
         if after.final:
             self._on_ended(after.request.run, before.participants, after.state is State.DONE)
+        self._go_on(live)
+
+    def _go_on(self, live: Live) -> None:
+        """Of a training: have its strategy asked, on a thread of its own, or ended where it is not needed any more."""
+        run = live.run
+        if not run.request.trains:
+            return
+        if run.final or (run.task is None and run.attempt > 1):
+            self._trainings.end(run.request.run)
+        if turns.due(run) and live.asked_about is not run:
+            live.asked_about = run
+            name = f"strategy-{run.request.run.hex()[:8]}"
+            threading.Thread(target=self._ask_strategy, args=(live, run), name=name, daemon=True).start()
+
+    def _ask_strategy(self, live: Live, run: Run) -> None:
+        """What the strategy says of the run as it stood; of no use where the run has gone on without it."""
+        with live.asking:
+            if self.closed or live.run is not run:
+                return
+            outcome = self._trainings.turn(run)
+            if live.run.final:
+                # it ended meanwhile, maybe before there was a process to be ended
+                self._trainings.end(run.request.run)
+        while not self.closed:
+            with live.lock:
+                if self.closed or live.run is not run:
+                    return
+                try:
+                    self._commit(live, turns.follow(run, outcome, self._sign, self._clock()))
+                    return
+                except LinkError:
+                    # what came of it is written once the store takes it again
+                    log.warning("turn_not_stored", extra={"run": run.request.run.hex()})
+                except Exception:
+                    log.exception("turn_failed", extra={"run": run.request.run.hex()})
+                    return
+            self._stopped.wait(STORE_SECONDS)
 
     def _tell(self, run: Run, told: Collection[str]) -> None:
         if run.task is not None:
@@ -389,27 +397,3 @@ class Rounds:
     def _all_live(self) -> list[Live]:
         with self._lock:
             return list(self._live.values())
-
-    def _stored_answer(self, node: str, task: bytes) -> bytes:
-        with self._database.read() as connection:
-            stored = records.find_submission(connection, task, node)
-            if stored is not None:
-                return stored
-            asked = records.find_participants(connection, task)
-        if asked is None:
-            raise Refused(
-                "UNKNOWN_TASK",
-                "this coordinator never asked such a task",
-                "drop this answer; nothing else is to be done",
-            )
-        if node not in asked:
-            raise not_a_participant(node)
-        raise Refused(
-            "TASK_CLOSED",
-            "the task was closed before this answer came: its deadline passed, or the run was ended",
-            "drop this answer; nothing else is to be done",
-        )
-
-
-def _not_stored() -> LinkError:
-    return LinkError("NOT_STORED", "the answer could not be stored at the coordinator", "it is sent again by itself")

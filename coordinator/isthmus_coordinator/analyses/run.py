@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from isthmus.errors import IsthmusError
-from isthmus.v1 import spec_pb2, study_pb2
+from isthmus.v1 import spec_pb2, study_pb2, summary_pb2
 from isthmus_coordinator.analyses.states import FINAL, State
-from isthmus_methods.contract import Cleared, Method, Spec, State as Arrays
+from isthmus_methods.contract import Cleared, Procedure, Spec, State as Arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Request:
     analysis: str  # name in the plan; empty: exploratory
     spec_message: spec_pb2.Spec
     spec: Spec
-    method: Method
+    method: Procedure
     purpose: study_pb2.Purpose
     missing_country: study_pb2.MissingCountry
     deadline_seconds: int
@@ -43,6 +43,11 @@ class Request:
     submitted_at: int
     # The request for each set of participants: made once, so that methods can keep what they derive from it.
     _specs: dict[tuple[str, ...], Spec] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is the training of a model: its pooled half is a strategy in a process of its own."""
+        return self.spec.training is not None
 
     def country(self, node: str) -> str:
         """Country of a participant."""
@@ -62,12 +67,16 @@ class OpenTask:
     digest: bytes
     signed: study_pb2.Signed
     round: int
+    # Nodes that answer it, in the study's order.
+    asked: tuple[str, ...]
     opened_at: int
     deadline: int
     # As decoded from what is stored and sent, so that a restart changes no bit.
     state: Arrays
     memory: Arrays
     memory_bytes: bytes
+    # SHA-256 of the state where it is fetched; `state` is empty then.
+    state_digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,7 @@ class Answer:
     policy_digest: bytes = b""
     dataset_digest: bytes = b""
     software: str = ""
+    privacy: summary_pb2.PrivacySpent | None = None
 
     @property
     def kind(self) -> str:
@@ -98,6 +108,8 @@ class Given:
     software: str
     withheld: tuple[str, ...] = ()  # "field[label]: rule"
     notes: frozenset[str] = frozenset()
+    # Spent in this attempt, and by the dataset up to the newest answer; None where no noise was drawn.
+    privacy: summary_pb2.PrivacySpent | None = None
 
 
 def given_with(before: Given | None, answer: Answer, cleared: Cleared) -> Given:
@@ -111,7 +123,19 @@ def given_with(before: Given | None, answer: Answer, cleared: Cleared) -> Given:
         software=answer.software,
         withheld=tuple(withheld),
         notes=cleared.notes | (before.notes if before else frozenset()),
+        privacy=_spent(before.privacy if before else None, answer.privacy),
     )
+
+
+def _spent(
+    before: summary_pb2.PrivacySpent | None, now: summary_pb2.PrivacySpent | None
+) -> summary_pb2.PrivacySpent | None:
+    if before is None or now is None:
+        return now or before
+    spent = summary_pb2.PrivacySpent()
+    spent.CopyFrom(now)
+    spent.rho += before.rho
+    return spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +174,15 @@ class Run:
         return 0 if self.task is None else self.task.round
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """Nodes of the open task; all participants where none is open."""
+        return self.participants if self.task is None else self.task.asked
+
+    @property
     def final(self) -> bool:
         return self.state in FINAL
 
     @property
     def unanswered(self) -> tuple[str, ...]:
-        """Participants that have not answered the open task."""
-        return tuple(node for node in self.participants if node not in self.answers)
+        """Nodes that were asked the open task and have not answered it."""
+        return tuple(node for node in self.asked if node not in self.answers)

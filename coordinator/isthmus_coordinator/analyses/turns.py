@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from isthmus.errors import (
     AuthenticationError,
@@ -17,11 +18,11 @@ from isthmus.errors import (
 from isthmus.v1 import study_pb2
 from isthmus_coordinator.analyses.results import result_bytes
 from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, OpenTask, Run, given_with
-from isthmus_coordinator.analyses.states import Event, check_transition
+from isthmus_coordinator.analyses.states import Event, State, check_transition
 from isthmus_coordinator.clock import SECOND
-from isthmus_methods.contract import Done, Next, State as Arrays
+from isthmus_methods.contract import Done, Method, Next
 from isthmus_methods.pooling import pool_round
-from isthmus_methods.summary_codec import as_carried, memory_to_message, task_to_message
+from isthmus_methods.summary_codec import as_carried, memory_to_message, state_to_bytes, task_to_message
 from isthmus_trust.documents import canonical, digest
 
 # Signs a task's bytes with the coordinator's identity key.
@@ -33,6 +34,8 @@ WAIT_SECONDS = 10 * 365 * 24 * 3600
 FEWEST = 2
 # A task goes out as one message, and messages end at 4 MiB.
 MAX_TASK = 4 * 1024 * 1024 - 64 * 1024
+# A larger model is fetched by the nodes, in parts.
+MAX_INLINE = 1 << 20
 
 # Where a node said what it waits for and the deadline passed: that, and what to do.
 _LONGER = "; or give the analysis a longer deadline_seconds: a day where people decide"
@@ -65,12 +68,14 @@ class Turn:
 
     run: Run
     withdrawn: tuple[Withdrawn, ...] = ()
+    # To be kept in parts: the state of the new task where it is fetched, or the model of a training that is done.
+    apart: bytes = b""
 
 
 def begin(run: Run, sign: Sign, now: int) -> Turn:
     """Every participant has approved: the first round opens."""
-    state = check_transition(run.state, Event.APPROVED)
-    return Turn(_open(replace(run, state=state, started_at=now), 1, {}, {}, sign, now))
+    started = replace(run, state=check_transition(run.state, Event.APPROVED), started_at=now)
+    return Turn(started if run.request.trains else _open(started, Next({}), sign, now))
 
 
 def take_in(run: Run, answers: Sequence[Answer], sign: Sign, now: int) -> Turn:
@@ -103,7 +108,22 @@ def take_in(run: Run, answers: Sequence[Answer], sign: Sign, now: int) -> Turn:
     refused = {a.node: LeftOut("refused", a.refusal) for a in answers if a.refusal is not None}
     if refused:
         return leave_out(run, refused, "FAILED", sign, now)
-    return Turn(run) if run.unanswered else _pool(run, sign, now)
+    return Turn(run) if run.unanswered or run.request.trains else _pool(run, sign, now)
+
+
+def due(run: Run) -> bool:
+    """Whether a training's strategy is to say how it goes on; `follow` takes what it says."""
+    return run.request.trains and run.state is State.RUNNING and (run.task is None or not run.unanswered)
+
+
+def follow(run: Run, outcome: Next | Done | Failure, sign: Sign, now: int) -> Turn:
+    """What a training's strategy said when the run was `due`: another round opens, or the run ends."""
+    if isinstance(outcome, Failure):
+        return break_off(run, outcome, now)
+    try:
+        return _after_pool(run, outcome, sign, now)
+    except IsthmusError as error:
+        return break_off(run, Failure.of(error), now)
 
 
 def out_of_time(run: Run, sign: Sign, now: int) -> Turn:
@@ -131,8 +151,8 @@ def leave_out(run: Run, gone: Mapping[str, LeftOut], reason: str, sign: Sign, no
     following = replace(run, state=state, participants=remaining, left_out=left, answers={}, given={})
     if run.task is None:
         return Turn(following)
-    following = replace(following, attempt=run.attempt + 1, measure="", measured=0.0)
-    return Turn(_open(following, 1, {}, {}, sign, now), _withdrawals(run, reason))
+    following = replace(following, attempt=run.attempt + 1, task=None, measure="", measured=0.0)
+    return Turn(following if run.request.trains else _open(following, Next({}), sign, now), _withdrawals(run, reason))
 
 
 def cancel(run: Run, now: int) -> Turn:
@@ -174,8 +194,8 @@ def not_approved(country: str, node: str) -> LeftOut:
 # --------------------------------------------------------------------------- the steps
 
 
-def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now: int) -> Run:
-    request = run.request
+def _open(run: Run, turn: Next, sign: Sign, now: int, apart: bytes = b"") -> Run:
+    request, number = run.request, run.round + 1
     waits = request.missing_country == study_pb2.WAIT
     deadline = now + (WAIT_SECONDS if waits else request.deadline_seconds) * SECOND
     task = task_to_message(
@@ -185,12 +205,14 @@ def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now:
         number=number,
         spec=request.spec_message,
         purpose=request.purpose,
-        state=state,
-        participants=run.participants,
+        state={} if apart else turn.state,
+        participants=turn.asked or run.participants,
         deadline=deadline,
         requester=request.requested_by,
+        message=turn.message,
+        apart=apart,
     )
-    kept = memory_to_message(memory)
+    kept = memory_to_message(turn.memory)
     body = canonical(task)
     if len(body) > MAX_TASK:
         raise MethodError(
@@ -202,12 +224,14 @@ def _open(run: Run, number: int, state: Arrays, memory: Arrays, sign: Sign, now:
         digest=digest(body),
         signed=sign(body),
         round=number,
+        asked=tuple(task.participants),
         opened_at=now,
         deadline=deadline,
         # decoded again on purpose: a restart reads these very bytes
         state=as_carried(task),
         memory=as_carried(kept),
         memory_bytes=canonical(kept),
+        state_digest=task.state_digest,
     )
     return replace(run, task=opened, answers={}, waits={})
 
@@ -219,9 +243,8 @@ def _pool(run: Run, sign: Sign, now: int) -> Turn:
     answers = (run.answers[node].cleared for node in run.participants)
     given = [cleared for cleared in answers if cleared is not None]
     try:
-        turn = pool_round(
-            request.method, given, request.spec_for(run.participants), task.state, task.memory, task.round
-        )
+        spec, method = request.spec_for(run.participants), cast(Method, request.method)  # all but a training are one
+        turn = pool_round(method, given, spec, task.state, task.memory, task.round)
         return _after_pool(run, turn, sign, now)
     except IsthmusError as error:
         return break_off(run, Failure.of(error), now)
@@ -236,9 +259,18 @@ def _after_pool(run: Run, turn: Next | Done, sign: Sign, now: int) -> Turn:
     if isinstance(turn, Next):
         state = check_transition(run.state, Event.POOLED)
         measured = replace(run, state=state, measure=turn.measure, measured=float(turn.measured))
-        return Turn(_open(measured, run.round + 1, turn.state, turn.memory, sign, now))
+        apart = _apart(turn)
+        return Turn(_open(measured, turn, sign, now, apart), apart=apart)
     ended = replace(run, state=check_transition(run.state, Event.FINISHED), ended_at=now)
-    return Turn(replace(ended, result=result_bytes(ended, done=turn)))
+    apart = state_to_bytes(turn.model) if turn.model else b""
+    return Turn(replace(ended, result=result_bytes(ended, done=turn)), apart=apart)
+
+
+def _apart(turn: Next) -> bytes:
+    """The state as bytes, where it is a model's and too large for an order."""
+    if turn.message is None or sum(array.nbytes for array in turn.state.values()) <= MAX_INLINE:
+        return b""
+    return state_to_bytes(turn.state)
 
 
 def _withdrawals(run: Run, reason: str) -> tuple[Withdrawn, ...]:

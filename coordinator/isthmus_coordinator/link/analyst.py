@@ -105,6 +105,13 @@ class AnalystServicer(analyst_pb2_grpc.AnalystServicer):
         """The result of a run that has ended."""
         return analyst_pb2.Result.FromString(self._desk.result(request.run))
 
+    def GetModel(self, request: analyst_pb2.GetModelRequest, context: Any) -> Iterator[analyst_pb2.ModelPart]:
+        """The weights of a model that a run has trained."""
+        peer = self._door.peer(context)
+        for part in self._desk.model(request.run):
+            self._door.check(peer)
+            yield analyst_pb2.ModelPart(part=part)
+
     def Explain(self, request: analyst_pb2.ExplainRequest, _context: Any) -> analyst_pb2.Explanation:
         """What would leave each country."""
         return self._desk.explain(request)

@@ -87,6 +87,13 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         self._witnesses.take(self._door.peer(context).name, request.said)
         return exchange_pb2.Acknowledgement(digest=request.said.checkpoint)
 
+    def FetchState(self, request: exchange_pb2.FetchStateRequest, context: Any) -> Iterator[exchange_pb2.StatePart]:
+        """The state of a task that the node was asked, where it is too large to come with it."""
+        peer = self._door.peer(context)
+        for part in self._rounds.state_of(peer.name, request.task):
+            self._door.check(peer)
+            yield exchange_pb2.StatePart(part=part)
+
     # ----------------------------------------------------------------- submit
 
     def Submit(self, chunks: Iterator[exchange_pb2.SubmissionChunk], context: Any) -> exchange_pb2.Acknowledgement:

@@ -117,6 +117,15 @@ analyses = Table(
     Index("ix_analyses_state", "state"),
 )
 
+# Of a training: the state of its open round where nodes fetch it, then the model; in parts.
+states = Table(
+    "states",
+    METADATA,
+    Column("run", LargeBinary(16), ForeignKey("analyses.run"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("part", LargeBinary, nullable=False),
+)
+
 # Countries that a run goes on without, and why.
 left_out = Table(
     "left_out",

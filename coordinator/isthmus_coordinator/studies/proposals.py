@@ -9,14 +9,14 @@ from isthmus.errors import Refused, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_coordinator.roster.members import Member
 from isthmus_methods.codec import spec_from_message
-from isthmus_methods.contract import Method, Scope, Spec
+from isthmus_methods.contract import Procedure, Scope, Spec
 from isthmus_methods.validate import check_spec
 from isthmus_trust.bounds import check_spec as check_spec_bounds
 from isthmus_trust.certificates import Role
 from isthmus_trust.roster import State
 
 # Gives the method of a name and version, or raises `UsageError`.
-FindMethod = Callable[[str, int | None], Method]
+FindMethod = Callable[[str, int | None], Procedure]
 
 MAX_NAME = 128
 MAX_VERSION = 1_000_000
@@ -60,7 +60,7 @@ def check_study(study: study_pb2.Study, find_member: Callable[[str], Member | No
 
 def check_analysis(
     analysis: study_pb2.Analysis, study: study_pb2.Study, find_method: FindMethod, *, planned: bool
-) -> tuple[Spec, Method]:
+) -> tuple[Spec, Procedure]:
     """The analysis as a request bound to the dictionary, and its method, if both fit; errors as `check_study`."""
     if planned and not _is_name(analysis.name):
         raise _incomplete(f"every analysis of the plan needs a printable name of at most {MAX_NAME} characters")

@@ -69,6 +69,11 @@ class AnalystStub:
                 request_serializer=isthmus_dot_v1_dot_analyst__pb2.GetResultRequest.SerializeToString,
                 response_deserializer=isthmus_dot_v1_dot_analyst__pb2.Result.FromString,
                 _registered_method=True)
+        self.GetModel = channel.unary_stream(
+                '/isthmus.v1.Analyst/GetModel',
+                request_serializer=isthmus_dot_v1_dot_analyst__pb2.GetModelRequest.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_analyst__pb2.ModelPart.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/isthmus.v1.Analyst/Explain',
                 request_serializer=isthmus_dot_v1_dot_analyst__pb2.ExplainRequest.SerializeToString,
@@ -130,6 +135,13 @@ class AnalystServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetModel(self, request, context):
+        """The weights of a model that a run has trained.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Explain(self, request, context):
         """What would leave each country, round by round, and who must approve. Asks no node.
         """
@@ -180,6 +192,11 @@ def add_AnalystServicer_to_server(servicer, server):
                     servicer.GetResult,
                     request_deserializer=isthmus_dot_v1_dot_analyst__pb2.GetResultRequest.FromString,
                     response_serializer=isthmus_dot_v1_dot_analyst__pb2.Result.SerializeToString,
+            ),
+            'GetModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetModel,
+                    request_deserializer=isthmus_dot_v1_dot_analyst__pb2.GetModelRequest.FromString,
+                    response_serializer=isthmus_dot_v1_dot_analyst__pb2.ModelPart.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -381,6 +398,33 @@ class Analyst:
             '/isthmus.v1.Analyst/GetResult',
             isthmus_dot_v1_dot_analyst__pb2.GetResultRequest.SerializeToString,
             isthmus_dot_v1_dot_analyst__pb2.Result.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/isthmus.v1.Analyst/GetModel',
+            isthmus_dot_v1_dot_analyst__pb2.GetModelRequest.SerializeToString,
+            isthmus_dot_v1_dot_analyst__pb2.ModelPart.FromString,
             options,
             channel_credentials,
             insecure,

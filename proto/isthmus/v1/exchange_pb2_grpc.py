@@ -59,6 +59,11 @@ class ExchangeStub:
                 request_serializer=isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.SerializeToString,
                 response_deserializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
                 _registered_method=True)
+        self.FetchState = channel.unary_stream(
+                '/isthmus.v1.Exchange/FetchState',
+                request_serializer=isthmus_dot_v1_dot_exchange__pb2.FetchStateRequest.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_exchange__pb2.StatePart.FromString,
+                _registered_method=True)
         self.Decide = channel.unary_unary(
                 '/isthmus.v1.Exchange/Decide',
                 request_serializer=isthmus_dot_v1_dot_exchange__pb2.DecideRequest.SerializeToString,
@@ -114,6 +119,13 @@ class ExchangeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchState(self, request, context):
+        """The state of a task where it is too large to come with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Decide(self, request, context):
         """A custodian's signed decision about a study.
         """
@@ -162,6 +174,11 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.SubmitWhole,
                     request_deserializer=isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.FromString,
                     response_serializer=isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.SerializeToString,
+            ),
+            'FetchState': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchState,
+                    request_deserializer=isthmus_dot_v1_dot_exchange__pb2.FetchStateRequest.FromString,
+                    response_serializer=isthmus_dot_v1_dot_exchange__pb2.StatePart.SerializeToString,
             ),
             'Decide': grpc.unary_unary_rpc_method_handler(
                     servicer.Decide,
@@ -314,6 +331,33 @@ class Exchange:
             '/isthmus.v1.Exchange/SubmitWhole',
             isthmus_dot_v1_dot_exchange__pb2.SubmissionChunk.SerializeToString,
             isthmus_dot_v1_dot_exchange__pb2.Acknowledgement.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/isthmus.v1.Exchange/FetchState',
+            isthmus_dot_v1_dot_exchange__pb2.FetchStateRequest.SerializeToString,
+            isthmus_dot_v1_dot_exchange__pb2.StatePart.FromString,
             options,
             channel_credentials,
             insecure,

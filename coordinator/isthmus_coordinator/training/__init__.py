@@ -1,0 +1,1 @@
+"""The pooled half of a training: a strategy in a process of its own, asked round by round."""
