@@ -11,14 +11,16 @@ import pytest
 from isthmus.errors import AuthenticationError
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_methods.codec import array_from_message
-from isthmus_methods.contract import CellSupport, Field, Item, Kind, Summary, SumSupport
+from isthmus_methods.contract import CellSupport, Field, Item, Kind, Summary, SumSupport, UpdateSupport
 from isthmus_node.egress.gate import Cleared, Refusal, judge, refuse
 from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.update_rules import Trained
 from isthmus_node.egress.wire import Header, encode, encode_refusal
-from isthmus_trust.documents import REFUSAL, SUMMARY, digest, open_signed, read_canonical
+from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, open_signed, read_canonical
 from isthmus_trust.identity import IdentityKey
 
 TRIAL = study_pb2.TRIAL_ANALYSIS
+POLICY = Policy.read("[purpose.trial_analysis]")
 LEAVES = {
     "count": Field(Kind.COUNT, "persons", required=False),
     "sum": Field(Kind.SUM, "sum", "millimetre"),
@@ -126,3 +128,34 @@ def test_refusal_before_any_rows_were_read_can_leave(header: Callable[[str], Hea
     head = replace(header("task"), dataset_digest=b"")
     out = encode_refusal(refuse(ValueError("x")), head, key)
     assert (out.event, out.policy_digest, out.purpose) == ("REFUSED", b"", 0)
+
+
+SHAPES = [(), (0,), (1,), (15,), (16,), (4, 4), (0, 3), (127,), (128,), (2049,), (16_384,), (700_000,)]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "other order", "not contiguous"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_bytes_put_together_from_parts_are_the_messages_own(
+    shape: tuple[int, ...], kind: str, key: IdentityKey
+) -> None:
+    value = np.random.default_rng(1).standard_normal(shape)
+    if kind == "float32":
+        value = value.astype(np.float32)
+    support = UpdateSupport(1, 1, value.size, 0.0, np.inf, 0.0)
+    item = Item("arrays", value, support, "w")
+    verdict = judge(
+        Summary((item,)), {"arrays": Field(Kind.UPDATE, "")}, (), TRIAL, POLICY, True, None, Trained({"w": shape})
+    )
+    assert isinstance(verdict, Cleared)
+    (clear,) = verdict.items
+    if kind == "other order":
+        object.__setattr__(clear, "value", value.astype(">f8"))
+    if kind == "not contiguous":
+        object.__setattr__(clear, "value", np.repeat(value[..., None], 2, axis=-1)[..., 1])
+    out = encode(verdict, Header(bytes(32), "nl", "NL"), key)
+    # read as canonical: written again as whole messages they are the same bytes
+    signed = read_canonical(out.payload, study_pb2.Signed)
+    left = open_signed(signed, SUMMARY, summary_pb2.Summary, key.public)
+    np.testing.assert_array_equal(array_from_message(left.items[0].value), value)
+    assert array_from_message(left.items[0].value).dtype == value.dtype
+    assert canonical(key.sign(SUMMARY, signed.body)) == out.payload

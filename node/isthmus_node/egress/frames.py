@@ -38,9 +38,12 @@ def room_of(items: Iterable[Item], notes: Collection[str]) -> int:
     return _WHOLE + sum(len(note.encode()) + 2 for note in notes) + sum(map(_room, items))
 
 
-def pad(message: summary_pb2.Summary | summary_pb2.Refusal, room: int) -> None:
-    """Fill a message up with zeros to the frames that `room` bytes take, and no byte less or more."""
-    bare = message.ByteSize()
+def pad(message: summary_pb2.Summary | summary_pb2.Refusal, room: int, beside: int = 0) -> None:
+    """Fill a message up with zeros to the frames that `room` bytes take, and no byte less or more.
+
+    `beside` : bytes of the answer that are not in the message.
+    """
+    bare = message.ByteSize() + beside
     # two bytes are the least that a padding adds
     target = -(-max(room, bare + 2) // FRAME) * FRAME
     missing = target - bare

@@ -15,7 +15,7 @@ from typing import Self
 
 from isthmus.errors import WaitingForApproval
 from isthmus.v1 import journal_pb2
-from isthmus_node.egress.journal_file import MAGIC, Appender, Damaged, Unfinished, pack, read_frame
+from isthmus_node.egress.journal_file import MAGIC, Appender, Damaged, Unfinished, head_of, read_frame
 from isthmus_node.egress.journal_read import FILE, NO_RECORD, Entry, damaged, entries, entry_of, number_in
 from isthmus_node.egress.thresholds import PURPOSES
 from isthmus_node.egress.wire import Outbound
@@ -239,7 +239,7 @@ class Journal:
             whole.payload_digest = digest(payload)
         written = canonical(whole)
         entry = Entry(whole, written, payload, digest(written), self._appender.end)
-        self._appender.append(pack(written, payload), durable)
+        self._appender.append(head_of(written, payload) + written, payload, durable)
         self._remember(entry)
         return entry
 

@@ -54,8 +54,13 @@ class Damaged(Exception):
 
 def pack(record: bytes, payload: bytes) -> bytes:
     """The bytes of an entry."""
+    return head_of(record, payload) + record + payload
+
+
+def head_of(record: bytes, payload: bytes) -> bytes:
+    """The bytes that stand before record and payload."""
     head = _HEAD.pack(len(record), len(payload), hashlib.sha256(record).digest())
-    return head + _CHECK.pack(zlib.crc32(head)) + record + payload
+    return head + _CHECK.pack(zlib.crc32(head))
 
 
 def read_frames(path: Path) -> Iterator[Frame | Unfinished]:
@@ -162,8 +167,8 @@ class Appender:
         """Offset behind the last whole entry, in bytes."""
         return self._end
 
-    def append(self, content: bytes, durable: bool = True) -> None:
-        """Write behind the last whole entry, and wait for the disk where `durable`.
+    def append(self, content: bytes, payload: bytes = b"", durable: bool = True) -> None:
+        """Write content and payload behind the last whole entry, and wait for the disk where `durable`.
 
         Raises
         ------
@@ -175,12 +180,14 @@ class Appender:
             if os.fstat(self._descriptor).st_size != self._end:
                 os.ftruncate(self._descriptor, self._end)
             _write_all(self._descriptor, content, self._end)
+            # a model's payload is large: it is not copied to stand in one piece with what comes before
+            _write_all(self._descriptor, payload, self._end + len(content))
             if durable:
                 os.fsync(self._descriptor)
         except OSError as error:
             self._cut_back()
             raise _not_writable(self._path, error) from error
-        self._end += len(content)
+        self._end += len(content) + len(payload)
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk. Raises `ConfigError` ``JOURNAL_NOT_WRITABLE``."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import InitVar, dataclass, field
 
-from isthmus.v1 import study_pb2, summary_pb2
-from isthmus_methods.codec import array_to_message
+from isthmus.v1 import summary_pb2
 from isthmus_node.egress.frames import pad
 from isthmus_node.egress.gate import Cleared, Refusal
+from isthmus_node.egress.summary_parts import around, item_parts, without_numbers
 from isthmus_node.egress.words import words_of_cleared, words_of_refusal
+from isthmus_trust.delimited import Part, length_of
 from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, series_digest
 from isthmus_trust.identity import IdentityKey
 
@@ -63,15 +64,18 @@ def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
         software=header.software,
         privacy=cleared.privacy,
     )
+    parts: list[Part] = []
     for item in cleared.items:
         message = summary.items.add(field=item.field, label=item.label, withheld_by=item.withheld_by)
         if item.value is not None:
-            message.value.CopyFrom(array_to_message(item.value))
-    pad(summary, cleared.room + _named(header))
+            message.value.CopyFrom(without_numbers(item.value))
+        parts += item_parts(message, item.value)
+    head, tail = around(summary)
+    pad(tail, cleared.room + _named(header), len(head) + length_of(parts))
     series = series_digest(summary, header.study_digest, header.run) if cleared.by_hand else b""
-    signed = key.sign(SUMMARY, canonical(summary))
+    payload = key.sign_parts(SUMMARY, [head, *parts, canonical(tail)])
     words = words_of_cleared(cleared)
-    return _outbound(signed, "RELEASED", words, header, cleared.purpose, cleared.policy_digest, series=series)
+    return _outbound(payload, "RELEASED", words, header, cleared.purpose, cleared.policy_digest, series=series)
 
 
 def encode_refusal(refusal: Refusal, header: Header, key: IdentityKey) -> Outbound:
@@ -86,10 +90,9 @@ def encode_refusal(refusal: Refusal, header: Header, key: IdentityKey) -> Outbou
         remedy=refusal.remedy,
     )
     pad(message, refusal.room + _named(header))
-    signed = key.sign(REFUSAL, canonical(message))
-    return _outbound(
-        signed, "REFUSED", words_of_refusal(refusal), header, refusal.purpose, refusal.policy_digest, refusal.about_rows
-    )
+    payload = canonical(key.sign(REFUSAL, canonical(message)))
+    words = words_of_refusal(refusal)
+    return _outbound(payload, "REFUSED", words, header, refusal.purpose, refusal.policy_digest, refusal.about_rows)
 
 
 def _named(header: Header) -> int:
@@ -98,7 +101,7 @@ def _named(header: Header) -> int:
 
 
 def _outbound(
-    signed: study_pb2.Signed,
+    payload: bytes,
     event: str,
     words: str,
     header: Header,
@@ -107,5 +110,4 @@ def _outbound(
     about_rows: bool = False,
     series: bytes = b"",
 ) -> Outbound:
-    payload = canonical(signed)
     return Outbound(payload, digest(payload), event, words, header, purpose, policy_digest, about_rows, series, _SEAL)
