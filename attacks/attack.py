@@ -35,6 +35,7 @@ class Attack:
     variant: str = ""  # several ways to mount one attack
     given: tuple[str, ...] = ()
     also: tuple[str, ...] = ()  # other nodes that the guards are left out of, where several nodes guard one
+    of_coordinator: bool = False  # the guard stands at the coordinator, and is left out of it
     words: tuple[str, ...] = ()  # secrets that the attacker has already and writes into the request
 
     @property

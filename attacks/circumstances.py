@@ -47,6 +47,21 @@ def _prints_a_row() -> None:
     put(Journal, "release", _before(Journal.release, lambda *_: os.write(2, b"bad row: ZZ-7731, 129.587\n")))
 
 
+def _a_hundredfold() -> None:
+    """The node signs a hundred times each sum of values that the gate let through."""
+    from isthmus_node.egress import wire
+
+    original = wire.encode
+
+    def encode(cleared: Any, *rest: Any) -> Any:
+        for item in cleared.items:
+            if item.field in ("sum", "deviations"):
+                object.__setattr__(item, "value", item.value * 100)
+        return original(cleared, *rest)
+
+    everywhere("encode", original, encode)
+
+
 def _gradient_of_one() -> None:
     """A method of the installation that gives the gradient of one record as the update of a model's weights."""
     from isthmus_methods.contract import Field, Item
@@ -78,5 +93,6 @@ GIVEN: Mapping[str, Callable[[], None]] = {
     "an error that quotes a cell": _error_that_quotes,
     "a log line with a row": _logs_a_row,
     "a library that prints a row": _prints_a_row,
+    "a hundredfold": _a_hundredfold,
     "a gradient of one record": _gradient_of_one,
 }

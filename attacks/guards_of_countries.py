@@ -14,6 +14,14 @@ def _any_countries() -> None:
     put(Reruns, "check", lambda *_: None)
 
 
+def _any_sums() -> None:
+    """Whatever a country sends is added."""
+    from isthmus_methods import pooling
+
+    put(pooling, "check_plausible", lambda *_: None)
+
+
 COUNTRIES: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "same countries again": (("isthmus_node.custodian.reruns:Reruns.check",), _any_countries),
+    "plausible sums": (("isthmus_methods.plausible:check_plausible",), _any_sums),
 }

@@ -88,6 +88,7 @@ def once(network: Network, connection: Connection, attack: Attack, node: str, ou
     finally:
         for other in attack.also:
             network.run_as(other)
+        network.coordinate_as()
 
 
 def _once(network: Network, connection: Connection, attack: Attack, node: str, out: Sequence[str]) -> Outcome:
@@ -96,6 +97,8 @@ def _once(network: Network, connection: Connection, attack: Attack, node: str, o
     try:
         for other in attack.also:
             network.run_as(other, guards=_names(out))
+        if attack.of_coordinator:
+            network.coordinate_as(_names(out))
         at = scene(network, connection, node, coordinator, _names(out), _names(attack.given))
     except IsthmusError as fault:
         return Outcome((), (), time.monotonic() - began, f"the node did not start: {fault.message}")

@@ -40,6 +40,7 @@ class Network:
     hostile: Hostile
     health: dict[str, int] = field(default_factory=dict)
     running: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # coordinator, guards out, circumstances
+    coordinated: str = "-"  # guards that the coordinator is without
 
     @classmethod
     def set_up(cls, folder: Path) -> Network:
@@ -84,7 +85,7 @@ class Network:
             {
                 "ISTHMUS_HOME": str(self.box.node_home(node)),
                 "ISTHMUS_HEALTH_PORT": str(self.health[node]),
-                "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+                **paths(),
                 **address,
             },
         )
@@ -93,6 +94,22 @@ class Network:
         if coordinator != HONEST:
             self.hostile.wait_for(node)
         self.running[node] = wanted
+
+    def coordinate_as(self, guards: str = "-") -> None:
+        """Have the honest coordinator run with these guards left out; where it does so already it goes on."""
+        if self.coordinated == guards:
+            return
+        self.box.processes["coordinator"].stop()
+        home = str(self.box.coordinator_home)
+        process = Process.start(
+            "coordinator",
+            [sys.executable, "-m", "attacks.unguarded_coordinator", guards, "run", "--home", home],
+            self.box.home / "logs" / "coordinator.log",
+            paths(),
+        )
+        self.box.processes["coordinator"] = process
+        process.wait_ready(START)
+        self.coordinated = guards
 
     def register(self, node: str, dataset: str, file: Path) -> None:
         """A site's dataset comes from this file now."""
@@ -112,6 +129,11 @@ class Network:
         address = f"http://127.0.0.1:{self.health[node]}/metrics"
         with urllib.request.urlopen(address, timeout=10) as answer:
             return str(answer.read().decode("utf-8"))
+
+
+def paths() -> dict[str, str]:
+    """Where a process finds this package."""
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
 
 
 def study_name(node: str, purpose: str) -> str:

@@ -31,6 +31,7 @@ TRUTH: Mapping[str, float] = MappingProxyType(
         "six": 6.0,  # persons in a category of six
         "nobody": 0.0,  # persons in a category of nobody
         "country": 7168.458,  # the sum of LAB over another country, which is shown to nobody
+        "poisoned": 1.0,  # a result with a country's false sums in it was given
         "answered": 1.0,  # bytes of a summary left where none should
     }
 )

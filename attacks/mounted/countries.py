@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from attacks import rows
 from attacks.attack import Attack, Claims
+from attacks.network import COUNTRIES, SEEDS
 from attacks.scene import DEADLINE, Scene
 from isthmus.errors import IsthmusError
 from isthmus_client.results import Fit
@@ -11,6 +13,7 @@ from isthmus_client.results.tree import number, tree
 # Seconds after which a country that is away is left out.
 _SOON = 5
 DROPPED = "bb"
+OTHERS = (DROPPED, "cc")
 
 
 def pooled(scene: Scene, deadline: int = DEADLINE) -> Fit | None:
@@ -50,7 +53,30 @@ def drop_a_country(scene: Scene) -> Claims:
     return {"country": total(everybody) - total(others)}
 
 
+def poisoned_sums(scene: Scene) -> Claims:
+    """Another country's node sends a hundred times what its rows give, past its own gate and signed with its key."""
+    honest = sum(
+        rows.persons(COUNTRIES[node], SEEDS[node], node == scene.node).LAB.sum() for node in (scene.node, *OTHERS)
+    )
+    scene.network.run_as(DROPPED, given="a hundredfold")
+    try:
+        fit = pooled(scene)
+    finally:
+        scene.network.run_as(DROPPED)
+    return {} if fit is None else {"poisoned": float(abs(total(fit) / honest - 1) > 1)}
+
+
 ATTACKS = (
+    Attack(
+        51,
+        "one country's sums are poisoned",
+        "node",
+        "plausibility bounds, signed and attributable",
+        ("plausible sums",),
+        frozenset({"IMPLAUSIBLE"}),
+        poisoned_sums,
+        of_coordinator=True,
+    ),
     Attack(
         46,
         "drop a country and run again",

@@ -59,13 +59,4 @@ LISTED = (
         SECURITY,
     ),
     Listed(47, "a mask used twice", "coordinator", "one-use keys", "open", SEALED, SECURITY),
-    Listed(
-        51,
-        "one country's sums are poisoned",
-        "node",
-        "plausibility bounds, signed and attributable",
-        "open",
-        "no bounds; who sent them is signed",
-        SECURITY,
-    ),
 )

@@ -102,6 +102,8 @@ class Field:
     size: str = "1"
     # False: the pooled half can do without it, so the gate may withhold it alone.
     required: bool = True
+    # The upper triangle of sums of squares and products of columns with themselves: positive semi-definite.
+    gram: bool = False
 
 
 @dataclass(frozen=True, slots=True)

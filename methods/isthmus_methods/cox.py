@@ -32,6 +32,7 @@ from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, N
 from isthmus_methods.parts.survival import cox_answer, cox_country, cox_plan, pooled_answer, pooled_passes
 from isthmus_methods.parts.survival.cox_plan import EMPTY_INTERVAL, FAR_OFF, NO_EVENTS, plan_of
 from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS
+from isthmus_methods.plausible import Bound, events_among_leavers, parts_within
 
 # Fields of a fit in which each country has a baseline hazard of its own, and of one in which all share one.
 BY_COUNTRY = frozenset(
@@ -59,9 +60,13 @@ class Cox:
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
         "loglik": Field(Kind.SCORE, "log partial likelihood", size="1"),
         "score": Field(Kind.SCORE, "its gradient", size="p"),
-        "information": Field(Kind.INFORMATION, "minus its second derivative", size="p (p + 1) / 2"),
+        "information": Field(Kind.INFORMATION, "minus its second derivative", size="p (p + 1) / 2", gram=True),
         "meat": Field(
-            Kind.CROSS_PRODUCT, "score residuals by cluster, squared and summed", size="p (p + 1) / 2", required=False
+            Kind.CROSS_PRODUCT,
+            "score residuals by cluster, squared and summed",
+            size="p (p + 1) / 2",
+            required=False,
+            gram=True,
         ),
         "time_table": Field(
             Kind.EVENTS, "events, leavers and late entries at each step of the time grid", "rows", "3 T", required=False
@@ -76,7 +81,10 @@ class Cox:
         "event_weight": Field(Kind.RISK_SETS, "case weights of the events at each event time", size="J"),
         "events": Field(Kind.RISK_SETS, "case weight and covariates summed over the events", size="1 + p"),
         "cross_product": Field(
-            Kind.CROSS_PRODUCT, "covariates squared, weighted by the hazard gathered at risk", size="p (p + 1) / 2"
+            Kind.CROSS_PRODUCT,
+            "covariates squared, weighted by the hazard gathered at risk",
+            size="p (p + 1) / 2",
+            gram=True,
         ),
         "hazard": Field(Kind.HAZARD, "baseline cumulative hazard", size="T", required=False),
         "shape_events": Field(Kind.SCORE, "transformed time summed over events", size="1", required=False),
@@ -100,6 +108,10 @@ class Cox:
         "pairs": Field(Kind.CROSS_PRODUCT, "concordant, discordant and tied pairs of rows", size="3", required=False),
         "pair_squares": Field(Kind.CROSS_PRODUCT, "their squares by row, summed", size="3", required=False),
     }
+    bounds: ClassVar[tuple[Bound, ...]] = (
+        parts_within("levels", "outcomes", summed=True),
+        events_among_leavers("time_table"),
+    )
     roles: ClassVar[Mapping[str, Role]] = {
         "time": Role("time of the event or of censoring", holds="number"),
         "event": Role("1 = event, any other value = censored", holds="event"),

@@ -146,7 +146,9 @@ class FineGray:
             "the same over those whom another cause ended, at the times of censoring",
             size="U (1 + p)",
         ),
-        "meat": Field(Kind.CROSS_PRODUCT, "score residuals of rows, squared and summed", size="p (p + 1) / 2"),
+        "meat": Field(
+            Kind.CROSS_PRODUCT, "score residuals of rows, squared and summed", size="p (p + 1) / 2", gram=True
+        ),
     }
     roles: ClassVar[Mapping[str, Role]] = {
         "time": Role("time from 0 to the first event or censoring", holds="number"),

@@ -115,9 +115,11 @@ class Gee:
         "cluster_sizes": Field(Kind.HISTOGRAM, "clusters of each size", "clusters", "2 sizes", required=False),
         "columns": Field(Kind.CROSS_PRODUCT, "sums of the outcome and of the model's columns", size="p"),
         "score": Field(Kind.SCORE, "estimating function of each structure", size="p"),
-        "information": Field(Kind.INFORMATION, "minus its expected slope", size="p (p + 1) / 2"),
+        "information": Field(Kind.INFORMATION, "minus its expected slope", size="p (p + 1) / 2", gram=True),
         "moments": Field(Kind.SCORE, "squared residuals, and their products within clusters, summed", size="2"),
-        "meat": Field(Kind.CROSS_PRODUCT, "estimating function by cluster, squared and summed", size="p (p + 1) / 2"),
+        "meat": Field(
+            Kind.CROSS_PRODUCT, "estimating function by cluster, squared and summed", size="p (p + 1) / 2", gram=True
+        ),
     }
     roles: ClassVar[Mapping[str, Role]] = {
         "outcome": Role("what is modelled: a number, or 0 and 1", holds="number"),

@@ -71,6 +71,7 @@ from isthmus_methods.parts.regression_support import (
     support_of_nobody,
 )
 from isthmus_methods.parts.symmetric import packed
+from isthmus_methods.plausible import Bound, parts_within
 
 FULL_LEVERAGE = "FULL_LEVERAGE"
 START = "start"
@@ -116,13 +117,21 @@ class Glm:
         "deviance": Field(Kind.SCORE, "deviance of each model", size="1"),
         "score": Field(Kind.SCORE, "gradient of its log-likelihood", size="p"),
         "information": Field(Kind.INFORMATION, "minus its second derivative", size="p (p + 1) / 2"),
-        "expected": Field(Kind.INFORMATION, "expected information at the estimate", size="p (p + 1) / 2"),
+        "expected": Field(Kind.INFORMATION, "expected information at the estimate", size="p (p + 1) / 2", gram=True),
         "pearson": Field(Kind.SCORE, "Pearson's chi-square at the estimate", size="1"),
         "meat": Field(
-            Kind.CROSS_PRODUCT, "score residuals by row, squared and summed", size="p (p + 1) / 2", required=False
+            Kind.CROSS_PRODUCT,
+            "score residuals by row, squared and summed",
+            size="p (p + 1) / 2",
+            required=False,
+            gram=True,
         ),
         **clusters.FIELDS,
     }
+    bounds: ClassVar[tuple[Bound, ...]] = (
+        parts_within("levels", "rows"),
+        parts_within("levels", "outcomes", summed=True),
+    )
     roles: ClassVar[Mapping[str, Role]] = {
         "outcome": Role("0/1 (binomial), a count (poisson) or a number", holds="number"),
         "offset": Role("added to the linear predictor", required=False, holds="number"),

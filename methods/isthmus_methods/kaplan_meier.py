@@ -56,6 +56,7 @@ from isthmus_methods.parts.time_table import (
     time_support,
     times_in,
 )
+from isthmus_methods.plausible import Bound, events_among_leavers
 
 OVERALL = "overall"
 PROBABILITIES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
@@ -282,6 +283,7 @@ class KaplanMeier:
             required=False,
         ),
     }
+    bounds: ClassVar[tuple[Bound, ...]] = (events_among_leavers("table", "subgroup_table"),)
     roles: ClassVar[Mapping[str, Role]] = {
         "time": Role("time from 0 to event or censoring", holds="number"),
         "event": Role("1 = event, any other value = censored", holds="event"),

@@ -52,6 +52,7 @@ from isthmus_methods.parts.regression_support import (
 )
 from isthmus_methods.parts.symmetric import packed
 from isthmus_methods.parts.tables.group_values import zero_of
+from isthmus_methods.plausible import Bound, parts_within, sums_within_range
 
 FITTED_BY_ITSELF = "FITTED_BY_ITSELF"
 # A row whose leverage is nearer to 1 has no residual of its own.
@@ -226,7 +227,7 @@ class LinearModel:
         "sums": Field(Kind.CROSS_PRODUCT, "rows, and each column summed", size="p"),
         "outcome_sum": Field(Kind.SUM, "the outcome summed, from the value of its range nearest to zero", size="1"),
         "cross": Field(
-            Kind.CROSS_PRODUCT, "products of the columns, first about the pooled means", size="p (p + 1) / 2"
+            Kind.CROSS_PRODUCT, "products of the columns, first about the pooled means", size="p (p + 1) / 2", gram=True
         ),
         "products": Field(
             Kind.SUM,
@@ -234,16 +235,25 @@ class LinearModel:
             size="p + 1",
         ),
         "meat": Field(
-            Kind.CROSS_PRODUCT, "products of the columns by squared residuals", size="p (p + 1) / 2", required=False
+            Kind.CROSS_PRODUCT,
+            "products of the columns by squared residuals",
+            size="p (p + 1) / 2",
+            required=False,
+            gram=True,
         ),
         "meat_hc3": Field(
             Kind.CROSS_PRODUCT,
             "products of the columns by squared residuals over (1 - leverage)^2",
             size="p (p + 1) / 2",
             required=False,
+            gram=True,
         ),
         **clusters.FIELDS,
     }
+    bounds: ClassVar[tuple[Bound, ...]] = (
+        parts_within("levels", "rows"),
+        sums_within_range("outcome_sum", "rows", lambda spec, _: spec.roles["outcome"][0]),
+    )
     roles: ClassVar[Mapping[str, Role]] = {
         "outcome": Role("what is explained", holds="number"),
         "cluster": Role("rows that belong together, for a robust variance", required=False, holds="unit"),

@@ -113,7 +113,7 @@ class NegativeBinomial:
         "overdispersion": Field(
             Kind.SCORE, "derivative of the Poisson log-likelihood towards overdispersion, and its information", size="2"
         ),
-        "expected": Field(Kind.INFORMATION, "expected information at the estimate", size="p (p + 1) / 2"),
+        "expected": Field(Kind.INFORMATION, "expected information at the estimate", size="p (p + 1) / 2", gram=True),
         "pearson": Field(Kind.SCORE, "Pearson's chi-square at the estimate", size="1"),
         "deviance": Field(Kind.SCORE, "deviance at the estimate", size="1"),
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Cleared, Contributions, Done, Method, Next, Spec, State
+from isthmus_methods.plausible import check_plausible
 
 
 def pool_round(
@@ -31,7 +32,10 @@ def pool_round(
     ------
     MethodError
         ``NOT_CONVERGED`` where the method wants more rounds than it may have; whatever its pooled half raises.
+    Implausible
+        ``IMPLAUSIBLE`` where a country sent sums that no rows can have: nothing is pooled.
     """
+    check_plausible(method, summaries, spec)
     turn = method.pool(Contributions(tuple(summaries)), spec, state, memory)
     if isinstance(turn, Next) and number >= method.rounds[1]:
         raise MethodError(

@@ -23,6 +23,7 @@ from isthmus_methods.contract import (
     Missingness,
     Next,
     OptionRule,
+    Ref,
     Role,
     Scope,
     Spec,
@@ -35,6 +36,7 @@ from isthmus_methods.parts.persons import Persons
 from isthmus_methods.parts.tables import table_answer
 from isthmus_methods.parts.tables.table_plan import Plan, plan_of
 from isthmus_methods.parts.value_grid import ROUNDED, ROUNDED_SAYS, Cells
+from isthmus_methods.plausible import Bound, parts_within, squares_cover, sums_within_range
 
 NO_ARM = "NO_ARM"
 
@@ -201,6 +203,11 @@ class TableOne:
             Kind.HISTOGRAM, "rows at each value that anybody has, by arm", "rows", "2 x values", required=False
         ),
     }
+    bounds: ClassVar[tuple[Bound, ...]] = (
+        parts_within("count", "arms"),
+        sums_within_range("sum", "arms", lambda _, label: Ref(label), own="count"),
+        squares_cover("deviations", "squares"),
+    )
     roles: ClassVar[Mapping[str, Role]] = {
         "variables": Role("numeric variables and factors, one a row", many=True),
         "arm": Role("a factor whose levels are the columns", required=False, holds="factor"),

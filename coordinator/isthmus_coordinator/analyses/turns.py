@@ -21,6 +21,7 @@ from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, OpenTask,
 from isthmus_coordinator.analyses.states import Event, State, check_transition
 from isthmus_coordinator.clock import SECOND
 from isthmus_methods.contract import Done, Method, Next
+from isthmus_methods.plausible import Implausible
 from isthmus_methods.pooling import pool_round
 from isthmus_methods.summary_codec import as_carried, memory_to_message, state_to_bytes, task_to_message
 from isthmus_trust.documents import canonical, digest
@@ -246,6 +247,8 @@ def _pool(run: Run, sign: Sign, now: int) -> Turn:
         spec, method = request.spec_for(run.participants), cast(Method, request.method)  # all but a training are one
         turn = pool_round(method, given, spec, task.state, task.memory, task.round)
         return _after_pool(run, turn, sign, now)
+    except Implausible as error:
+        return break_off(run, _with_evidence(run, error), now)
     except IsthmusError as error:
         return break_off(run, Failure.of(error), now)
     except Exception:
@@ -253,6 +256,17 @@ def _pool(run: Run, sign: Sign, now: int) -> Turn:
         message = f"an unforeseen fault in the pooled half of {request.method.name}"
         remedy = "report it with the run's number; the coordinator's log has the details"
         return break_off(run, Failure("BUG", message, remedy, IsthmusError.exit_code), now)
+
+
+def _with_evidence(run: Run, error: Implausible) -> Failure:
+    """The failure with the signed answer that shows it: whoever sent it cannot say that it was somebody else."""
+    failure = Failure.of(error)
+    found = [answer for node, answer in run.answers.items() if run.request.country(node) == error.country]
+    if not found or run.task is None:
+        return failure
+    task = run.task.digest.hex()[:16]
+    kept = f"its signed answer to round {run.round} (task {task}) has SHA-256 {found[0].digest.hex()}"
+    return replace(failure, message=f"{failure.message}; {kept}")
 
 
 def _after_pool(run: Run, turn: Next | Done, sign: Sign, now: int) -> Turn:
