@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from isthmus.errors import Refused, WaitingForApproval
+from isthmus.errors import Refused, UsageError, WaitingForApproval
 from isthmus.v1 import spec_pb2, study_pb2, summary_pb2
 from isthmus_methods import codec
-from isthmus_methods.contract import Method, Scope, Spec
-from isthmus_methods.registry import find
+from isthmus_methods.contract import Procedure, Scope, Spec
+from isthmus_methods.registry import find_procedure
+from isthmus_methods.training import EVALUATE, MESSAGES
 from isthmus_methods.validate import check_spec
 from isthmus_node.compute.request import used_variables
 from isthmus_node.custodian.decisions import REQUEST, RUN, Decisions, request_digest, run_digest
 from isthmus_node.egress.policy import Policy
 from isthmus_node.shelf import Shelf, Shelved, participant_of
+from isthmus_node.training.installed import check_plan
 from isthmus_trust.bounds import check_spec as check_bounds, check_task
 from isthmus_trust.documents import DECISION, TASK, canonical, digest, open_signed
 
@@ -41,7 +43,7 @@ class Order:
     task: summary_pb2.Task
     shelved: Shelved
     spec: Spec
-    method: Method
+    method: Procedure
     dataset: study_pb2.Dataset
     events: study_pb2.Dataset | None = None  # the second dataset, where the request has one
     recipients: tuple[int, ...] = ()  # the parts that those play who receive the result; empty: not said
@@ -130,9 +132,10 @@ class Admission:
             )
         recipients = self._check_plan(task, study, policy)
         _check_recipients(task, recipients, policy)
-        method = find(task.spec.method, task.spec.method_version)
+        method = find_procedure(task.spec.method, task.spec.method_version)
         spec = self._spec(task, study, method)
         _check_round(task, study, method, spec)
+        _check_training(task, spec, policy)
         datasets = {d.name: d for d in study.datasets}
         events = datasets[spec.events.dataset] if spec.events is not None else None
         _check_variables(spec, policy, datasets[spec.dataset], events)
@@ -226,7 +229,7 @@ class Admission:
                 "ask the site's custodian, or add it to the plan: a new version of the study",
             )
 
-    def _spec(self, task: summary_pb2.Task, study: study_pb2.Study, method: Method) -> Spec:
+    def _spec(self, task: summary_pb2.Task, study: study_pb2.Study, method: Procedure) -> Spec:
         """The request, checked against dictionary and method the first time that it comes."""
         key = (task.study_digest, _bytes(task.spec))
         spec = self._specs.get(key)
@@ -274,14 +277,14 @@ def _check_variables(spec: Spec, policy: Policy, *datasets: study_pb2.Dataset | 
                 )
 
 
-def _check_round(task: summary_pb2.Task, study: study_pb2.Study, method: Method, spec: Spec) -> None:
+def _check_round(task: summary_pb2.Task, study: study_pb2.Study, method: Procedure, spec: Spec) -> None:
     if len(task.run) != 16 or not 1 <= task.round <= method.rounds[1]:
         raise Refused(
             "ROUND_OUT_OF_BOUNDS",
             f"method {method.name} has at most {method.rounds[1]} rounds; rule: no more are answered",
             "simplify the model: fewer terms, or merged levels",
         )
-    if task.round == 1 and task.state:
+    if task.round == 1 and task.state and spec.training is None:
         raise Refused(
             "STATE_IN_FIRST_ROUND",
             "the first round brings values of its own; rule: starting values are the method's",
@@ -292,6 +295,30 @@ def _check_round(task: summary_pb2.Task, study: study_pb2.Study, method: Method,
             "BY_COUNTRY",
             f"method {method.name} shows each country's own summary, and study {study.name} does not let it",
             "use a method that needs the total only, or make a new version of the study that allows it",
+        )
+
+
+def _check_training(task: summary_pb2.Task, spec: Spec, policy: Policy) -> None:
+    """A task of a training says what is asked, in a round that its plan has, of an app that the policy lets train."""
+    plan = spec.training
+    if plan is None:
+        if task.HasField("message") or task.state_bytes or task.state_digest:
+            raise UsageError("NO_TRAINING", f"method {spec.method[:64]} trains no model", "leave the message out")
+        return
+    check_plan(plan, policy.training)
+    if task.message.type not in MESSAGES:
+        raise UsageError("UNKNOWN_MESSAGE", f"an app is asked to {' or '.join(MESSAGES)}", "ask for one of these")
+    if task.message.type == EVALUATE and plan.held_out <= 0:
+        raise UsageError(
+            "NOTHING_HELD_OUT",
+            "an evaluation is over the persons held out, and the plan holds nobody out",
+            "hold out a share of the persons, or have the strategy evaluate nothing (fraction_evaluate = 0)",
+        )
+    if task.round > 2 * plan.rounds:
+        raise Refused(
+            "ROUND_OUT_OF_BOUNDS",
+            f"the training has {plan.rounds} rounds, and an evaluation after each at most; rule: no more are answered",
+            "plan more rounds",
         )
 
 

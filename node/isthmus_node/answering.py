@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.errors import IsthmusError, Refused
+from isthmus.errors import ConfigError, IsthmusError, Refused
 from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods import codec
-from isthmus_methods.contract import Spec, leaving
-from isthmus_methods.registry import METHODS
+from isthmus_methods.contract import Method, Procedure, Spec, State, Summary, leaving
+from isthmus_methods.registry import METHODS, PROCEDURES
 from isthmus_node.admission import Order, Ourselves
 from isthmus_node.catalogue import Datasets
 from isthmus_node.compute.answer import Cache, answer
@@ -29,9 +29,14 @@ from isthmus_node.egress.auditor import Audit, Auditor
 from isthmus_node.egress.gate import Refusal, judge, refuse
 from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy, policy_text
+from isthmus_node.egress.privacy import Accountant, Debit, Persons
+from isthmus_node.egress.thresholds import Limits
+from isthmus_node.egress.update_rules import Trained
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
 from isthmus_node.shelf import Shelved
 from isthmus_node.sources.table import Table
+from isthmus_node.training.answer import answer_message
+from isthmus_node.training.runs import Runs
 from isthmus_trust.identity import IdentityKey
 
 # Runs whose dataset snapshot is remembered.
@@ -114,6 +119,10 @@ class Answering:
         Holds each release against all those before it.
     reruns
         With which countries each analysis was answered.
+    runs
+        Trainings at work.
+    accountant
+        Writes down what noise spends.
     """
 
     def __init__(
@@ -124,7 +133,11 @@ class Answering:
         policy: Callable[[], Policy],
         auditor: Auditor,
         reruns: Reruns,
+        runs: Runs,
+        accountant: Accountant,
     ) -> None:
+        self._runs = runs
+        self._accountant = accountant
         self._ourselves = ourselves
         self._identity = identity
         self._datasets = datasets
@@ -137,8 +150,13 @@ class Answering:
         self._named: tuple[Spec, bytes] | None = None
         self._snapshots: OrderedDict[bytes, bytes] = OrderedDict()
 
-    def answer(self, order: Order) -> Outbound:
+    def answer(self, order: Order, state: State | None = None) -> Outbound:
         """The country's answer to one round, judged and signed; a refusal by the gate is an answer too.
+
+        Parameters
+        ----------
+        state
+            What came beside the task; None: what is in it.
 
         Raises
         ------
@@ -160,12 +178,15 @@ class Answering:
                 self._reruns.check(
                     self._analysis(order, table, events, snapshot), task, order.shelved.study, self._policy().reruns
                 )
-        state = codec.state_from_messages(task.state)
-        summary = answer(order.spec, table, state, self._cache, order.method, events)
+        state = codec.state_from_messages(task.state) if state is None else state
+        policy, trained = self._policy().towards(task.purpose, order.recipients), None
+        if isinstance(order.method, Method):
+            summary = answer(order.spec, table, state, self._cache, order.method, events)
+        else:
+            summary, trained = self._train(order, table, state, None if open_data else policy.limits.get(task.purpose))
         leaves = leaving(order.method, order.spec.options)
-        policy = self._policy().towards(task.purpose, order.recipients)
         audit = self._audit(order, table, events, snapshot).violation
-        outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data, audit)
+        outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data, audit, trained)
         header = self._header(order.digest, task, order.shelved, snapshot)
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
@@ -181,6 +202,18 @@ class Answering:
             kept = self._asked = spec, study, snapshot, hashlib.sha256(study.encode() + b"\0" + asked).digest()
         return kept[3]
 
+    def _train(self, order: Order, table: Table, state: State, limits: Limits | None) -> tuple[Summary, Trained]:
+        prepared = self._cache.prepared(order.spec, table, order.method)
+        run = self._runs.run(order.task, order.spec, table, prepared)
+        persons = Persons(order.dataset.name, order.spec.subject, table.persons_by_name, table.named_digest())
+
+        def pay() -> Debit:
+            if limits is None:
+                raise ConfigError("NOTHING_TO_PAY", "without thresholds no noise is drawn", "report it")
+            return self._accountant.debit(persons, limits, self._about(order, table.digest))
+
+        return answer_message(run, order.task, state, limits, pay)
+
     def _audit(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> Audit:
         spec, task = order.spec, order.task
         if self._named is None or self._named[0] is not spec:
@@ -189,17 +222,28 @@ class Answering:
             self._auditor,
             self._named[1] + snapshot,
             lambda: cohorts_of(
-                spec, table, order.method, self._cache.prepared(spec, table, order.method, events), events
+                spec,
+                table,
+                order.method,
+                self._cache.prepared(spec, table, order.method, events),
+                events,
+                None if spec.training is None else self._runs.held_rows(spec, table),
             ),
             bool(task.analysis),
-            journal_pb2.Record(
-                study=order.shelved.study.name,
-                study_digest=task.study_digest,
-                analysis=task.analysis,
-                run=task.run,
-                task=order.digest,
-                dataset_digest=snapshot,
-            ),
+            self._about(order, snapshot),
+        )
+
+    def _about(self, order: Order, snapshot: bytes) -> journal_pb2.Record:
+        """What an order is about, for the journal."""
+        task = order.task
+        return journal_pb2.Record(
+            study=order.shelved.study.name,
+            study_digest=task.study_digest,
+            analysis=task.analysis,
+            run=task.run,
+            round=task.round,
+            task=order.digest,
+            dataset_digest=snapshot,
         )
 
     def refusal(self, digest: bytes, task: summary_pb2.Task, shelved: Shelved | None, error: BaseException) -> Outbound:
@@ -228,9 +272,30 @@ class Answering:
         except IsthmusError:
             return Pace()
 
+    def procedures(self) -> list[Procedure]:
+        """What may be asked of this node: the methods, and trainings where the policy lets an app train."""
+        try:
+            trains = bool(self._policy().training.apps)
+        except IsthmusError:
+            trains = False
+        return [procedure for name, procedure in PROCEDURES.items() if trains or name in METHODS]
+
     def forget(self) -> None:
         """Drop prepared rows: a dataset was registered anew."""
         self._cache.clear()
+        self._runs.close()
+
+    def run_ended(self, run: bytes) -> None:
+        """The coordinator says that a run is over."""
+        self._runs.end(run)
+
+    def tidy(self) -> None:
+        """Let go of what was not asked for long."""
+        self._runs.tidy()
+
+    def close(self) -> None:
+        """The node ends."""
+        self._runs.close()
 
     def _is_open(self, task: summary_pb2.Task) -> bool:
         """Whether all the data that a task is about are open; False where that cannot be said."""
@@ -249,12 +314,15 @@ class Answering:
         """As many countries in the run as the policy asks for."""
         task = order.task
         limits = self._policy().limits_to(task.purpose, order.recipients)
-        if limits is not None and len(task.participants) < limits.contributors:
-            raise Refused(
-                "FEW_CONTRIBUTORS",
-                f"the site's policy lets nothing out for this; rule: {limits.rule('contributors')}",
-                "run the analysis with more countries, or ask the site's custodian",
-            )
+        if limits is None:
+            return
+        for key in ("contributors", *(() if order.spec.training is None else ("update_contributors",))):
+            if len(task.participants) < getattr(limits, key):
+                raise Refused(
+                    "FEW_CONTRIBUTORS",
+                    f"the site's policy lets nothing out for this; rule: {limits.rule(key)}",
+                    "run the analysis with more countries, or ask the site's custodian",
+                )
 
     def _check_snapshot(self, task: summary_pb2.Task, digest: bytes) -> None:
         """All rounds of a run are over the same rows."""

@@ -14,7 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import typer
 
 from isthmus import command
-from isthmus_node.commands import custodian, data, journal, policy, privacy, release, site, unlocking
+from isthmus_node.commands import apps, custodian, data, journal, policy, privacy, release, site, unlocking
 
 app = typer.Typer(
     name="isthmus-node",
@@ -38,6 +38,7 @@ app.command("privacy")(privacy.privacy)
 app.command("unlock")(unlocking.unlock)
 app.add_typer(journal.journal_app, name="journal")
 app.add_typer(policy.app, name="policy")
+app.add_typer(apps.app, name="apps")
 app.add_typer(site.config_app, name="config")
 
 

@@ -47,6 +47,13 @@ class HealthTable(_Table):
     port: int | None = Field(default=None, ge=1, le=65535, description="absent: nothing listens")
 
 
+class TrainingTable(_Table):
+    """[training]: what the process of an app that trains a model may take."""
+
+    memory_mb: int = Field(default=4096, ge=512, le=1 << 20, description="address space, MB of 2^20 bytes")
+    seconds: int = Field(default=600, ge=1, le=86_400, description="for one message of a round")
+
+
 class NodeTable(_Table):
     """node.toml"""
 
@@ -57,6 +64,7 @@ class NodeTable(_Table):
     proxy: ProxyTable = Field(default_factory=ProxyTable)
     log: LogTable = Field(default_factory=LogTable)
     health: HealthTable = Field(default_factory=HealthTable)
+    training: TrainingTable = Field(default_factory=TrainingTable)
 
 
 # Keys people may set, in the order they are shown.
@@ -70,6 +78,8 @@ KEYS = (
     "proxy.password_file",
     "log.level",
     "health.port",
+    "training.memory_mb",
+    "training.seconds",
 )
 
 
@@ -104,6 +114,8 @@ class NodeConfig:
     custodian_key: Path
     log_level: str
     health_port: int | None
+    training_memory: int  # bytes
+    training_seconds: int
     origins: Mapping[str, str]
     shown: Mapping[str, str]
 
@@ -164,6 +176,8 @@ def load(home: Home, flags: Mapping[str, str | None] | None = None, env: Mapping
         custodian_key=home.config / Path(values["custodian_key"]).expanduser(),
         log_level=level,
         health_port=_port(values.get("health.port"), origins["health.port"]),
+        training_memory=_whole("training.memory_mb", values, origins, 512, 1 << 20) << 20,
+        training_seconds=_whole("training.seconds", values, origins, 1, 86_400),
         origins=origins,
         shown={key: values.get(key, "") for key in KEYS},
     )
@@ -194,7 +208,7 @@ def _from_validation(path: Path, error: ValidationError) -> ConfigError:
         table, _, own = where.rpartition(".")
         known = [k.rpartition(".")[2] for k in KEYS if k.rpartition(".")[0] == table]
         if not table:
-            known += ["proxy", "log", "health"]
+            known += ["proxy", "log", "health", "training"]
         near = difflib.get_close_matches(own, known, n=1, cutoff=0.0)
         prefix = f"{table}." if table else ""
         return ConfigError(
@@ -243,6 +257,13 @@ def _port(text: str | None, origin: str) -> int | None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise _wrong("health.port", origin, "a port from 1 to 65535")
+    return int(text)
+
+
+def _whole(key: str, values: Mapping[str, str], origins: Mapping[str, str], least: int, most: int) -> int:
+    text = values[key]
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise _wrong(key, origins[key], f"a whole number from {least} to {most}")
     return int(text)
 
 

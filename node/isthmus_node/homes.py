@@ -123,6 +123,11 @@ class Home:
         return self.state / "reruns"
 
     @property
+    def held_out_key(self) -> Path:
+        """By it persons are drawn who are held out of training."""
+        return self.state / "held-out.key"
+
+    @property
     def refusals(self) -> Path:
         """The count of refusals, and what is locked."""
         return self.state / "refusals.json"

@@ -29,6 +29,7 @@ from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.privacy import Accountant
 from isthmus_node.homes import check_joined, only_one
 from isthmus_node.link.attach import Attachment
 from isthmus_node.link.backoff import Backoff
@@ -42,6 +43,9 @@ from isthmus_node.parts import Parts
 from isthmus_node.public_keys import read_public
 from isthmus_node.service import Service
 from isthmus_node.shelf import Shelf
+from isthmus_node.training.held_out import HeldOut
+from isthmus_node.training.runner import Bounds, check_apart
+from isthmus_node.training.runs import Runs
 from isthmus_node.waiting_room import WaitingRoom
 from isthmus_node.witness.known import RosterFile, known_keys
 from isthmus_node.witness.own import Checkpoints
@@ -206,7 +210,16 @@ class Node:
                 datasets=datasets,
                 journal=journal,
                 admission=Admission(ourselves, shelf, decisions, policy, time.time_ns, datasets.are_open),
-                answering=Answering(ourselves, identity, datasets, policy, Auditor(home.auditor, journal), reruns),
+                answering=Answering(
+                    ourselves,
+                    identity,
+                    datasets,
+                    policy,
+                    Auditor(home.auditor, journal),
+                    reruns,
+                    self._runs(datasets),
+                    Accountant(home.auditor, journal),
+                ),
                 noticing=noticing,
                 log=log,
                 waiting_room=WaitingRoom(home.waiting),
@@ -239,6 +252,16 @@ class Node:
             return noticing.changed() or policy.changed() or told_otherwise
 
         return service, attachment, changed
+
+    def _runs(self, datasets: Datasets) -> Runs:
+        """Trainings, in processes that cannot read what is this node's."""
+        home = self._config.home
+
+        def check() -> None:
+            check_apart([home.config, home.state, self._config.custodian_key, *datasets.files()])
+
+        bounds = Bounds(self._config.training_memory, self._config.training_seconds)
+        return Runs(self._config.name, HeldOut(home.held_out_key), bounds, check)
 
     def _guarded(self, work: Callable[[], None]) -> Callable[[], None]:
         def guarded() -> None:

@@ -24,7 +24,6 @@ from isthmus.errors import (
 )
 from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
-from isthmus_methods.registry import METHODS
 from isthmus_node.admission import open_task
 from isthmus_node.egress.journal import Journaled
 from isthmus_node.egress.wire import Outbound
@@ -93,7 +92,7 @@ class Service:
         self.told, limits = self._parts.answering.limits()
         return exchange_pb2.Hello(
             software=__version__,
-            methods=sorted(f"{method.name}/{method.version}" for method in METHODS.values()),
+            methods=sorted(f"{method.name}/{method.version}" for method in self._parts.answering.procedures()),
             datasets=sorted(registration.name for registration in self._parts.datasets.list()),
             limits=limits,
         )
@@ -135,6 +134,7 @@ class Service:
     def run_ended(self, ended: exchange_pb2.RunEnded) -> None:
         if self._work.qsize() < _ORDERS_KEPT:  # without that word the run counts as one that gave a result
             self._work.put(lambda: self._parts.reruns.ended(ended.run, ended.given))
+            self._work.put(lambda: self._parts.answering.run_ended(ended.run))
 
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
         self._check_room()
@@ -173,6 +173,7 @@ class Service:
         while True:
             work = self._work.get()
             if work is None:
+                self._parts.answering.close()
                 return
             self.work_on(work)
 
@@ -210,6 +211,7 @@ class Service:
         for journaled in self._parts.journal.unacknowledged():
             if journaled.task not in self._not_wanted and not self._leave(journaled, again=True):
                 break
+        self._parts.answering.tidy()
         unwritten, self._unwritten = self._unwritten, {}
         for signed in unwritten.values():
             self._take_task(signed)

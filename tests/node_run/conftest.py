@@ -36,6 +36,7 @@ from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.policy import DEFAULT_FILE, Policy
+from isthmus_node.egress.privacy import Accountant
 from isthmus_node.homes import find_home
 from isthmus_node.link.channel import Dial, Timing
 from isthmus_node.noticing import Noticing
@@ -44,6 +45,9 @@ from isthmus_node.parts import Parts
 from isthmus_node.service import Service
 from isthmus_node.shelf import Shelf
 from isthmus_node.sources import Source
+from isthmus_node.training.held_out import HeldOut
+from isthmus_node.training.runner import Bounds
+from isthmus_node.training.runs import Runs
 from isthmus_node.waiting_room import WaitingRoom
 from isthmus_trust.authority import Authority
 from isthmus_trust.certificates import Role, certificate_request, new_tls_key, tls_key_pem
@@ -557,8 +561,16 @@ class Site:
         self.policy()
         self.admission = Admission(self.us, self.shelf, self.decisions, self.policy, self.now, self.datasets.are_open)
         reruns = Reruns(self.home.reruns, self.decisions)
+        self.runs = Runs("nl", HeldOut(self.home.held_out_key), Bounds())
         self.answering = Answering(
-            self.us, self.identity, self.datasets, self.policy, Auditor(self.home.auditor, self.journal), reruns
+            self.us,
+            self.identity,
+            self.datasets,
+            self.policy,
+            Auditor(self.home.auditor, self.journal),
+            reruns,
+            self.runs,
+            Accountant(self.home.auditor, self.journal),
         )
         self.noticing = Noticing(
             self.home.state / "noticed.json", self.decisions, self.datasets, self.shelf, self.journal, self.log
@@ -592,6 +604,7 @@ class Site:
 
     def close(self) -> None:
         if self.journal is not None:
+            self.runs.close()
             self.journal.close()
             self.journal = None
 

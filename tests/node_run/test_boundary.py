@@ -39,7 +39,7 @@ PLACES = {
     "the wire": (answering, "encode"),
     "the state": (answering.codec, "state_from_messages"),
     "the plan": (admission, "check_spec"),
-    "the index": (admission, "find"),
+    "the index": (admission, "find_procedure"),
     "the snapshot": (answering.Answering, "_check_snapshot"),
 }
 
@@ -86,7 +86,7 @@ def test_error_in_the_middle_of_a_method_stays_in_the_country(
             # as pandas and numpy do, it quotes what it could not use
             raise ValueError(f"{MARKER} in {block.columns['time'][0][:3]}")
 
-    monkeypatch.setattr(admission, "find", lambda *_: Quotes())
+    monkeypatch.setattr(admission, "find_procedure", lambda *_: Quotes())
     site.ask(site.task())
     assert site.answers()[0].code == "BUG"
     assert MARKER not in everything(site, lines)

@@ -28,6 +28,7 @@ CONDITIONS = 5_000  # nodes of the trees of a request: columns, conditions, valu
 OPTIONS = 200
 STRATEGIES = 10  # one in the other
 STATE = 2_000  # arrays that come with a round
+MODEL = 1 << 30  # bytes of a model that is trained
 ITEMS = 200_000  # fields and labels of an answer
 
 
@@ -112,6 +113,7 @@ def check_task(task: summary_pb2.Task) -> None:
     """Raise `UsageError` ``TOO_LARGE`` where a task is larger than any that is meant; its request is `check_spec`'s."""
     _few("participants", task.participants, PARTICIPANTS)
     _few("arrays of a state", task.state, STATE)
+    _at_most("bytes of a state", task.state_bytes, MODEL)
     _check_options(task.message.config)
     _short("a name", NAME, (task.analysis, *(array.name for array in task.state)))
     _short("a requester's name", NAME, (task.requester,))

@@ -56,6 +56,11 @@ class Datasets:
 
     # ----------------------------------------------------------------- the register
 
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold registered datasets; a database is none."""
+        sources = [registration.source for registration in self._registrations().values()]
+        return tuple(source.path for source in sources if not source.is_database)
+
     def list(self) -> tuple[Registration, ...]:
         """All registrations, in the order they were added."""
         return tuple(read_registrations(self.path).values())

@@ -15,7 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus_methods.codec import spec_to_message
-from isthmus_methods.contract import Block, Booleans, Column, Integers, Method, Missingness, Spec, State, Summary
+from isthmus_methods.contract import (
+    Block,
+    Booleans,
+    Column,
+    Integers,
+    Method,
+    Missingness,
+    Procedure,
+    Spec,
+    State,
+    Summary,
+)
 from isthmus_methods.in_process import summarise
 from isthmus_node.compute.design import design_of, distinct_columns
 from isthmus_node.compute.events import events_of_blocks
@@ -46,7 +57,7 @@ class Cache:
         self._latest: tuple[Spec, tuple[bytes, bytes], Prepared] | None = None
         self._lock = threading.Lock()
 
-    def prepared(self, spec: Spec, table: Table, method: Method, events: Table | None = None) -> Prepared:
+    def prepared(self, spec: Spec, table: Table, method: Procedure, events: Table | None = None) -> Prepared:
         """As `prepare`, from the cache where it is there; the request is checked where it is not.
 
         Raises what `check_request` raises.
@@ -60,7 +71,7 @@ class Cache:
         return made
 
     def _made(
-        self, spec: Spec, table: Table, method: Method, events: Table | None, digests: tuple[bytes, bytes]
+        self, spec: Spec, table: Table, method: Procedure, events: Table | None, digests: tuple[bytes, bytes]
     ) -> Prepared:
         check_request(spec, method)
         key = (*digests, spec_to_message(spec).SerializeToString(deterministic=True))
@@ -123,7 +134,7 @@ def blocks(spec: Spec, table: Table, method: Method, events: Table | None = None
 def prepare(
     spec: Spec,
     table: Table,
-    method: Method,
+    method: Procedure,
     events: Table | None = None,
     *,
     one_block: int = ONE_BLOCK,

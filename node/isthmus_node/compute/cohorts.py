@@ -21,9 +21,9 @@ from isthmus_methods.contract import (
     Function,
     Indicator,
     Membership,
-    Method,
     Operator,
     Predicate,
+    Procedure,
     Role,
     Spec,
     Transform,
@@ -42,13 +42,22 @@ _GAMMA, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB1331
 
 
 def cohorts_of(
-    spec: Spec, table: Table, method: Method, prepared: Prepared, events: Table | None = None
+    spec: Spec,
+    table: Table,
+    method: Procedure,
+    prepared: Prepared,
+    events: Table | None = None,
+    held_out: Booleans | None = None,
 ) -> tuple[Cohorts, ...]:
     """The cohorts of a request: one value for its dataset, and one for that of events where it has one.
 
     `prepared` : the same request's rows as the method folds over them.
+    `held_out` : (rows,), rows that a training does not train on.
     """
     first = _cohorts(spec, table, method.roles, prepared.selected, prepared.used)
+    if held_out is not None and held_out.any():
+        # trained on are the others, so both are cohorts of their own
+        first = replace(first, conditions=(*first.conditions, Condition(held_out, is_factor=True)))
     if spec.events is None or events is None:
         return (first,)
     names, own = table.names(), events.names()
@@ -104,7 +113,7 @@ def _cohorts(spec: Spec, table: Table, roles: Mapping[str, Role], selected: Bool
         dataset=spec.dataset,
         known_by=spec.subject,
         subject=table.subject.astype(np.int64),
-        names=lambda: table.names() or tuple(f"row {number}" for number in range(table.persons)),
+        names=table.persons_by_name,
         dictionary=hashlib.sha256(repr(sorted(table.variables.items())).encode()).digest(),
         snapshot=table.named_digest(),
         contents=functools.cache(functools.partial(contents, table)),

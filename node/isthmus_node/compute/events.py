@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isthmus_methods.contract import EventRows, Integers, Method, Spec, event_roles
+from isthmus_methods.contract import EventRows, Integers, Procedure, Spec, event_roles
 from isthmus_node.compute.rows import evaluate_role, holds
 from isthmus_node.sources.table import Table
 
@@ -14,7 +14,7 @@ NOBODY = -1
 
 
 def events_of_blocks(
-    spec: Spec, table: Table, method: Method, persons: Table, subjects: Sequence[Integers], numbers: Integers
+    spec: Spec, table: Table, method: Procedure, persons: Table, subjects: Sequence[Integers], numbers: Integers
 ) -> list[EventRows]:
     """For each block the events of its persons; a person in several blocks has them in the first.
 

@@ -127,6 +127,8 @@ def _request(spec: Spec) -> tuple[object, ...]:
         sorted(spec.references.items()),
         sorted((name, repr(value)) for name, value in spec.options.items()),
         () if spec.events is None else _request(spec.events),
+        # of a training, who is held out
+        () if spec.training is None else (spec.training.held_out, spec.training.seed),
     )
 
 

@@ -13,10 +13,10 @@ from isthmus_methods.contract import (
     Function,
     Indicator,
     Membership,
-    Method,
     Missing,
     Not,
     Predicate,
+    Procedure,
     Ref,
     Role,
     Spec,
@@ -29,7 +29,7 @@ from isthmus_methods.contract import (
 _NUMBERS = (VariableType.NUMERIC, VariableType.INTEGER)
 
 
-def check_request(spec: Spec, method: Method) -> None:
+def check_request(spec: Spec, method: Procedure) -> None:
     """Raises `UsageError` for a request that is written wrongly, `Refused` for a variable no analysis may use.
 
     Depends on the request and the dictionary alone, never on rows: the answer tells nothing about them.
@@ -67,7 +67,7 @@ def _check_rest(spec: Spec) -> None:
             raise _unknown_level(spec, name)
 
 
-def _check_roles(spec: Spec, method: Method, roles: Mapping[str, Role]) -> None:
+def _check_roles(spec: Spec, method: Procedure, roles: Mapping[str, Role]) -> None:
     for name, rule in roles.items():
         columns = spec.role(name)
         if rule.required and not columns:

@@ -7,9 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +32,10 @@ from isthmus_node.egress.wire import Header, encode
 from isthmus_node.homes import Home
 from isthmus_node.link.channel import dial_of
 from isthmus_node.link.diagnose import diagnose
+from isthmus_node.ops.lines import Line, Mark
 from isthmus_node.public_keys import read_public
 from isthmus_node.shelf import Shelf
+from isthmus_node.training.checking import check_training
 from isthmus_node.witness.own import Checkpoints
 from isthmus_node.witness.report import others_of, own_of
 from isthmus_trust.certificates import Role, check_valid, read_chain
@@ -47,24 +47,6 @@ FEW_DAYS = 5
 # Free bytes on the disk of the journal.
 LITTLE_ROOM = 1_000_000_000
 NO_ROOM = 50_000_000
-
-
-class Mark(Enum):
-    PASS = "PASS"  # noqa: S105 - no password
-    WARN = "WARN"
-    FAIL = "FAIL"
-    SKIP = "SKIP"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One question and its answer. `exit_code` is that of the error behind a FAIL."""
-
-    question: str
-    mark: Mark
-    found: str
-    remedy: str = ""
-    exit_code: int = 0
 
 
 Question = Callable[[], Iterator[Line]]
@@ -101,6 +83,7 @@ def check(
         ("auditor", lambda: _auditor(config)),
         ("witnesses", lambda: _witnesses(config)),
         ("data", lambda: _data(config)),
+        ("training", lambda: check_training(config)),
         ("dry release", lambda: _dry_release(config)),
     ]
     lines: list[Line] = []

@@ -39,6 +39,10 @@ class Table:
     # Of the snapshot and the names: `digest` has persons by number only, and a join depends on who they are.
     named_digest: Callable[[], bytes] = bytes
 
+    def persons_by_name(self) -> Sequence[str]:
+        """What persons are known again by, by number: their names, or their rows' places where nothing names them."""
+        return self.names() or tuple(f"row {number}" for number in range(self.persons))
+
 
 def named_digest(digest: bytes, names: Callable[[], Sequence[str]], key: bytes) -> Callable[[], bytes]:
     """Gives the digest of a snapshot together with the names of its persons, computed when first asked for.

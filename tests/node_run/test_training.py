@@ -1,0 +1,262 @@
+"""A training in a whole node: admission, the app's process, gate, journal, what leaves; and what never does."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.v1 import spec_pb2, summary_pb2
+from isthmus_methods.codec import array_from_message, state_to_messages
+from isthmus_methods.settings_codec import settings_to_messages
+from isthmus_methods.training import state_of
+from isthmus_node.catalogue import Datasets
+from isthmus_node.egress.journal_read import entries
+from isthmus_node.sources import Source
+from isthmus_training.apps import find
+
+pytestmark = pytest.mark.processes
+
+RUN = bytes([7]) * 16
+
+
+def training(**changes: Any) -> spec_pb2.Spec:
+    """ARM by age and time, each about its middle."""
+    app = find("logistic")
+
+    def moved(name: str, centre: float, scale: float) -> spec_pb2.Term:
+        functions = spec_pb2.Transform
+        inner = spec_pb2.Transform(
+            function=functions.CENTRE, argument=spec_pb2.Column(variable=name), constants=[centre]
+        )
+        outer = spec_pb2.Transform(
+            function=functions.SCALE, argument=spec_pb2.Column(transform=inner), constants=[scale]
+        )
+        return spec_pb2.Term(columns=[spec_pb2.Column(transform=outer)])
+
+    plan = {
+        "app": spec_pb2.ClientApp(name=app.name, version=app.version, digest=app.digest),
+        "strategy": spec_pb2.Strategy(name="FedAvg"),
+        "rounds": 3,
+        "seed": 5,
+        **changes,
+    }
+    return spec_pb2.Spec(
+        method="training",
+        method_version=1,
+        dataset="ADTTE",
+        roles=[spec_pb2.Role(name="outcome", columns=[spec_pb2.Column(variable="ARM")])],
+        terms=[moved("AGE", 60.0, 9.0), moved("AVAL", 300.0, 300.0)],
+        training=spec_pb2.Training(**plan),
+    )
+
+
+def message(kind: str = "train", **config: Any) -> summary_pb2.AppMessage:
+    return summary_pb2.AppMessage(type=kind, config=settings_to_messages(config))
+
+
+def state(weights: Any, intercept: float) -> list[Any]:
+    return state_to_messages(state_of({"weights": np.asarray(weights, float), "intercept": np.array([intercept])}))
+
+
+@pytest.fixture
+def trains(site: Any) -> Any:
+    """A node whose custodian lets the logistic model train, and analyses outside the plan through."""
+    text = site.home.policy.read_text().replace('analyses = "ask"', 'analyses = "allow"')
+    site.adopt(f"{text}\n[training]\nrounds = 10\n{find('logistic').policy_lines}\n")
+    return site
+
+
+def asked(site: Any, spec: spec_pb2.Spec | None = None, **changes: Any) -> Any:
+    fields = {"analysis": "", "spec": spec or training(), "run": RUN, "message": message(), **changes}
+    site.ask(site.task(**fields))
+    return site.answers()[-1]
+
+
+def values(summary: Any) -> dict[tuple[str, str], Any]:
+    return {(i.field, i.label): array_from_message(i.value) if i.HasField("value") else None for i in summary.items}
+
+
+def the_rows(site: Any) -> tuple[np.ndarray, np.ndarray]:
+    with Path(site.source).open() as file:
+        read = list(csv.DictReader(file))
+    X = np.array([[(float(r["AGE"]) - 60) / 9, (float(r["AVAL"]) - 300) / 300] for r in read])
+    return X, np.array([float(r["ARM"] == "B") for r in read])
+
+
+def test_round_gives_the_step_over_the_nodes_own_rows_and_nothing_else(trains: Any) -> None:
+    found = values(asked(trains))
+    X, y = the_rows(trains)
+    slope = X.T @ (0.5 - y) / len(y)
+    assert set(found) == {
+        ("arrays", "weights"),
+        ("arrays", "intercept"),
+        ("examples", ""),
+        ("metrics", "loss"),
+        ("metrics", "accuracy"),
+    }
+    # the same sums in another order
+    np.testing.assert_allclose(found["arrays", "weights"], -0.5 * slope, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found["arrays", "intercept"], [-0.5 * np.mean(0.5 - y)], rtol=0, atol=1e-12)
+    assert found["examples", ""].tolist() == [400]
+    # four digits, as the policy has it
+    assert found["metrics", "loss"][0] == float(f"{found['metrics', 'loss'][0]:.4g}")
+
+
+def test_next_round_begins_where_the_coordinator_says(trains: Any) -> None:
+    asked(trains)
+    found = values(asked(trains, round=2, state=state([0.3, -0.2], 0.1)))
+    X, y = the_rows(trains)
+    residual = 1 / (1 + np.exp(-(X @ [0.3, -0.2] + 0.1))) - y
+    np.testing.assert_allclose(
+        found["arrays", "weights"], [0.3, -0.2] - 0.5 * X.T @ residual / len(y), rtol=0, atol=1e-12
+    )
+
+
+def test_first_round_with_the_apps_own_values_is_answered_and_with_others_is_not(trains: Any) -> None:
+    assert values(asked(trains, state=state([0, 0], 0)))["examples", ""].tolist() == [400]
+    assert asked(trains, run=bytes(16), state=state([0, 1e-6], 0)).code == "NOT_THE_START"
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"weights": np.zeros(3), "intercept": np.zeros(1)},
+        {"weights": np.zeros(2)},
+        {"intercept": np.zeros(1), "weights": np.zeros(2)},
+        {"weights": np.zeros(2, dtype=np.float32), "intercept": np.zeros(1)},
+    ],
+    ids=["shape", "fewer", "order", "type"],
+)
+def test_model_that_is_not_the_apps_is_refused(trains: Any, arrays: dict[str, np.ndarray]) -> None:
+    assert asked(trains, round=2, state=state_to_messages(state_of(arrays))).code == "NOT_THE_MODEL"
+
+
+def test_evaluation_is_over_the_persons_held_out(trains: Any) -> None:
+    spec = training(held_out=0.5)
+    trained = values(asked(trains, spec))
+    evaluated = values(asked(trains, spec, round=2, message=message("evaluate"), state=state([0.1, 0.0], 0.0)))
+    assert ("arrays", "weights") not in evaluated
+    assert trained["examples", ""][0] + evaluated["examples", ""][0] == 400
+    assert 150 < trained["examples", ""][0] < 250
+    cells = evaluated["scores", ""]
+    assert cells[:, 3].sum() == evaluated["examples", ""][0]
+    assert cells[:, 3].min() >= 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"spec": training(app=spec_pb2.ClientApp(name="logistic", version="1", digest=bytes(32)))}, "APP_NOT_ALLOWED"),
+        ({"spec": training(app=spec_pb2.ClientApp(name="mlp", version="1", digest=bytes(32)))}, "APP_NOT_ALLOWED"),
+        ({"spec": training(rounds=11)}, "TOO_MANY_ROUNDS"),
+        ({"round": 7, "state": state([0, 0], 0)}, "ROUND_OUT_OF_BOUNDS"),
+        ({"message": message("query")}, "UNKNOWN_MESSAGE"),
+        ({"message": message("evaluate")}, "NOTHING_HELD_OUT"),
+        ({"participants": ["nl"]}, "FEW_CONTRIBUTORS"),
+        ({"spec": training(settings=settings_to_messages({"rate": 1.0}))}, "UNKNOWN_SETTING"),
+        ({"spec": training(settings=settings_to_messages({"batch-size": 1}))}, "SMALL_BATCH"),
+        ({"spec": training(settings=settings_to_messages({"batch-size": 10}))}, "SMALL_BATCH"),
+    ],
+)
+def test_what_the_policy_or_the_app_does_not_allow_is_refused(trains: Any, changes: dict[str, Any], code: str) -> None:
+    assert asked(trains, **changes).code == code
+
+
+def test_no_more_rounds_are_trained_than_the_plan_has_whatever_their_numbers(trains: Any) -> None:
+    codes = [
+        getattr(asked(trains, round=number, state=state([0, 0], 0)), "code", "") for number in range(1, 6)
+    ]  # fmt: skip
+    assert codes == ["", "", "", "TOO_MANY_ROUNDS", "TOO_MANY_ROUNDS"]
+
+
+def test_site_that_allows_no_app_trains_nothing_and_says_so(site: Any) -> None:
+    site.adopt(site.home.policy.read_text().replace('analyses = "ask"', 'analyses = "allow"'))
+    assert asked(site).code == "METHOD_NOT_ALLOWED"
+    assert "training/1" not in site.service.hello().methods
+
+
+def test_site_that_allows_one_says_so(trains: Any) -> None:
+    assert "training/1" in trains.service.hello().methods
+
+
+def test_app_whose_source_has_changed_since_does_not_run(trains: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from isthmus_training import apps
+
+    spec = training()
+    monkeypatch.setattr(apps, "digest_of", lambda _: bytes(32))
+    assert asked(trains, spec).code == "APP_CHANGED"
+
+
+def test_message_to_a_method_is_refused(trains: Any) -> None:
+    trains.ask(trains.task(message=message()))
+    assert trains.answers()[-1].code == "NO_TRAINING"
+
+
+def test_another_seed_holds_others_out_and_the_auditor_counts_both(trains: Any) -> None:
+    """Two trainings that differ in who is held out are two cohorts: their difference is of the persons between them."""
+    for number in (1, 2):
+        asked(trains, training(held_out=0.25, seed=number), run=bytes([number]) * 16)
+    released = [
+        r.event for r in (entry.record for entry in entries(trains.home.journal / "journal")) if r.event == "AUDITED"
+    ]
+    assert len(released) == 2
+
+
+def test_process_ends_with_the_run(trains: Any) -> None:
+    from isthmus.v1 import exchange_pb2
+
+    asked(trains)
+    (run,) = trains.runs._runs.values()
+    trains.service.run_ended(exchange_pb2.RunEnded(run=RUN, given=True))
+    trains.service.work_off()
+    assert run.trainer.ended
+    assert not trains.runs._runs
+
+
+def test_process_that_nobody_asks_is_ended_and_begun_anew(trains: Any) -> None:
+    asked(trains)
+    (run,) = trains.runs._runs.values()
+    trains.runs._clock = lambda: run.trainer.used + 1e6
+    trains.service.settle_again()
+    trains.service.work_off()
+    assert run.trainer.ended
+    assert values(asked(trains, round=2, state=state([0, 0], 0)))["examples", ""].tolist() == [400]
+
+
+def test_open_data_leave_without_floors_and_with_fine_scores(trains: Any) -> None:
+    Datasets(trains.home.state, "NL").add("ADTTE", Source(str(trains.source)), open_data=True, replacing=True)
+    trains.service.look_again()
+    spec = training(held_out=0.1, settings=settings_to_messages({"batch-size": 1}))
+    asked(trains, spec)
+    evaluated = values(asked(trains, spec, round=2, message=message("evaluate"), state=state([0.1, 0.0], 0.0)))
+    assert evaluated["scores", ""][:, 3].min() < 5
+
+
+def test_noise_that_the_policy_asks_for_is_paid_for_and_in_what_leaves(trains: Any) -> None:
+    text = trains.home.policy.read_text()
+    text = text.replace("update_norm = 1e300", "update_norm = 0.01").replace("update_noise = 0.0", "update_noise = 2.0")
+    trains.adopt(text)
+    summary = asked(trains)
+    assert summary.privacy.rho == 0.5
+    X, y = the_rows(trains)
+    change = values(summary)["arrays", "weights"] + 0.5 * X.T @ (0.5 - y) / len(y)
+    assert np.abs(change).min() > 0
+    # the budget is 1: two of these, and no third
+    assert asked(trains, round=2, state=state([0, 0], 0)).privacy.rho_total == 1.0
+    assert asked(trains, round=3, state=state([0, 0], 0)).code == "PRIVACY_SPENT"
+
+
+def test_node_that_trains_has_not_imported_flower(trains: Any) -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import sys, isthmus_node.running, isthmus_node.cli, isthmus_node.training.runs, isthmus_node.training.answer;"
+        "print([name for name in ('flwr', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

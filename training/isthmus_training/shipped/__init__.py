@@ -1,0 +1,1 @@
+"""The client apps that come with isthmus."""
