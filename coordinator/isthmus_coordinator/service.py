@@ -9,7 +9,7 @@ from typing import IO
 
 from isthmus.errors import ConfigError
 from isthmus_coordinator.analyses.desk import Desk
-from isthmus_coordinator.analyses.records import answered_before
+from isthmus_coordinator.analyses.records import Answered
 from isthmus_coordinator.analyses.rounds import Rounds
 from isthmus_coordinator.clock import Clock, moment, wall_clock
 from isthmus_coordinator.config import (
@@ -132,7 +132,7 @@ class Coordinator:
         trainings = Trainings(
             Bounds(settings.training.seconds, settings.training.memory_mib, settings.max_submission_bytes),
             settings.training.strategies,
-            lambda run: answered_before(office.database, run),
+            Answered(office.database),
         )
         self.rounds = Rounds(
             office.database,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from dataclasses import replace
 
 from isthmus.errors import AuthenticationError, Refused, UsageError
 from isthmus.untrusted import shown
@@ -14,10 +17,19 @@ from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, open_si
 
 # Longest rule or remedy of a refusal that is kept.
 MAX_WORDS = 1000
+# The field of a training that is large.
+WEIGHTS = "arrays"
+# Held while an answer with weights is taken apart: several at once would be several times the memory.
+_ONE_LARGE = threading.Lock()
 
 
-def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Signed, now: int) -> Answer:
+def read_answer(
+    request: Request, node: str, task: bytes, signed: study_pb2.Signed, now: int, *, whole: bool = False
+) -> Answer:
     """What a node submitted, checked.
+
+    Of a training the weights are checked and not kept: they are read again when they are pooled, one country's at a
+    time, for they may be as large as memory lets them. `whole` keeps them.
 
     Parameters
     ----------
@@ -44,27 +56,36 @@ def read_answer(request: Request, node: str, task: bytes, signed: study_pb2.Sign
     participant = next((p for p in request.study.participants if p.node == node), None)
     if participant is None:
         raise not_a_participant(node)
-    body = canonical(signed)
+    with _ONE_LARGE if request.trains else contextlib.nullcontext():
+        return _read(request, participant, task, signed, now, whole or not request.trains)
+
+
+def _read(
+    request: Request,
+    participant: study_pb2.Participant,
+    task: bytes,
+    signed: study_pb2.Signed,
+    now: int,
+    whole: bool,
+) -> Answer:
+    node = participant.node
     if signed.context == REFUSAL:
         refusal = open_signed(signed, REFUSAL, summary_pb2.Refusal, participant.identity_key)
         _check_from(refusal.task, refusal.node, refusal.country, task, participant)
         check_padding(refusal.padding)
+        body = canonical(signed)
         return Answer(node, digest(body), body, now, refusal=_failure(refusal))
     summary = open_signed(signed, SUMMARY, summary_pb2.Summary, participant.identity_key)
     check_summary(summary)
     _check_from(summary.task, summary.node, summary.country, task, participant)
     check_padding(summary.padding)
-    return Answer(
-        node,
-        digest(body),
-        body,
-        now,
-        cleared=cleared_from_message(summary, request.method),
-        policy_digest=summary.policy_digest,
-        dataset_digest=summary.dataset_digest,
-        software=summary.software,
-        privacy=_privacy(summary),
-    )
+    cleared = cleared_from_message(summary, request.method)
+    if not whole:
+        cleared = replace(cleared, values={k: v for k, v in cleared.values.items() if k[0] != WEIGHTS})
+    words = (summary.policy_digest, summary.dataset_digest, summary.software, _privacy(summary))
+    del summary
+    body = canonical(signed)
+    return Answer(node, digest(body), body, now, cleared, None, *words)
 
 
 def not_a_participant(node: str) -> Refused:
@@ -88,7 +109,9 @@ def _privacy(summary: summary_pb2.Summary) -> summary_pb2.PrivacySpent | None:
             "what the summary says of the privacy it cost is no number, or negative",
             "run the same release of isthmus at the coordinator and at the site",
         )
-    return spent
+    copy = summary_pb2.PrivacySpent()
+    copy.CopyFrom(spent)
+    return copy
 
 
 def _check_from(answered: bytes, node: str, country: str, task: bytes, participant: study_pb2.Participant) -> None:

@@ -103,12 +103,9 @@ def _keep_apart(connection: Connection, before: Run, after: Run, apart: bytes) -
         return
     if old:
         connection.execute(delete(states).where(states.c.run == after.request.run))
-    if apart:
-        parts = [
-            {"run": after.request.run, "place": place, "part": apart[start : start + PART]}
-            for place, start in enumerate(range(0, len(apart), PART))
-        ]
-        connection.execute(insert(states), parts)
+    for place, start in enumerate(range(0, len(apart), PART)):
+        part = {"run": after.request.run, "place": place, "part": apart[start : start + PART]}
+        connection.execute(insert(states), part)
 
 
 def read_parts(database: Database, run: bytes) -> Iterator[bytes]:
@@ -127,15 +124,34 @@ def read_parts(database: Database, run: bytes) -> Iterator[bytes]:
         yield part
 
 
-def answered_before(database: Database, run: Run) -> Iterator[tuple[summary_pb2.Task, dict[str, Cleared]]]:
-    """Tasks of a run's present attempt before its open one, in order, each with what the nodes answered."""
-    with database.read() as connection:
-        for task in _tasks_of(connection, run.request.run, run.attempt)[: run.round - 1]:
-            signed = connection.execute(select(rounds.c.signed).where(rounds.c.task == task)).scalar_one()
-            message = summary_pb2.Task.FromString(study_pb2.Signed.FromString(signed).body)
-            answers = _read_answers(connection, run.request, task)
-            given = ((node, answers[node].cleared) for node in message.participants)
-            yield message, {node: cleared for node, cleared in given if cleared is not None}
+class Answered:
+    """What the nodes answered in the present attempt of a training, read again: one round, one node at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def tasks_before(self, run: Run) -> Iterator[tuple[bytes, summary_pb2.Task]]:
+        """Tasks before the open one, in order: digest and task."""
+        with self._database.read() as connection:
+            tasks = _tasks_of(connection, run.request.run, run.attempt)[: run.round - 1]
+        for task in tasks:
+            with self._database.read() as connection:
+                signed = connection.execute(select(rounds.c.signed).where(rounds.c.task == task)).scalar_one()
+            yield task, summary_pb2.Task.FromString(study_pb2.Signed.FromString(signed).body)
+
+    def of(self, request: Request, task: bytes, nodes: Sequence[str]) -> Iterator[tuple[str, Cleared]]:
+        """What each of these nodes gave for a task, whole, in this order."""
+        for node in nodes:
+            with self._database.read() as connection:
+                answer = _read_answer(connection, request, task, node, whole=True)
+            if answer.cleared is not None:
+                yield node, answer.cleared
+
+
+def _read_answer(connection: Connection, request: Request, task: bytes, node: str, *, whole: bool = False) -> Answer:
+    query = select(submissions.c.signed, submissions.c.received_at)
+    s = connection.execute(query.where(submissions.c.task == task, submissions.c.node == node)).one()
+    return read_answer(request, node, task, study_pb2.Signed.FromString(s.signed), s.received_at, whole=whole)
 
 
 def _tasks_of(connection: Connection, run: bytes, attempt: int) -> list[bytes]:
@@ -144,11 +160,9 @@ def _tasks_of(connection: Connection, run: bytes, attempt: int) -> list[bytes]:
 
 
 def _read_answers(connection: Connection, request: Request, task: bytes) -> dict[str, Answer]:
-    """What was submitted for a task, by node."""
-    found = connection.execute(select(submissions).where(submissions.c.task == task)).all()
-    return {
-        s.node: read_answer(request, s.node, task, study_pb2.Signed.FromString(s.signed), s.received_at) for s in found
-    }
+    """What was submitted for a task, by node; without weights."""
+    nodes = connection.execute(select(submissions.c.node).where(submissions.c.task == task)).scalars().all()
+    return {node: _read_answer(connection, request, task, node) for node in nodes}
 
 
 def open_runs(connection: Connection) -> list[bytes]:

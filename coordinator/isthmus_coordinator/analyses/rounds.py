@@ -151,8 +151,8 @@ class Rounds:
             live = self._by_task.get(task)
         if live is None:
             return Receipt(records.stored_answer(self._database, node, task))
-        answer = read_answer(live.run.request, node, task, signed, self._clock())
-        ticket = Ticket(task, answer)
+        ticket = Ticket(task, read_answer(live.run.request, node, task, signed, self._clock()))
+        del signed  # a trained model is large: it is held once
         live.inbox.append(ticket)
         # the last of a round writes for all; the others give it a moment before they write for themselves
         if len(live.inbox) >= len(live.run.unanswered) or not ticket.settled.wait(GATHER_SECONDS):

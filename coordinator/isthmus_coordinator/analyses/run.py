@@ -92,6 +92,7 @@ class Answer:
     policy_digest: bytes = b""
     dataset_digest: bytes = b""
     software: str = ""
+    # A copy: nothing of the summary's own message is held.
     privacy: summary_pb2.PrivacySpent | None = None
 
     @property

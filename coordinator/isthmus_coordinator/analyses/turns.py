@@ -105,7 +105,8 @@ def take_in(run: Run, answers: Sequence[Answer], sign: Sign, now: int) -> Turn:
                 )
                 return break_off(replace(run, traffic=traffic), Failure.of(error), now)
             given[answer.node] = given_with(given.get(answer.node), answer, answer.cleared)
-    run = replace(run, answers={**run.answers, **{a.node: a for a in answers}}, given=given, traffic=traffic)
+    kept = {a.node: replace(a, signed=b"") if run.request.trains else a for a in answers}  # large ones, stored now
+    run = replace(run, answers={**run.answers, **kept}, given=given, traffic=traffic)
     refused = {a.node: LeftOut("refused", a.refusal) for a in answers if a.refusal is not None}
     if refused:
         return leave_out(run, refused, "FAILED", sign, now)

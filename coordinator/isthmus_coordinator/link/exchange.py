@@ -117,17 +117,14 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
                 "ask for less at once: fewer terms, a coarser time grid",
             )
         self._rounds.check_task(peer.name, first.task)
-        body = self._collect(peer, first, rest)
-        try:
-            signed = study_pb2.Signed.FromString(bytes(body))
-        except DecodeError as error:
-            raise _malformed("its bytes are no signed document") from error
-        receipt = self._rounds.take(peer.name, first.task, signed)
+        # nothing of it is held here: a trained model is large, and comes from all countries at once
+        receipt = self._rounds.take(peer.name, first.task, _signed_of(self._collect(peer, first, rest)))
         return exchange_pb2.Acknowledgement(digest=receipt.digest, task=receipt.following)
 
     def _collect(
         self, peer: Peer, first: exchange_pb2.SubmissionChunk, chunks: Iterator[exchange_pb2.SubmissionChunk]
     ) -> bytearray:
+        # grows as bytes come: what was announced costs nothing until it is there
         body = bytearray()
         chunk: exchange_pb2.SubmissionChunk | None = first
         while chunk is not None:
@@ -218,6 +215,13 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
             log.exception("listening_failed", extra={"node": peer.name})
         finally:
             line.orders.put(None)
+
+
+def _signed_of(body: bytearray) -> study_pb2.Signed:
+    try:
+        return study_pb2.Signed.FromString(bytes(body))
+    except DecodeError as error:
+        raise _malformed("its bytes are no signed document") from error
 
 
 def _malformed(what: str) -> UsageError:

@@ -6,8 +6,8 @@ import hashlib
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 
 from isthmus.errors import ConfigError, IsthmusError
 from isthmus.v1 import summary_pb2
+from isthmus_coordinator.analyses.answers import WEIGHTS
+from isthmus_coordinator.analyses.records import Answered
 from isthmus_coordinator.analyses.run import Failure, Run
 from isthmus_coordinator.training.curves import Curves, examples_of, metrics_of
 from isthmus_coordinator.training.failures import ending
@@ -38,9 +40,6 @@ from isthmus_training.frames import Words
 
 # Bytes of chance that a run keeps to itself: the strategy's generators start from them, after a restart too.
 _SEED = 16
-
-# Tasks of a run's attempt before its open one, each with what the nodes answered.
-Stored = Callable[[Run], Iterator[tuple[summary_pb2.Task, Mapping[str, Cleared]]]]
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +66,14 @@ class Trainings:
         Of each strategy's process.
     strategies
         Those beside Flower's own, as ``package.module:Class``.
-    stored
-        Reads what was answered before.
+    answered
+        Reads what the nodes answered.
     """
 
-    def __init__(self, bounds: Bounds, strategies: tuple[str, ...], stored: Stored) -> None:
+    def __init__(self, bounds: Bounds, strategies: tuple[str, ...], answered: Answered) -> None:
         self._bounds = bounds
         self._strategies = strategies
-        self._stored = stored
+        self._answered = answered
         self._lock = threading.Lock()
         self._standing: dict[bytes, _Standing] = {}
         self._closed = False
@@ -154,8 +153,8 @@ class Trainings:
             standing, said = self._built(run)
             if run.task is None:
                 return self._next(run, standing, *said)
-        given = [(n, a.cleared) for n in run.asked if (a := run.answers[n]).cleared is not None]
-        return self._next(run, standing, *self._told(run, standing, {n: c for n, c in given if c is not None}))
+        task = b"" if run.task is None else run.task.digest
+        return self._next(run, standing, *self._told(run, standing, task, run.asked))
 
     def _built(self, run: Run) -> tuple[_Standing, tuple[Words, dict[str, Array]]]:
         """A strategy that stands where the run does, and what it said last."""
@@ -177,26 +176,27 @@ class Trainings:
         )
         if run.task is None:
             return standing, said
-        for task, given in self._stored(run):
+        for name, task in self._answered.tasks_before(run):
             self._check_repeated(run, standing, task, *said)
-            said = self._told(run, standing, given)
+            said = self._told(run, standing, name, task.participants)
         self._check_repeated(run, standing, summary_pb2.Task.FromString(run.task.signed.body), *said)
         return standing, said
 
-    def _told(self, run: Run, standing: _Standing, given: Mapping[str, Cleared]) -> tuple[Words, dict[str, Array]]:
+    def _told(self, run: Run, standing: _Standing, task: bytes, nodes: Sequence[str]) -> tuple[Words, dict[str, Array]]:
         """Tell the answers of the round that the strategy waits for; what it says next."""
-        replies: list[tuple[int, dict[str, float], list[str]]] = []
-        arrays: dict[str, Array] = {}
-        # a strategy averages what all have: a measure that one gate withheld is nobody's in this round
-        shared = set.intersection(*(set(metrics_of(cleared)) for cleared in given.values())) if given else set()
-        for node, cleared in given.items():
+        metrics: dict[int, dict[str, float]] = {}
+        given: list[Cleared] = []
+        for node, cleared in self._answered.of(run.request, task, nodes):
             number = _number_of(run, node)
-            weights = _weights(cleared, standing)
-            metrics = {name: value for name, value in metrics_of(cleared).items() if name in shared}
-            replies.append((number, {EXAMPLES: examples_of(cleared), **metrics}, list(weights)))
-            arrays.update({f"{number}/{name}": array for name, array in weights.items()})
-        standing.curves.add(standing.kind, list(given.values()))
-        return standing.process.say({"kind": "replies", "replies": replies}, arrays)
+            # one country's weights in memory at a time
+            standing.process.tell({"kind": "weights", "node": number}, _weights(cleared, standing))
+            metrics[number] = {EXAMPLES: examples_of(cleared), **metrics_of(cleared)}
+            given.append(replace(cleared, values={k: v for k, v in cleared.values.items() if k[0] != WEIGHTS}))
+        standing.curves.add(standing.kind, given)
+        # a strategy averages what all have: a measure that one gate withheld is nobody's in this round
+        shared = set.intersection(*map(set, metrics.values())) if metrics else set()
+        replies = [(number, {name: m[name] for name in m if name in shared}) for number, m in metrics.items()]
+        return standing.process.say({"kind": "replies", "replies": replies})
 
     def _next(self, run: Run, standing: _Standing, said: Words, arrays: dict[str, Array]) -> Next | Done:
         if said["kind"] == "done":

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,9 +69,12 @@ class StrategyProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def say(
-        self, words: Mapping[str, Any], arrays: Mapping[str, Array] | None = None
-    ) -> tuple[Words, dict[str, Array]]:
+    def tell(self, words: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """Tell it something that it does not answer; errors as `say`."""
+        with self._watched():
+            write_frame(self._writer, words, arrays)
+
+    def say(self, words: Mapping[str, Any]) -> tuple[Words, dict[str, Array]]:
         """Tell it something; what it says next, "ask", "done" or "checked".
 
         Raises
@@ -81,12 +84,24 @@ class StrategyProcess:
         MethodError, UsageError
             Where it said why, took too long, or what it says is too large.
         """
+        with self._watched():
+            write_frame(self._writer, words)
+            said, given = read_frame(self._reader, self._bounds.most_bytes)
+        kind = said.get("kind")
+        if kind == "failed":
+            raise ending(str(said.get("code")))
+        if kind == "refused":
+            raise refusal(str(said.get("code")), str(said.get("name")), [str(k) for k in said.get("known", ())])
+        return said, given
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """So long and no longer: what goes on then is ended."""
         watch = threading.Timer(self._bounds.seconds, self._stop_waiting)
         watch.daemon = True
         watch.start()
         try:
-            write_frame(self._writer, words, arrays)
-            said, given = read_frame(self._reader, self._bounds.most_bytes)
+            yield
         except TooLarge as error:
             raise ending("MODEL_TOO_LARGE") from error
         except Broken as error:
@@ -95,12 +110,6 @@ class StrategyProcess:
             raise Died from error
         finally:
             watch.cancel()
-        kind = said.get("kind")
-        if kind == "failed":
-            raise ending(str(said.get("code")))
-        if kind == "refused":
-            raise refusal(str(said.get("code")), str(said.get("name")), [str(k) for k in said.get("known", ())])
-        return said, given
 
     def end(self) -> None:
         """End it, and what it has started; more than once does no harm."""

@@ -61,11 +61,12 @@ class _Pipe:
     def carry(self, ask: Ask, nodes: tuple[int, ...]) -> Mapping[int, Reply]:
         """One round: asked of the coordinator, which asks the nodes."""
         self.tell({"kind": "ask", "type": ask.type, "config": dict(ask.config), "nodes": nodes}, ask.arrays)
+        weights: dict[int, dict[str, Array]] = {}
         words, arrays = self.hear()
-        return {
-            int(node): Reply({name: arrays.pop(f"{node}/{name}") for name in names}, metrics)
-            for node, metrics, names in words["replies"]
-        }
+        while words["kind"] == "weights":
+            weights[words["node"]] = arrays
+            words, arrays = self.hear()
+        return {node: Reply(weights.pop(node), metrics) for node, metrics in words["replies"]}
 
 
 def _work(pipe: _Pipe) -> None:
