@@ -115,6 +115,22 @@ def _no_auditor() -> None:
     put(Auditor, "violation", lambda self, audit, limits: None)
 
 
+def _no_grid_of_cut_points() -> None:
+    """A variable is cut wherever somebody likes."""
+    from isthmus_node.egress import unplanned
+
+    put(unplanned, "cuts_are_on_grid", lambda cohorts, limits: None)
+
+
+def _nobody_is_not_a_few() -> None:
+    """Nobody leaves as zeros, and a few are refused."""
+    from isthmus_node.egress import unplanned
+    from isthmus_node.egress.policy import Policy
+
+    put(unplanned, "sides_are_of_many", lambda cohorts, limits: None)
+    put(Policy, "without_zeros", lambda self: self)
+
+
 def _any_support() -> None:
     """Support need not agree with what it supports."""
     from isthmus_node.egress import gate
@@ -379,6 +395,11 @@ GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "all or nothing": (("isthmus_node.egress.gate:judge",), _mask_single_cells),
     "persons are counted": (("isthmus_node.compute.answer:prepare",), _count_rows),
     "auditor": (("isthmus_node.egress.auditor:Auditor.violation",), _no_auditor),
+    "cut points on a grid": (("isthmus_node.egress.unplanned:cuts_are_on_grid",), _no_grid_of_cut_points),
+    "same answer to nobody and to a few": (
+        ("isthmus_node.egress.unplanned:sides_are_of_many", "isthmus_node.egress.policy:Policy.without_zeros"),
+        _nobody_is_not_a_few,
+    ),
     "finite numbers": (("isthmus_node.egress.form:number_violation",), _any_number),
     "support fits": (("isthmus_node.egress.form:BAD_SUPPORT",), _any_support),
     "known kinds": (("isthmus_node.egress.gate:UNKNOWN_KIND",), _any_kind),

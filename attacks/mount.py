@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from attacks.attack import Attack, Listed, Outcome
 from attacks.evidence import claimed, standing_in
 from attacks.guards import is_there
-from attacks.network import GUARDED, HONEST, UNGUARDED, Network
+from attacks.network import COUNTRIES, GUARDED, HONEST, UNGUARDED, Network
 from attacks.scene import scene
 from isthmus.errors import IsthmusError
 from isthmus_client.connection import Connection
@@ -49,8 +49,8 @@ def mount_all(
 
 def mount(network: Network, connection: Connection, attack: Attack) -> Verdict:
     """Both times, the guarded one first; what earlier attacks have locked is unlocked before, as a custodian would."""
-    network.unlock(GUARDED)
-    network.unlock(UNGUARDED)
+    for node in COUNTRIES:
+        network.unlock(node)
     missing = [name for name in attack.guards if not is_there(name)]
     on = once(network, connection, attack, GUARDED, ())
     if "LOCKED" in on.codes and "LOCKED" not in attack.stopped_by:

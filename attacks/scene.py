@@ -46,7 +46,7 @@ class Scene:
                 method,
                 formula,
                 dataset=asked.pop("dataset", "PERSONS"),
-                missing_country="fail",
+                missing_country=asked.pop("missing_country", "fail"),
                 deadline=DEADLINE,
                 **asked,
             )
@@ -116,7 +116,7 @@ class Scene:
             for entry in read(self.network.box.node_home(node) / "state/journal"):
                 if entry.payload and (entry.record.run, entry.record.round) == (run, number):
                     found.append(answer_of(run, number, entry.payload))
-        return found
+        return [answer for answer in found if not answer.code]
 
     def lengths(self) -> list[int]:
         """How long the answers were, as somebody on the network sees: in the order in which they left."""

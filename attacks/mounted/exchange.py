@@ -8,6 +8,7 @@ import numpy as np
 
 from attacks.attack import Attack, Claims
 from attacks.evidence import Answer
+from attacks.mounted.cohorts import ASKED
 from attacks.mounted.requests import SUMS, compared
 from attacks.scene import Scene
 from isthmus.v1 import spec_pb2
@@ -176,7 +177,7 @@ ATTACKS = (
         "a filter of twenty thousand conditions",
         "coordinator",
         "bounds before anything is made of a request",
-        ("bounds of requests", "auditor"),
+        ("bounds of requests", "auditor", *ASKED),
         frozenset({"TOO_LARGE"}),
         resource_bomb,
     ),

@@ -10,6 +10,7 @@ import numpy as np
 from attacks import rows
 from attacks.attack import Attack, Claims
 from attacks.evidence import Answer, Numbers
+from attacks.mounted.cohorts import ALONE, ASKED
 from attacks.scene import Scene
 from isthmus_methods.parts.symmetric import unpacked
 
@@ -67,14 +68,14 @@ def one_large_value(scene: Scene) -> Claims:
 
 
 def indicator_of_one(scene: Scene) -> Claims:
-    return outcome_of_one(scene, scene.ask("linear_model", "LAB ~ I(AGE > 96)"), 1)
+    return outcome_of_one(scene, scene.ask("linear_model", "LAB ~ I(CLASS == 'RARE')", **ALONE), 1)
 
 
 def two_indicators(scene: Scene) -> Claims:
     """Two columns, each of many persons, that differ by the victim."""
     claims = [
         products_of(scene, scene.ask("linear_model", f"LAB ~ I({condition})"))
-        for condition in ("AGE > 65", "AGE > 65 & AGE < 96")
+        for condition in ("SEX == 'F'", "SEX == 'F' & CLASS != 'RARE'")
     ]
     return {"lab": claims[0] - claims[1]} if all(np.isfinite(claims)) else {}
 
@@ -173,7 +174,7 @@ def weights_as_selector(scene: Scene) -> Claims:
 
 def gradient_of_one(scene: Scene) -> Claims:
     """A logistic score over one row is that row, times its residual."""
-    answers = scene.ask("glm", "RESP ~ LAB", where="AGE > 96 | CLASS == 'RARE'")
+    answers = scene.ask("glm", "RESP ~ LAB", where="CLASS == 'RARE'")
     return {"lab": float(answers[0]["columns"][2])} if answers and answers[0].has("columns") else {}
 
 
@@ -182,7 +183,15 @@ def update_of_a_model(scene: Scene) -> Claims:
     return {"marker": float(answers[0]["update"][1])} if answers and answers[0].has("update") else {}
 
 
-EVERY = ("auditor", "outcome_is_of_many", "model_has_persons", "model_is_not_saturated", *MODEL, "weights_are_spread")
+EVERY = (
+    ASKED[1],
+    "auditor",
+    "outcome_is_of_many",
+    "model_has_persons",
+    "model_is_not_saturated",
+    *MODEL,
+    "weights_are_spread",
+)
 
 ATTACKS = (
     Attack(

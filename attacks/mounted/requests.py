@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attacks.attack import Attack, Claims
 from attacks.mounted.cells import first
+from attacks.mounted.cohorts import ALONE, ASKED
 from attacks.rows import NUMBER, RARE_DIAGNOSIS
 from attacks.scene import Scene
 from isthmus.v1 import spec_pb2
@@ -51,7 +52,7 @@ def steep_power(scene: Scene) -> Claims:
 
 def arithmetic_on_identifier(scene: Scene) -> Claims:
     """The running number of the person with the greatest age: all less all the others."""
-    others = compared("AGE", spec_pb2.Comparison.LESS, 96.0)
+    others = compared("CLASS", spec_pb2.Comparison.NOT_EQUAL, "RARE")
     return {"number": sum_of(scene, "NUM") - sum_of(scene, "NUM", others)}
 
 
@@ -61,15 +62,14 @@ def filter_on_identifier(scene: Scene) -> Claims:
 
 
 def calendar_date(scene: Scene) -> Claims:
-    others = compared("AGE", spec_pb2.Comparison.LESS, 96.0)
+    others = compared("CLASS", spec_pb2.Comparison.NOT_EQUAL, "RARE")
     return {"visit date": sum_of(scene, "VISITDT") - sum_of(scene, "VISITDT", others)}
 
 
 def conjunction(scene: Scene) -> Claims:
-    total = first(scene, "table_one", roles={"variables": ["LAB"]}, where="AGE >= 90 & SEX == 'F' & SITE == 'S1'").get(
-        "sum[LAB]"
-    )
-    return {} if total is None else {"lab": float(total[0])}
+    where = "AGE >= 90 & SEX == 'F' & SITE == 'S1'"
+    found = first(scene, "table_one", roles={"variables": ["LAB"]}, where=where, **ALONE).get("sum[LAB]")
+    return {} if found is None else {"lab": float(found[0])}
 
 
 def rare_level(scene: Scene) -> Claims:
@@ -135,8 +135,8 @@ ATTACKS = (
         "conjunction of filters",
         "analyst",
         "k persons of a cohort",
-        ("cells_are_large", *SUMS, "auditor"),
-        frozenset({"SMALL_CELL"}),
+        ("cells_are_large", *SUMS, "auditor", *ASKED),
+        frozenset({"FEW_PERSONS", "CUT_POINT_OFF_GRID"}),
         conjunction,
     ),
     Attack(
@@ -144,7 +144,7 @@ ATTACKS = (
         "filter on an identifier",
         "coordinator",
         "roles of the dictionary",
-        ("roles and types", "auditor"),
+        ("roles and types", "auditor", *ASKED),
         REQUEST,
         filter_on_identifier,
         words=(str(NUMBER),),

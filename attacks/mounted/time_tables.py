@@ -9,6 +9,7 @@ import numpy as np
 from attacks.attack import Attack, Claims
 from attacks.evidence import Answer
 from attacks.mounted.cells import first
+from attacks.mounted.cohorts import ASKED
 from attacks.mounted.models import pooled
 from attacks.scene import Scene
 
@@ -61,11 +62,13 @@ def entry_times(scene: Scene) -> Claims:
 def one_event(scene: Scene) -> Claims:
     """The score of a single event is that person's covariate about the mean of all, which is told elsewhere."""
     mean = first(scene, "table_one", roles={"variables": ["AGE"]}).get("sum[AGE]")
-    answers = scene.ask("cox", "Surv(DAY, DAY < 60) ~ AGE")
+    answers = scene.ask("cox", "Surv(DAY, DAY < 50) ~ AGE")
     if mean is None or not answers or not answers[0].has("score"):
         return {}
     return {"age": 18 + float(mean[0]) / 60 + float(answers[0]["score"][0])}
 
+
+EVENTS = ("model_has_persons", "model_is_not_saturated")
 
 ATTACKS = (
     Attack(
@@ -100,7 +103,7 @@ ATTACKS = (
         "a single event",
         "analyst",
         "k events, parameters against events",
-        ("cells_are_large", "complements_are_large", "model_has_persons", "model_is_not_saturated", "auditor"),
+        (ASKED[1], "cells_are_large", "complements_are_large", *EVENTS, "auditor"),
         frozenset({"SMALL_CELL", "FEW_PERSONS"}),
         one_event,
     ),

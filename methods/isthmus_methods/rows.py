@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus_methods.request import Variable
+
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
@@ -142,6 +144,18 @@ class Condition:
     is_factor: bool
     # It says which events of a second dataset are looked at, or who has one of them.
     is_of_events: bool = False
+    # Two parts of one variable may have nobody in common, whoever is there.
+    may_be_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """A number that a request compares a variable with, and the rows that the comparison tells apart, (rows,)."""
+
+    variable: Variable
+    number: float  # the least one of the upper side, or the one that is looked for
+    inside: Booleans  # those for which it holds, of the rows for which it matters
+    outside: Booleans  # those for which it does not
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +177,7 @@ class Cohorts:
     conditions: tuple[Condition, ...] = ()
     levels: Mapping[str, Booleans] = field(default_factory=dict)  # "grade=3" -> (rows,)
     cut_points: Mapping[str, frozenset[float]] = field(default_factory=dict)  # variable -> numbers it is compared with
+    cuts: tuple[Cut, ...] = ()  # of filter and conditions; not those that an approved plan has
     depth: int = 0  # nested conjunctions and disjunctions; 1: one comparison
     quasi_identifiers: int = 0  # distinct ones in filters and conditions
     # The dataset of events: who is looked at is the other dataset's matter, which of his events is this one's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections import OrderedDict
@@ -16,17 +17,19 @@ from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods import codec
 from isthmus_methods.contract import Method, Procedure, Spec, State, Summary, leaving
-from isthmus_methods.registry import METHODS, PROCEDURES
+from isthmus_methods.registry import METHODS, PROCEDURES, find_procedure
+from isthmus_methods.validate import check_spec
 from isthmus_node.admission import Order, Ourselves
 from isthmus_node.catalogue import Datasets
 from isthmus_node.compute.answer import Cache, answer
-from isthmus_node.compute.cohorts import cohorts_of
+from isthmus_node.compute.cohorts import Place, cohorts_of, listed_places
 from isthmus_node.compute.normal import request_name
+from isthmus_node.compute.request import check_request
 from isthmus_node.custodian.adoption import Adopted, Adoptions
 from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.custodian.stating import stated_limits
 from isthmus_node.egress.auditor import Audit, Auditor
-from isthmus_node.egress.gate import Refusal, judge, refuse
+from isthmus_node.egress.gate import Refusal, first_look, judge, refuse
 from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy, policy_text
 from isthmus_node.egress.privacy import Accountant, Debit, Persons
@@ -147,7 +150,8 @@ class Answering:
         self._cache = Cache()
         self._stated: tuple[bytes, study_pb2.Signed | None] = (b"", None)
         self._asked: tuple[Spec, str, bytes, bytes] | None = None
-        self._named: tuple[Spec, bytes] | None = None
+        self._named: tuple[Spec, bytes, bool] | None = None
+        self._listed: tuple[bytes, frozenset[Place]] = (b"", frozenset())
         self._snapshots: OrderedDict[bytes, bytes] = OrderedDict()
 
     def answer(self, order: Order, state: State | None = None) -> Outbound:
@@ -178,16 +182,24 @@ class Answering:
                 self._reruns.check(
                     self._analysis(order, table, events, snapshot), task, order.shelved.study, self._policy().reruns
                 )
-        state = codec.state_from_messages(task.state) if state is None else state
+        # a request that cannot be computed is told so, whatever its cohort
+        self._cache.prepared(order.spec, table, order.method, events)
         policy, trained = self._policy().towards(task.purpose, order.recipients), None
+        audit = self._audit(order, table, events, snapshot)
+        header = self._header(order.digest, task, order.shelved, snapshot)
+        if not open_data:
+            if not task.analysis and self._name(order)[1]:
+                policy = policy.without_zeros()
+            refused = first_look(task.purpose, policy, audit.first_violation)
+            if refused is not None:
+                return encode_refusal(refused, header, self._identity)
+        state = codec.state_from_messages(task.state) if state is None else state
         if isinstance(order.method, Method):
             summary = answer(order.spec, table, state, self._cache, order.method, events)
         else:
             summary, trained = self._train(order, table, state, None if open_data else policy.limits.get(task.purpose))
         leaves = leaving(order.method, order.spec.options)
-        audit = self._audit(order, table, events, snapshot).violation
-        outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data, audit, trained)
-        header = self._header(order.digest, task, order.shelved, snapshot)
+        outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data, audit.violation, trained)
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
         return encode(outcome, header, self._identity)
@@ -216,11 +228,9 @@ class Answering:
 
     def _audit(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> Audit:
         spec, task = order.spec, order.task
-        if self._named is None or self._named[0] is not spec:
-            self._named = spec, request_name(spec)
         return Audit(
             self._auditor,
-            self._named[1] + snapshot,
+            self._name(order)[0] + snapshot,
             lambda: cohorts_of(
                 spec,
                 table,
@@ -228,6 +238,7 @@ class Answering:
                 self._cache.prepared(spec, table, order.method, events),
                 events,
                 None if spec.training is None else self._runs.held_rows(spec, table),
+                None if task.analysis else self._places_of_plan(order.shelved),
             ),
             bool(task.analysis),
             self._about(order, snapshot),
@@ -245,6 +256,30 @@ class Answering:
             task=order.digest,
             dataset_digest=snapshot,
         )
+
+    def _name(self, order: Order) -> tuple[bytes, bool]:
+        """The request's name, and whether it cuts where the approved plan does not."""
+        if self._named is None or self._named[0] is not order.spec:
+            asked = listed_places([(order.spec, order.method)])
+            cuts = not asked <= self._places_of_plan(order.shelved)
+            self._named = order.spec, request_name(order.spec), cuts
+        return self._named[1:]
+
+    def _places_of_plan(self, shelved: Shelved) -> frozenset[Place]:
+        """Where the analyses of an approved plan cut; once a study."""
+        digest = shelved.digest
+        if self._listed[0] != digest:
+            asked: list[tuple[Spec, Procedure]] = []
+            for analysis in shelved.study.plan:
+                # an analysis that this installation cannot read lists nothing
+                with contextlib.suppress(IsthmusError):
+                    method = find_procedure(analysis.spec.method, analysis.spec.method_version)
+                    spec = codec.spec_from_message(analysis.spec, shelved.study)
+                    check_spec(spec, method)
+                    check_request(spec, method)
+                    asked.append((spec, method))
+            self._listed = digest, listed_places(asked)
+        return self._listed[1]
 
     def refusal(self, digest: bytes, task: summary_pb2.Task, shelved: Shelved | None, error: BaseException) -> Outbound:
         """The refusal for an error: fixed code, rule and remedy, nothing of what the rows said."""

@@ -16,10 +16,10 @@ from isthmus_methods import contract as c
 from isthmus_methods.codec import array_from_message
 from isthmus_methods.registry import METHODS, find
 from isthmus_node.compute.answer import Cache, answer
-from isthmus_node.compute.cohorts import cohorts_of
+from isthmus_node.compute.cohorts import Place, cohorts_of, listed_places
 from isthmus_node.compute.normal import request_name
 from isthmus_node.egress.auditor import Audit, Auditor
-from isthmus_node.egress.gate import Refusal, judge
+from isthmus_node.egress.gate import Cleared, Refusal, first_look, judge
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.wire import Header, encode, encode_refusal
 from isthmus_node.sources.table import Table
@@ -91,12 +91,23 @@ class Journal:
 
 
 class Country:
-    """Answers requests over one table after another; `guarded` False leaves the auditor out."""
+    """Answers requests over one table after another; `guarded` False leaves the auditor out.
+
+    `looks` : requests outside a plan are looked at before anything is summed, but for places in `listed`.
+    """
 
     def __init__(
-        self, policy: Policy, folder: Path, of: Table | None = None, *, guarded: bool = True, planned: bool = False
+        self,
+        policy: Policy,
+        folder: Path,
+        of: Table | None = None,
+        *,
+        guarded: bool = True,
+        planned: bool = False,
+        looks: bool = False,
     ) -> None:
         self.policy, self.folder, self.guarded, self.planned = policy, folder, guarded, planned
+        self.looks, self.listed = looks, frozenset[Place]()
         self.table = table(rows()) if of is None else of
         self.journal = Journal()
         self.sent = b""
@@ -107,19 +118,28 @@ class Country:
         self.auditor = Auditor(self.folder, self.journal)
 
     def bytes_for(self, spec: c.Spec, purpose: int) -> bytes:
-        events = self.events
+        events, policy = self.events, self.policy
         method = find(spec.method, spec.version)
         cache = Cache()
-        summary = answer(spec, self.table, {}, cache, method, events)
+        listed = None if self.planned else self.listed
         audit = Audit(
             self.auditor,
             request_name(spec) + self.table.digest,
-            lambda: cohorts_of(spec, self.table, method, cache.prepared(spec, self.table, method, events), events),
+            lambda: cohorts_of(
+                spec, self.table, method, cache.prepared(spec, self.table, method, events), events, None, listed
+            ),
             self.planned,
             journal_pb2.Record(analysis="primary"),
         )
-        word: Callable[[Any], Any] = audit.violation if self.guarded else lambda _: None
-        verdict = judge(summary, c.leaving(method, spec.options), method.notes, purpose, self.policy, False, audit=word)
+        verdict: Cleared | Refusal | None = None
+        if self.looks:
+            if not self.planned and not listed_places([(spec, method)]) <= self.listed:
+                policy = policy.without_zeros()
+            verdict = first_look(purpose, policy, audit.first_violation)
+        if verdict is None:
+            summary = answer(spec, self.table, {}, cache, method, events)
+            word: Callable[[Any], Any] = audit.violation if self.guarded else lambda _: None
+            verdict = judge(summary, c.leaving(method, spec.options), method.notes, purpose, policy, False, audit=word)
         header = Header(bytes(32), "nl", "NL")
         out = encode_refusal(verdict, header, KEY) if isinstance(verdict, Refusal) else encode(verdict, header, KEY)
         self.sent += out.payload

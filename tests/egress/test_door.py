@@ -137,4 +137,4 @@ def test_modules_can_be_read_in_an_hour() -> None:
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in EGRESS.glob("*.py")}
     # the table of numbers is the longest
     assert max(lines.values()) <= 310, lines
-    assert sum(lines.values()) <= 4600
+    assert sum(lines.values()) <= 4900

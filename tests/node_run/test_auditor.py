@@ -37,8 +37,9 @@ def codes(site: Any) -> list[str]:
 
 
 @pytest.fixture
-def open_site(site: Any) -> Any:
-    """A node whose custodian lets analyses outside the plan through."""
+def open_site(site: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A node whose custodian lets analyses outside the plan through, and which does not look at them beforehand."""
+    monkeypatch.setattr(Auditor, "first_violation", lambda self, audit, limits: None)
     site.adopt(site.home.policy.read_text().replace('analyses = "ask"', 'analyses = "allow"'))
     return site
 

@@ -179,16 +179,19 @@ def test_count_that_cannot_be_read_stops_everything(locks: Callable[[], Locks], 
 
 @pytest.fixture
 def oracle(site: Any) -> Callable[[int], Any]:
-    """A question outside the plan that is refused or not depending on one person: is somebody of this age there?"""
+    """A question outside the plan that is refused: is somebody of more than a hundred there with so many days?"""
     site.study.exploratory_purpose = study_pb2.TRIAL_ANALYSIS
 
-    def ask(age: int, requester: str = "ana") -> Any:
-        filtered = spec_pb2.Predicate(
-            comparison=spec_pb2.Comparison(
-                variable="AGE", operator=spec_pb2.Comparison.GREATER, value=spec_pb2.Literal(number=age / 10)
+    def ask(number: int, requester: str = "ana") -> Any:
+        compared = [("AGE", spec_pb2.Comparison.GREATER, 100.0), ("AVAL", spec_pb2.Comparison.LESS, number * 500.0)]
+        both = [
+            spec_pb2.Predicate(
+                comparison=spec_pb2.Comparison(variable=name, operator=o, value=spec_pb2.Literal(number=value))
             )
-        )
-        signed = site.task(analysis="", requester=requester, run=age.to_bytes(16, "big"))
+            for name, o, value in compared
+        ]
+        filtered = spec_pb2.Predicate(all=spec_pb2.Predicates(predicates=both))
+        signed = site.task(analysis="", requester=requester, run=number.to_bytes(16, "big"))
         task = summary_pb2.Task.FromString(signed.body)
         task.spec.where.CopyFrom(filtered)
         site.decisions.make(site.custodian, request_digest(task), approved=True, context=REQUEST)
@@ -208,23 +211,23 @@ def test_oracle_answers_as_long_as_nobody_counts(
     """Off: forty questions, forty answers that say whether enough persons are there."""
     monkeypatch.setattr(locks_module.Locks, "count", lambda *_: None)
     _pace_of(site, 3)
-    codes = [oracle(age).code for age in range(780, 800)]
+    codes = [oracle(number).code for number in range(1, 21)]
     assert codes
     assert "LOCKED" not in codes
 
 
 def test_oracle_falls_silent_after_a_run_of_refusals(site: Any, oracle: Callable[..., Any]) -> None:
     _pace_of(site, 3)
-    answers = [oracle(age) for age in range(780, 790)]
+    answers = [oracle(number) for number in range(1, 11)]
     assert [a.code == "LOCKED" for a in answers] == [False] * 3 + [True] * 7
     locked = {a.SerializeToString()[34:] for a in answers[3:]}
     assert len(locked) == 1  # but for the task's digest
     # somebody else is not locked, a restart forgets nothing
-    assert oracle(796, "bo").code != "LOCKED"
+    assert oracle(16, "bo").code != "LOCKED"
     site.open()
     _pace_of(site, 3)
     site.attach()
-    assert oracle(797).code == "LOCKED"
+    assert oracle(17).code == "LOCKED"
     # planned work of the same analyst is locked as well, until the custodian unlocks it
     site.ask(site.task(requester="ana", run=b"planned by ana 1"))
     assert site.answers()[-1].code == "LOCKED"
@@ -249,14 +252,14 @@ def test_honest_work_does_not_trip_the_lock(site: Any) -> None:
 
 
 def test_refusal_that_cannot_be_counted_does_not_leave(site: Any, oracle: Callable[[int], Any], lines: Any) -> None:
-    oracle(781)
+    oracle(1)
     before = len(site.wire.submitted)
 
     def full(*_: object) -> None:
         raise ConfigError("CANNOT_WRITE", "the disk is full", "make room")
 
     site.service._parts.locks._write = full
-    oracle(782)
+    oracle(2)
     assert len(site.wire.submitted) == before
     assert lines.named("journal-fault")
 

@@ -46,6 +46,7 @@ class Prepared:
     blocks: tuple[Block, ...]
     selected: Booleans  # (n,), rows of the table that the filter kept
     used: Booleans  # (n,), of these the complete ones
+    complete: Booleans  # (n,), rows that have all values the method needs, whatever the filter says
 
 
 class Cache:
@@ -150,13 +151,14 @@ def prepare(
         name: tuple(evaluate_role(c, method.roles[name], spec, table) for c in spec.role(name)) for name in spec.roles
     }
     terms = {column: evaluate(column, spec, table) for column in distinct_columns(spec)}
-    used = selected.copy()
+    complete: Booleans = np.ones(table.rows, dtype=np.bool_)
     if method.missingness is Missingness.COMPLETE:
         for column in (*(c for columns in roles.values() for c in columns), *terms.values()):
-            used &= ~column.missing
+            complete &= ~column.missing
+    used = selected & complete
     rows = np.flatnonzero(used)
     if not rows.size:
-        return Prepared((), selected, used)
+        return Prepared((), selected, used, complete)
     step = len(rows) if len(rows) <= one_block else block_rows
     starts = range(0, len(rows), step)
     # each block answers for the selected rows from its own first row up to the next block's
@@ -181,7 +183,7 @@ def prepare(
         own = events_of_blocks(spec.events, events, method, table, [block.subject for block in found], numbers)
         for block, rows_of_events in zip(found, own, strict=True):
             block.events = rows_of_events
-    return Prepared(tuple(found), selected, used)
+    return Prepared(tuple(found), selected, used, complete)
 
 
 def _block(

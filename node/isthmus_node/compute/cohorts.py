@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus_methods.contract import (
+    All,
     Booleans,
     Column,
     Comparison,
@@ -31,13 +32,17 @@ from isthmus_methods.contract import (
     column_name,
     event_roles,
 )
-from isthmus_methods.rows import Cohorts, Condition
+from isthmus_methods.rows import Cohorts, Condition, Cut
 from isthmus_node.compute.answer import Prepared
+from isthmus_node.compute.cuts import cuts_of, landmark_of, landmark_place, places_of
 from isthmus_node.compute.normal import Normal, cut_points, depth, leaves, normal
+from isthmus_node.compute.request import predicate_variables
 from isthmus_node.compute.rows import evaluate, holds
 from isthmus_node.sources.table import Table
 
 # Odd numbers of 64 bits that mix well: Steele, Lea and Flood 2014 (splitmix64).
+# A dataset, a variable of it, and a number at which it is cut.
+Place = tuple[str, str, float]
 _GAMMA, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
@@ -48,13 +53,17 @@ def cohorts_of(
     prepared: Prepared,
     events: Table | None = None,
     held_out: Booleans | None = None,
+    listed: Collection[Place] | None = None,
 ) -> tuple[Cohorts, ...]:
     """The cohorts of a request: one value for its dataset, and one for that of events where it has one.
 
-    `prepared` : the same request's rows as the method folds over them.
-    `held_out` : (rows,), rows that a training does not train on.
+    Parameters
+    ----------
+    prepared : the same request's rows as the method folds over them.
+    held_out : (rows,), rows that a training does not train on.
+    listed : where the approved plan cuts, which are no cuts of a request outside it; None: the request is of the plan.
     """
-    first = _cohorts(spec, table, method.roles, prepared.selected, prepared.used)
+    first = _cohorts(spec, table, method.roles, prepared.selected, prepared.used, prepared.complete, listed)
     if held_out is not None and held_out.any():
         # trained on are the others, so both are cohorts of their own
         first = replace(first, conditions=(*first.conditions, Condition(held_out, is_factor=True)))
@@ -63,7 +72,7 @@ def cohorts_of(
     names, own = table.names(), events.names()
     used = {names[number] for number in np.unique(table.subject[prepared.used]).tolist()}
     of_used = _those(events, used)
-    second = _cohorts(spec.events, events, event_roles(method), of_used, of_used)
+    second = _cohorts(spec.events, events, event_roles(method), of_used, of_used, of_used, listed)
     conditions = [replace(condition, is_factor=True, is_of_events=True) for condition in second.conditions]
     if spec.events.where is not None:
         kept = holds(spec.events.where, events)
@@ -88,15 +97,52 @@ def _factors(spec: Spec, roles: Mapping[str, Role]) -> tuple[Column, ...]:
     return tuple(dict.fromkeys(column for column in columns if spec.levels(column)))
 
 
-def _cohorts(spec: Spec, table: Table, roles: Mapping[str, Role], selected: Booleans, used: Booleans) -> Cohorts:
+def listed_places(asked: Iterable[tuple[Spec, Procedure]]) -> frozenset[Place]:
+    """Where the analyses of a plan cut variables that hold numbers."""
+    found: set[Place] = set()
+    for whole, method in asked:
+        for spec, roles in ((whole, method.roles), (whole.events, event_roles(method))):
+            if spec is None:
+                continue
+            predicates = [] if spec.where is None else [spec.where]
+            predicates += [predicate for predicate, _ in _conditions(spec, roles)]
+            for predicate in predicates:
+                found.update((spec.dataset, *place) for place in places_of(predicate, spec.variables))
+            found.update((spec.dataset, *place) for place in landmark_place(spec))
+    return frozenset(found)
+
+
+def _cohorts(
+    spec: Spec,
+    table: Table,
+    roles: Mapping[str, Role],
+    selected: Booleans,
+    used: Booleans,
+    complete: Booleans,
+    listed: Collection[Place] | None,
+) -> Cohorts:
     forms: list[Normal] = [] if spec.where is None else [normal(spec.where, spec.variables)]
     conditions: list[Condition] = []
+    in_sums: list[Predicate] = []
+    judged = [] if spec.where is None else [(spec.where, complete)]
     for predicate, is_factor in dict.fromkeys(_conditions(spec, roles)):
         forms.append(normal(predicate, spec.variables))
         conditions.append(Condition(holds(predicate, table), is_factor))
+        judged.append((predicate, used))
+        if not is_factor:
+            in_sums.append(predicate)
     # a model's products of two columns are sums over those for whom both conditions hold
-    in_sums = [condition.holds for condition in conditions if not condition.is_factor]
-    conditions += [Condition(one & other, is_factor=False) for one, other in itertools.combinations(in_sums, 2)]
+    for one, other in itertools.combinations(in_sums, 2):
+        both = All((one, other))
+        alike = not set(predicate_variables(one)).isdisjoint(predicate_variables(other))
+        conditions.append(Condition(holds(both, table), is_factor=False, may_be_empty=alike))
+        if not alike:
+            judged.append((both, used))
+    cuts: list[Cut] = []
+    if listed is not None:
+        cuts += (cut for predicate, among in judged for cut in cuts_of(predicate, spec.variables, table, among))
+        cuts += landmark_of(spec, table, used)
+        cuts = [cut for cut in cuts if (spec.dataset, cut.variable.name, cut.number) not in listed]
     levels = {
         f"{column_name(column)}={level}": codes == code
         for column in _factors(spec, roles)
@@ -122,6 +168,7 @@ def _cohorts(spec: Spec, table: Table, roles: Mapping[str, Role], selected: Bool
         conditions=tuple(conditions),
         levels=levels,
         cut_points={name: frozenset(values) for name, values in numbers.items()},
+        cuts=tuple(cuts),
         depth=max(map(depth, forms), default=0),
         quasi_identifiers=len(quasi),
     )

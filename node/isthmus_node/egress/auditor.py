@@ -21,7 +21,7 @@ from isthmus.errors import ConfigError
 from isthmus.v1 import journal_pb2
 from isthmus_methods.contract import Integers
 from isthmus_methods.rows import Cohorts
-from isthmus_node.egress import cohort_rules, request_rules
+from isthmus_node.egress import cohort_rules, request_rules, unplanned
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.linear import prime
 from isthmus_node.egress.released import Contents, Marks, Released, Unreadable, digest_of
@@ -72,6 +72,10 @@ class Audit:
         """The rule it breaks together with what was released before; else it counts as released from now on."""
         return self.auditor.violation(self, limits)
 
+    def first_violation(self, limits: Limits) -> Violation | None:
+        """The rule it breaks by itself, before anything is summed; asked of what is in no approved plan."""
+        return None if self.in_plan else self.auditor.first_violation(self, limits)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Snapshot:
@@ -106,6 +110,7 @@ class Auditor:
         self._field_size = prime()
         self._lock = threading.Lock()
         self._accepted: OrderedDict[bytes, None] = OrderedDict()
+        self._looked_at: OrderedDict[bytes, None] = OrderedDict()
         self._states: dict[str, tuple[Released, bytes]] = {}
         self._snapshots: dict[str, _Snapshot] = {}
         path = folder / KEY_FILE
@@ -126,23 +131,48 @@ class Auditor:
 
     def violation(self, audit: Audit, limits: Limits) -> Violation | None:
         """See `Audit.violation`. Raises `ConfigError` where the decision cannot be written."""
-        name = hashlib.sha256(audit.name + repr((audit.in_plan, limits)).encode()).digest()
+        name = _named(audit, limits)
         with self._lock:
-            if name in self._accepted:
-                self._accepted.move_to_end(name)
+            if _is_known(name, self._accepted):
                 return None
             verdicts = []
             for cohorts in audit.cohorts():
                 verdict = self._judged(cohorts, audit.in_plan, limits)
                 if isinstance(verdict, Violation):
+                    self._keep_cut_points(audit, limits)
                     return verdict
                 verdicts.append(verdict)
             for before, after in verdicts:
                 self._keep(before, after, audit.about)
-            self._accepted[name] = None
-            while len(self._accepted) > _REMEMBERED:
-                self._accepted.popitem(last=False)
+            _remember(name, self._accepted)
         return None
+
+    def first_violation(self, audit: Audit, limits: Limits) -> Violation | None:
+        """See `Audit.first_violation`. Raises `ConfigError` where the cut points cannot be written."""
+        name = _named(audit, limits)
+        with self._lock:
+            if _is_known(name, self._looked_at):
+                return None
+            every = audit.cohorts()
+            for cohorts in every:
+                violation = unplanned.cuts_are_on_grid(cohorts, limits)
+                if violation is not None:
+                    return violation
+            for cohorts in every:
+                violation = unplanned.sides_are_of_many(cohorts, limits)
+                if violation is not None:
+                    self._keep_cut_points(audit, limits)
+                    return violation
+            _remember(name, self._looked_at)
+        return None
+
+    def _keep_cut_points(self, audit: Audit, limits: Limits) -> None:
+        """A cut point counts though the answer was a refusal: that tells something too. Beyond the cap nothing does."""
+        for cohorts in audit.cohorts():
+            before, _ = self._states.get(cohorts.dataset, (Released(cohorts.dataset), b""))
+            known = request_rules.with_cut_points(before, cohorts)
+            if not any(len(numbers) > limits.cut_points for numbers in known.cut_points.values()):
+                self._keep(before, known, audit.about)
 
     def _judged(self, cohorts: Cohorts, in_plan: bool, limits: Limits) -> Violation | tuple[Released, Released]:
         before, _ = self._states.get(cohorts.dataset, (Released(cohorts.dataset), b""))
@@ -193,7 +223,7 @@ class Auditor:
     def _keep(self, before: Released, after: Released, about: journal_pb2.Record) -> None:
         """The state on the disk, then its digest in the journal; the release comes after both."""
         _, digest = self._states.get(before.dataset, (before, b""))
-        if digest and after.is_same(before):
+        if after.is_same(before) and (digest or not after.column_person.size):
             return
         # the last one the journal knows: at the next start this file or its `previous` has to be that one
         after = replace(after, previous=self._journal.audited().get(after.dataset, b""))
@@ -206,6 +236,22 @@ class Auditor:
         record.dataset, record.auditor_digest = after.dataset, digest_of(file)
         record.words = f"held against everything released from {after.dataset} before: {_words(before, after)}"
         self._journal.append(record)
+
+
+def _named(audit: Audit, limits: Limits) -> bytes:
+    return hashlib.sha256(audit.name + repr((audit.in_plan, limits)).encode()).digest()
+
+
+def _is_known(name: bytes, among: OrderedDict[bytes, None]) -> bool:
+    if name in among:
+        among.move_to_end(name)
+    return name in among
+
+
+def _remember(name: bytes, among: OrderedDict[bytes, None]) -> None:
+    among[name] = None
+    while len(among) > _REMEMBERED:
+        among.popitem(last=False)
 
 
 def read_states(folder: Path) -> list[tuple[Released, bytes]]:
@@ -237,7 +283,9 @@ def _words(before: Released, after: Released) -> str:
         parts.append("rows with missing values are left out of it, as the approved plan has it")
     if dict(after.labels) != dict(before.labels):
         parts.append("by factors that were not shown for it before")
-    return "; ".join(parts) or "a new snapshot or cut point of cohorts known already"
+    if dict(after.cut_points) != dict(before.cut_points):
+        parts.append("a new cut point")
+    return "; ".join(parts) or "a new snapshot of cohorts known already"
 
 
 def _behind(why: str) -> ConfigError:

@@ -19,6 +19,7 @@ from isthmus_node.egress.judges import JUDGES
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.refusals import is_about_data, violation_of
 from isthmus_node.egress.thresholds import Limits
+from isthmus_node.egress.unplanned import OFF_GRID
 from isthmus_node.egress.update_rules import Trained, coarse, trains
 
 _SEAL = object()
@@ -166,6 +167,24 @@ def judge(
     by_hand = policy.outputs == "ask" and not open_data
     told = tuple(sorted(summary.notes))
     return Cleared(tuple(cleared), told, purpose, policy.digest, room, by_hand, trained.privacy, _SEAL)
+
+
+def first_look(purpose: int, policy: Policy, asked: Callable[[Limits], Violation | None]) -> Refusal | None:
+    """The refusal of what is not even summed; None: go on. Not asked of open data.
+
+    Parameters
+    ----------
+    asked
+        The auditor's word on the request and its cohort.
+    """
+    limits = policy.limits.get(purpose)
+    violation = _purpose(purpose, limits)
+    if violation is not None or limits is None:
+        return _refusal(violation or NO_PURPOSE, "", purpose, policy.digest)
+    violation = asked(limits)
+    if violation is None:
+        return None
+    return _refusal(violation, "", purpose, policy.digest, about_rows=violation.code != OFF_GRID)
 
 
 def refuse(error: BaseException, purpose: int = 0, policy: Policy | None = None, open_data: bool = False) -> Refusal:

@@ -134,6 +134,14 @@ class Policy:
         found = self.limits_to(purpose, to)
         return replace(self, limits={} if found is None else {purpose: found}, recipients={})
 
+    def without_zeros(self) -> Policy:
+        """This policy with a count of nobody withheld for every purpose, as a small one is."""
+        return replace(
+            self,
+            limits={purpose: replace(limits, zeros_shown=False) for purpose, limits in self.limits.items()},
+            recipients={},
+        )
+
 
 def policy_text(path: Path) -> str:
     """The text of policy.toml; `ConfigError` ``POLICY_MISSING`` or ``POLICY_UNREADABLE``."""

@@ -95,15 +95,19 @@ def remembered(question: Question, released: Released) -> Released:
     if len(changed) > SNAPSHOTS:
         changed = np.concatenate([(changed[0] | changed[1])[None], changed[2:]])
     contents = {**{k: v for k, v in released.contents.items() if k != name}, name: Contents(marks, changed)}
-    cut_points = dict(released.cut_points)
-    for variable, numbers in question.cohorts.cut_points.items():
-        cut_points[variable] = tuple(sorted({*numbers, *cut_points.get(variable, ())}))
     return replace(
-        released,
+        with_cut_points(released, question.cohorts),
         known_by=question.cohorts.known_by,
         contents=dict(list(contents.items())[-DICTIONARIES:]),
-        cut_points=cut_points,
     )
+
+
+def with_cut_points(released: Released, cohorts: Cohorts) -> Released:
+    """`released` with the cut points of a request."""
+    cut_points = dict(released.cut_points)
+    for variable, numbers in cohorts.cut_points.items():
+        cut_points[variable] = tuple(sorted({*numbers, *cut_points.get(variable, ())}))
+    return replace(released, cut_points=cut_points)
 
 
 def differencing(limits: Limits) -> Violation:
