@@ -28,6 +28,7 @@ from isthmus_node.admission import open_task
 from isthmus_node.egress.journal import Journaled
 from isthmus_node.egress.wire import Outbound
 from isthmus_node.link.channel import Session
+from isthmus_node.link.fetch import fetch_state
 from isthmus_node.link.submit import decide, submit
 from isthmus_node.parts import Parts
 from isthmus_node.slots import Slots
@@ -284,10 +285,11 @@ class Service:
     def _take_task(self, signed: study_pb2.Signed) -> None:
         try:
             self._answer_task(signed)
-        except ConfigError as error:
-            # the journal cannot be written or read: nothing leaves, and it is tried again when there may be room
+        except (ConfigError, LinkError) as error:
+            # the journal cannot be written or read, or the task's state not be fetched: nothing leaves, and it is tried
+            # again when there may be room, or a connection
             self._unwritten[digest_of(signed.body)] = signed
-            self._log("journal-fault", error)
+            self._log("journal-fault" if isinstance(error, ConfigError) else "state-not-fetched", error)
         finally:
             self._at_hand.discard(digest_of(signed.body))
 
@@ -335,13 +337,13 @@ class Service:
         try:
             order = self._parts.admission.admit(name, task)
             self._parts.locks.check(order.shelved.study.name, task)
-            outbound = self._parts.answering.answer(order)
+            outbound = self._parts.answering.answer(order, fetch_state(self._session, name, task))
             return outbound, self._parts.held.seen(outbound)
         except Waiting as wait:
             self._waiting.keep(name, task, signed, wait)
             return None
         except Exception as error:
-            if isinstance(error, ConfigError) and error.code in _WHEN_THERE_IS_ROOM:
+            if isinstance(error, LinkError) or (isinstance(error, ConfigError) and error.code in _WHEN_THERE_IS_ROOM):
                 raise
             if not isinstance(error, IsthmusError):
                 self._parts.log.failure("answer", error)

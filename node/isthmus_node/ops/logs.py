@@ -24,6 +24,7 @@ EVENTS: Events = {
     "refused": ("warning", ("task", "run", "round", "bytes", "milliseconds")),
     "sent-again": ("info", ("task", "bytes")),
     "acknowledged": ("debug", ("task",)),
+    "state-not-fetched": ("warning", ERROR),
     "not-sent": ("warning", ("task", *ERROR)),
     "not-wanted": ("warning", ("task", *ERROR)),
     "decision-sent": ("info", ("study", "digest", "approved")),
