@@ -139,6 +139,7 @@ class Admission:
         datasets = {d.name: d for d in study.datasets}
         events = datasets[spec.events.dataset] if spec.events is not None else None
         _check_variables(spec, policy, datasets[spec.dataset], events)
+        self._check_permits(task, policy)
         self._check_asked(task, policy)
         return Order(name, task, shelved, spec, method, datasets[spec.dataset], events, recipients)
 
@@ -199,10 +200,21 @@ class Admission:
             )
         return tuple(study.recipient_roles)
 
+    def _check_permits(self, task: summary_pb2.Task, policy: Policy) -> None:
+        """Where the preset asks for the number of a permit or dossier: that the custodian has filled it in."""
+        missing = policy.permits.missing
+        if missing and not self._is_open(_datasets(task)):
+            raise Refused(
+                "PERMIT_MISSING",
+                f"the site's policy has no number of a {' and a '.join(missing)}; "
+                f"rule: under preset {policy.preset} nothing but open data leaves without",
+                f"ask the site's custodian to fill in [permits] {missing[0]} in the policy and sign it: "
+                "isthmus-node policy adopt",
+            )
+
     def _check_asked(self, task: summary_pb2.Task, policy: Policy) -> None:
         """Where the policy has a person decide, of this run or of this analysis outside the plan: that it was a yes."""
-        names = {task.spec.dataset, *([task.spec.events.dataset] if task.spec.HasField("events") else [])}
-        if policy.runs == "ask" and not self._is_open(names):
+        if policy.runs == "ask" and not self._is_open(_datasets(task)):
             made = self._decisions.about(run_digest(task), RUN)
             if made is None:
                 raise WaitingForApproval(
@@ -241,6 +253,11 @@ class Admission:
                 del self._specs[next(iter(self._specs))]
             self._specs[key] = spec
         return spec
+
+
+def _datasets(task: summary_pb2.Task) -> set[str]:
+    """Names of the datasets that a task is about."""
+    return {task.spec.dataset, *([task.spec.events.dataset] if task.spec.HasField("events") else [])}
 
 
 def _check_recipients(task: summary_pb2.Task, recipients: tuple[int, ...], policy: Policy) -> None:

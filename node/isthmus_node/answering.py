@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,7 @@ class Answering:
         self._reruns = reruns
         self._cache = Cache()
         self._stated: tuple[bytes, study_pb2.Signed | None] = (b"", None)
+        self._behind: tuple[bytes, Callable[[], Sequence[str]]] = b"", tuple
         self._asked: tuple[Spec, str, bytes, bytes] | None = None
         self._named: tuple[Spec, bytes, bool] | None = None
         self._listed: tuple[bytes, frozenset[Place]] = (b"", frozenset())
@@ -202,7 +204,18 @@ class Answering:
         outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data, audit.violation, trained)
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
-        return encode(outcome, header, self._identity)
+        if not open_data:
+            self._behind = order.digest, partial(self._persons, order, table, events)
+        return encode(outcome, replace(header, reference=policy.permits.reference), self._identity)
+
+    def behind(self, task: bytes) -> Sequence[str]:
+        """Names of the persons behind the answer that was made last; none of another, of open data, of a refusal."""
+        found, persons = self._behind
+        return persons() if found == task else ()
+
+    def _persons(self, order: Order, table: Table, events: Table | None) -> Sequence[str]:
+        used, names = self._cache.prepared(order.spec, table, order.method, events).used, table.names()
+        return [names[number] for number in np.unique(table.subject[used]).tolist()]
 
     def _analysis(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> bytes:
         """Equal for requests of one study over the same persons of a snapshot, however their filters are written."""

@@ -128,6 +128,11 @@ class Home:
         return self.state / "held-out.key"
 
     @property
+    def contributors(self) -> Path:
+        """How many persons are behind what left, by study."""
+        return self.state / "contributors"
+
+    @property
     def refusals(self) -> Path:
         """The count of refusals, and what is locked."""
         return self.state / "refusals.json"
@@ -157,6 +162,7 @@ class Home:
                 self.waiting,
                 self.held,
                 self.reruns,
+                self.contributors,
                 self.policies,
             ):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)

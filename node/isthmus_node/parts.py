@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from isthmus_node.admission import Admission, Ourselves
 from isthmus_node.answering import Answering
 from isthmus_node.catalogue import Datasets
+from isthmus_node.custodian.contributors import Contributors
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
@@ -34,4 +35,5 @@ class Parts:
     waiting_room: WaitingRoom
     held: HeldAnswers
     reruns: Reruns
+    contributors: Contributors
     locks: Locks

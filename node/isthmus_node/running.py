@@ -22,6 +22,7 @@ from isthmus_node.answering import Answering, PolicyInForce
 from isthmus_node.catalogue import Datasets
 from isthmus_node.config import NodeConfig
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
+from isthmus_node.custodian.contributors import Contributors
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
@@ -225,6 +226,7 @@ class Node:
                 waiting_room=WaitingRoom(home.waiting),
                 held=HeldAnswers(home.held, decisions),
                 reruns=reruns,
+                contributors=Contributors(home.contributors),
                 locks=Locks(home.refusals, decisions, journal),
             ),
             distrust=lambda: attachment.distrust(),

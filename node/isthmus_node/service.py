@@ -10,6 +10,7 @@ import queue
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 from isthmus.errors import (
@@ -26,7 +27,7 @@ from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_node.admission import open_task
 from isthmus_node.egress.journal import Journaled
-from isthmus_node.egress.wire import Outbound
+from isthmus_node.egress.wire import Header, Outbound
 from isthmus_node.link.channel import Session
 from isthmus_node.link.fetch import fetch_state
 from isthmus_node.link.submit import decide, submit
@@ -75,6 +76,7 @@ class Service:
         self._waiting = WaitingTasks(parts.waiting_room, parts.held, parts.log, self._tell_waiting)
         self._unwritten: dict[bytes, study_pb2.Signed] = {}
         self._withdrawn: OrderedDict[bytes, None] = OrderedDict()
+        self._counted: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
         self._not_wanted: set[bytes] = set()
         self._slots = Slots(
             lambda: parts.answering.pace().slot_seconds,
@@ -356,6 +358,8 @@ class Service:
     def _release(self, outbound: Outbound, order: study_pb2.Signed, began: float, seen: bytes) -> None:
         header = outbound.header
         journaled = self._parts.journal.release(outbound, canonical(order), seen)
+        if outbound.event == "RELEASED":
+            self._count(header)
         self._figures["releases" if outbound.event == "RELEASED" else "refusals"] += 1
         self._leave(journaled)
         milliseconds = round((self._clock() - began) * 1000, 1)
@@ -367,6 +371,23 @@ class Service:
             bytes=len(journaled.payload),
             milliseconds=milliseconds,
         )
+
+    def _count(self, header: Header) -> None:
+        """Once a run and snapshot: how many persons are behind what left."""
+        run = header.run, header.dataset_digest
+        if run in self._counted:
+            return
+        persons = self._parts.answering.behind(header.task)
+        try:
+            if persons:
+                self._parts.contributors.count(header.study, persons, datetime.now(UTC).date())
+        except ConfigError as error:
+            # the answer is in the journal and leaves; the next round of the run, or the next run, counts them
+            self._log("not-counted", error)
+            return
+        self._counted[run] = None
+        while len(self._counted) > _WITHDRAWN_KEPT:
+            self._counted.popitem(last=False)
 
     def _tell_waiting(self, task: bytes, code: str) -> None:
         session = self._session

@@ -29,6 +29,7 @@ from isthmus_node.catalogue import Datasets
 from isthmus_node.cli import app
 from isthmus_node.config import Address, Proxy
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
+from isthmus_node.custodian.contributors import Contributors
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
@@ -588,6 +589,7 @@ class Site:
             WaitingRoom(self.home.waiting),
             HeldAnswers(self.home.held, self.decisions),
             reruns,
+            Contributors(self.home.contributors),
             Locks(self.home.refusals, self.decisions, self.journal, self.now),
         )
 

@@ -140,16 +140,25 @@ def _contributions(fits: Sequence[Fit]) -> Table:
         policies = sorted({c.policy_digest[:16] for c in own if c.policy_digest})
         datasets = sorted({c.dataset_digest[:16] for c in own if c.dataset_digest})
         versions = sorted({c.software for c in own if c.software})
+        numbers = sorted({c.reference for c in own if c.reference})
         cells = (
             f"{sum(c.bytes for c in own):,}",
             f"{sum(c.releases for c in own):,}",
             ", ".join(policies) or "–",
             ", ".join(datasets) or "–",
             ", ".join(versions) or "–",
+            ", ".join(numbers),
         )
         rows.append(Row(participant.country, cells))
-    return Table(
-        ("country", "bytes that left", "releases", "policy digest", "dataset digest", "software"),
-        tuple(rows),
-        words=frozenset({3, 4, 5}),
+    headings: tuple[str, ...] = (
+        "country",
+        "bytes that left",
+        "releases",
+        "policy digest",
+        "dataset digest",
+        "software",
+        "in its words",
     )
+    if not any(row.cells[-1] for row in rows):
+        rows, headings = [Row(row.label, row.cells[:-1]) for row in rows], headings[:-1]
+    return Table(headings, tuple(rows), words=frozenset({3, 4, 5, 6}))

@@ -148,6 +148,7 @@ class Fit:
                     policy_digest=_hex(c.policy_digest),
                     dataset_digest=_hex(c.dataset_digest),
                     software=c.software,
+                    reference=c.reference,
                 )
                 for c in r.contributions
             ),
@@ -253,6 +254,7 @@ class Fit:
                     "policy_digest": c.policy_digest,
                     "dataset_digest": c.dataset_digest,
                     "software": c.software,
+                    **({"reference": c.reference} if c.reference else {}),
                 }
                 for c in p.contributions
             ],

@@ -24,6 +24,7 @@ class Contribution:
     policy_digest: str
     dataset_digest: str
     software: str
+    reference: str  # numbers of permit and dossier, in the words of the country's custodian
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Provenance:
     ended_at: datetime | None
     contributions: tuple[Contribution, ...]
 
+    @property
+    def references(self) -> dict[str, str]:
+        """Country to the numbers of its permit and dossier, of those that named any."""
+        return {c.country: c.reference for c in self.contributions if c.reference}
+
     def table(self) -> pd.DataFrame:
         """One row a country: state, releases, bytes, digests (their first 16 digits)."""
         import pandas as pd
@@ -58,6 +64,7 @@ class Provenance:
                 "policy": [c.policy_digest[:16] for c in self.contributions],
                 "dataset": [c.dataset_digest[:16] for c in self.contributions],
                 "software": [c.software for c in self.contributions],
+                **({"reference": [c.reference for c in self.contributions]} if self.references else {}),
             }
         ).set_index("country")
 

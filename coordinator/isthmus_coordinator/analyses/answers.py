@@ -82,7 +82,8 @@ def _read(
     cleared = cleared_from_message(summary, request.method)
     if not whole:
         cleared = replace(cleared, values={k: v for k, v in cleared.values.items() if k[0] != WEIGHTS})
-    words = (summary.policy_digest, summary.dataset_digest, summary.software, _privacy(summary))
+    reference = shown(summary.reference, most=MAX_WORDS)
+    words = (summary.policy_digest, summary.dataset_digest, summary.software, reference, _privacy(summary))
     del summary
     body = canonical(signed)
     return Answer(node, digest(body), body, now, cleared, None, *words)

@@ -126,6 +126,7 @@ def _contribution(run: Run, node: str, country: str) -> analyst_pb2.Contribution
         message.policy_digest = given.policy_digest
         message.dataset_digest = given.dataset_digest
         message.software = given.software
+        message.reference = given.reference
         message.withheld.extend(given.withheld)
         if given.privacy is not None:
             message.privacy.CopyFrom(given.privacy)

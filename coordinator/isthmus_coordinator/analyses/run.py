@@ -92,6 +92,7 @@ class Answer:
     policy_digest: bytes = b""
     dataset_digest: bytes = b""
     software: str = ""
+    reference: str = ""
     # A copy: nothing of the summary's own message is held.
     privacy: summary_pb2.PrivacySpent | None = None
 
@@ -107,6 +108,7 @@ class Given:
     policy_digest: bytes
     dataset_digest: bytes
     software: str
+    reference: str  # numbers of permit and dossier, in the custodian's words
     withheld: tuple[str, ...] = ()  # "field[label]: rule"
     notes: frozenset[str] = frozenset()
     # Spent in this attempt, and by the dataset up to the newest answer; None where no noise was drawn.
@@ -122,6 +124,7 @@ def given_with(before: Given | None, answer: Answer, cleared: Cleared) -> Given:
         policy_digest=answer.policy_digest,
         dataset_digest=answer.dataset_digest,
         software=answer.software,
+        reference=answer.reference,
         withheld=tuple(withheld),
         notes=cleared.notes | (before.notes if before else frozenset()),
         privacy=_spent(before.privacy if before else None, answer.privacy),

@@ -110,6 +110,11 @@ def _reason(limits: study_pb2.StatedLimits, asked: Asked, own: Collection[study_
             if asked.recipients
             else "its policy names who may receive results, and the study does not say who does"
         )
+    if limits.missing_permits:
+        missing = shown(", ".join(limits.missing_permits), most=_RULE)
+        return (
+            f"its custodian has not filled in the number of its {missing}, without which nothing but open data leaves"
+        )
     if not asked.in_plan and limits.exploratory == "refuse":
         return "its policy lets no analysis through that is not in an approved plan"
     kept = [v.name for v in asked.variables if not set(v.roles).isdisjoint(limits.refused_roles)]

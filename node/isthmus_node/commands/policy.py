@@ -45,6 +45,7 @@ def policy_show(home: HomeOption = None, json: JsonOption = False) -> None:
     said = {name: list(rules(policy, name)) for name in PURPOSES}
     methods = sorted(policy.methods) if policy.methods is not None else sorted(METHODS)
     standing = standing_words(config)
+    persons = persons_words(config, policy)
     payload = {
         "file": str(where),
         "digest": policy.digest.hex(),
@@ -57,13 +58,15 @@ def policy_show(home: HomeOption = None, json: JsonOption = False) -> None:
         "other_countries": policy.reruns,
         "words": list(whole(policy)),
         "rules": said,
+        "permits": {name: getattr(policy.permits, name) for name in ("permit", "dossier", "counted_since")},
+        "persons": persons,
     }
 
     def render() -> None:
         say(f"{where}  digest {policy.digest.hex()}", standing, "", *whole(policy))
         if policy.preset:
             say(*(f"  {fact}" for fact in preset(policy.preset).facts))
-        say(f"methods: {', '.join(methods)}")
+        say(f"methods: {', '.join(methods)}", *persons)
         for name, lines in said.items():
             say("", name, *(f"  {line.removeprefix(name + ': ')}" for line in lines))
 
@@ -202,6 +205,20 @@ def standing_words(config: NodeConfig) -> str:
     except IsthmusError as error:
         return f"not in force: {error.message} [{error.code}]; {error.remedy}"
     return f"in force, signed by the custodian as number {adopted.serial} on {moment(adopted.adopted_at)}"
+
+
+def persons_words(config: NodeConfig, policy: Policy) -> list[str]:
+    """How many persons are behind what left, beside the numbers that the preset names."""
+    from isthmus_node.custodian.contributors import Contributors, words_of
+    from isthmus_node.egress.presets import preset
+
+    since = policy.permits.counted_since
+    named = preset(policy.preset).persons if policy.preset else ()
+    try:
+        totals = Contributors(config.home.contributors).totals(since)
+    except IsthmusError as error:
+        return [f"{error.message} [{error.code}]; {error.remedy}"]
+    return words_of(totals, since, named, policy.preset)
 
 
 def _changes(adoptions: Adoptions, adopted: Adopted | None, new: Policy) -> tuple[Change, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from isthmus_node.commands.common import (
 )
 from isthmus_node.commands.release import held_of
 from isthmus_node.commands.unlocking import locks_of
+
+if TYPE_CHECKING:
+    from isthmus_node.config import NodeConfig
 
 config_app = typer.Typer(help="The node's settings.", no_args_is_help=True)
 
@@ -149,6 +152,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
     released = _released(where.auditor)
     own, others = own_of(config), others_of(config)
     locked = [lock.words for lock in locks_of(config)]
+    persons = _persons(config)
     held = [f"{one.title}  {one.digest.hex()[:12]}" for one in held_of(config)]
     undecided = [s.title for s in Shelf(where.studies).everything() if decisions.about(s.digest) is None]
     payload: dict[str, object] = {
@@ -163,6 +167,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
         "datasets": sorted(read_registrations(where.state / "datasets.toml")),
         "studies_to_decide": undecided,
         "held": held,
+        "persons": persons,
         "locked": locked,
         "policy": policy,
         "released": released,
@@ -181,6 +186,7 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
             f"policy: {policy}",
             *(f"released before, and remembered by the auditor: {line}" for line in released),
             f"tasks waiting for a person: {payload['waiting']}",
+            *persons,
             own.words(),
             *(f"JOURNAL REFUSED: {words}" for words in own.refused),
             *(other.words() for other in others),
@@ -193,6 +199,18 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
             say(f"to decide: {title}  (isthmus-node study show, approve, refuse)")
 
     show(json, payload, render, quiet)
+
+
+def _persons(config: NodeConfig) -> list[str]:
+    """The running total of persons; nothing where policy.toml cannot be read, which is said of the policy."""
+    from isthmus_methods.registry import METHODS
+    from isthmus_node.commands.policy import persons_words
+    from isthmus_node.egress.policy import Policy
+
+    try:
+        return persons_words(config, Policy.load(config.home.policy, METHODS))
+    except IsthmusError:
+        return []
 
 
 def _released(folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from isthmus_node.egress.pace import Pace
+from isthmus_node.egress.permits import Permits
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
 from isthmus_node.egress.training_policy import training_of_form
@@ -40,10 +41,16 @@ def past_policy(canonical: bytes) -> Policy:
         refused_variables=frozenset(form.get("refuse", ())),
         preset=form.get("preset", ""),
         pace=_pace(form.get("pace", {})),
+        permits=_permits(form.get("permits", {})),
         training=training_of_form(form.get("training", {})),
         canonical=canonical,
         digest=digest(canonical),
     )
+
+
+def _permits(own: Mapping[str, Any]) -> Permits:
+    named = {field.name: own[field.name] for field in fields(Permits) if field.name in own}
+    return Permits(**{**named, "asked": tuple(named.get("asked", ()))})
 
 
 def _pace(own: Mapping[str, Any]) -> Pace:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from isthmus_node.egress.pace import Pace
+from isthmus_node.egress.permits import ASKED, Permits
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RERUNS, RUNS, preset
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits
@@ -66,7 +67,7 @@ def whole(policy: Policy) -> tuple[str, ...]:
     roles = [role for role, number in VARIABLE_ROLES.items() if number in policy.refused_roles]
     if roles:
         lines.append(f"variables that a study marks as {' or '.join(roles)} are never used")
-    lines += [*policy.pace.words(), *policy.training.words()]
+    lines += [*policy.permits.words(), *policy.pace.words(), *policy.training.words()]
     if policy.refused_variables:
         lines.append(f"these variables are never used: {', '.join(sorted(policy.refused_variables))}")
     return tuple(lines)
@@ -94,10 +95,24 @@ def differences(old: Policy | None, new: Policy, installed: Collection[str]) -> 
         *_order("release.outputs", OUTPUTS, _OUTPUTS, old.outputs, new.outputs),
         *_sets("variables.refuse_roles", "variables marked as", _roles(new), _roles(old)),
         *_sets("variables.refuse", "variable", new.refused_variables, old.refused_variables),
+        *_permits(old.permits, new.permits),
         *_paces(old.pace, new.pace),
         *_trainings(old.training, new.training),
         *(change for purpose in PURPOSES if purpose != _COMMITTEE for change in _purpose(old, new, purpose)),
     )
+
+
+def _permits(old: Permits, new: Permits) -> Iterator[Change]:
+    """Numbers of permit and dossier: what is filled in lets more out, what is asked for and missing nothing."""
+    for name in (*ASKED, "counted_since"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            yield Change(bool(after), f"permits.{name}", f"{name} {after or 'is empty'}; it was: {before or 'empty'}")
+    if old.missing != new.missing:
+        words = ", ".join(new.missing)
+        yield Change(
+            not new.missing, "permits", f"nothing leaves without {words}" if words else "no number is missing any more"
+        )
 
 
 def _paces(old: Pace, new: Pace) -> Iterator[Change]:

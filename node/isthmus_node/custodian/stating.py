@@ -59,6 +59,7 @@ def stated_limits(policy: Policy, node: str, identity: IdentityKey) -> study_pb2
         purposes=_purposes(policy),
         asks_each_run=policy.runs == "ask",
         holds_outputs=policy.outputs == "ask",
+        missing_permits=policy.permits.missing,
         exploratory=policy.exploratory,
         refused_roles=sorted(policy.refused_roles),  # type: ignore[arg-type]  # numbers of the contract's enum
     )

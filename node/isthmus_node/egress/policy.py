@@ -14,11 +14,16 @@ from isthmus.errors import ConfigError
 from isthmus_methods.training import Training
 from isthmus_node.egress import policy_tables as tables
 from isthmus_node.egress.pace import Pace, pace
+from isthmus_node.egress.permits import Permits, permits
 from isthmus_node.egress.policy_keys import known, table, words
 from isthmus_node.egress.presets import EXPLORATORY, OUTPUTS, RERUNS, RUNS
 from isthmus_node.egress.thresholds import KEYS, PURPOSES, RECIPIENTS, VARIABLE_ROLES, Limits, strictest
 from isthmus_node.egress.training_policy import TrainingPolicy, training
 
+_TABLES = (
+    *("preset", "methods", "exploratory", "runs", "variables", "purpose", "release", "refusals", "training"),
+    "permits",
+)
 DEFAULT_FILE = Path(__file__).with_name("default_policy.toml")
 
 
@@ -42,6 +47,7 @@ class Policy:
     refused_variables: frozenset[str]
     preset: str  # the jurisdiction's; empty where there is none
     pace: Pace  # release slots, and the lock after refusals
+    permits: Permits  # numbers that the custodian fills in
     training: TrainingPolicy  # apps that may train here
     canonical: bytes  # all of the above, defaults filled in, in one form: JSON with sorted keys
     digest: bytes
@@ -73,11 +79,7 @@ class Policy:
             file = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise _unreadable(path, str(error)) from error
-        known(
-            file,
-            ("preset", "methods", "exploratory", "runs", "variables", "purpose", "release", "refusals", "training"),
-            "",
-        )
+        known(file, _TABLES, "")
         name, under = tables.preset(file)
         limits: dict[int, Limits] = {}
         recipients: dict[int, Mapping[int, Limits]] = {}
@@ -102,6 +104,7 @@ class Policy:
             refused_variables=frozenset(words(variables.get("refuse", []), "variables.refuse")),
             preset=name,
             pace=pace(file),
+            permits=permits(file, under.permits),
             training=training(file),
         )
 
@@ -170,6 +173,7 @@ def _whole(  # each part of a policy by its name
     refused_variables: frozenset[str],
     preset: str,
     pace: Pace,
+    permits: Permits,
     training: TrainingPolicy,
 ) -> Policy:
     form = {
@@ -188,6 +192,7 @@ def _whole(  # each part of a policy by its name
         "refuse_roles": sorted(role for role, number in VARIABLE_ROLES.items() if number in refused_roles),
         "refuse": sorted(refused_variables),
         "pace": asdict(pace),
+        "permits": permits.form(),
         "training": training.form(),
     }
     canonical = json.dumps(form, sort_keys=True, separators=(",", ":")).encode()
@@ -203,6 +208,7 @@ def _whole(  # each part of a policy by its name
         refused_variables,
         preset,
         pace,
+        permits,
         training,
         canonical,
         hashlib.sha256(canonical).digest(),

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from isthmus_node.egress.policy_keys import choice, known, numbers, table, words
+from isthmus_node.egress.policy_keys import bad, choice, known, numbers, table, words
 from isthmus_node.egress.thresholds import PURPOSES, VARIABLE_ROLES, Number, compiled_in
 
 FOLDER = Path(__file__).with_name("presets")
@@ -34,6 +34,8 @@ class Preset:
     runs: str
     outputs: str
     roles: frozenset[int]  # variables of these roles are never used
+    permits: tuple[str, ...] = ()  # numbers that the custodian fills in
+    persons: tuple[int, ...] = ()  # of these many persons the jurisdiction's rules speak
 
 
 # What holds where a policy names no preset: nothing more than defaults and floors.
@@ -55,12 +57,13 @@ def preset(name: str) -> Preset:
         Where its file is not as a policy must be.
     """
     read = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
-    parts = ("title", "standing", "facts", "exploratory", "runs", "release", "variables", "purpose")
+    parts = ("title", "standing", "facts", "exploratory", "runs", "release", "variables", "permits", "purpose")
     known(read, parts, f"preset {name}: ")
     purposes = known(table(read.get("purpose", {}), "[purpose]"), PURPOSES, "purpose.")
     exploratory = known(table(read.get("exploratory", {}), "[exploratory]"), ("analyses",), "exploratory.")
     runs = known(table(read.get("runs", {}), "[runs]"), ("each",), "runs.")
     release = known(table(read.get("release", {}), "[release]"), ("outputs",), "release.")
+    permits = known(table(read.get("permits", {}), "[permits]"), ("ask", "persons"), "permits.")
     variables = known(table(read.get("variables", {}), "[variables]"), ("refuse_roles",), "variables.")
     roles = words(variables.get("refuse_roles", []), "variables.refuse_roles")
     known(dict.fromkeys(roles), VARIABLE_ROLES, "role ")
@@ -78,4 +81,12 @@ def preset(name: str) -> Preset:
         runs=choice(runs.get("each", "allow"), RUNS, "runs.each"),
         outputs=choice(release.get("outputs", "allow"), OUTPUTS, "release.outputs"),
         roles=frozenset(VARIABLE_ROLES[role] for role in roles),
+        permits=words(permits.get("ask", []), "permits.ask"),
+        persons=_persons(permits.get("persons", [])),
     )
+
+
+def _persons(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(n) is int and n > 0 for n in value):
+        raise bad("permits.persons", "a list of whole numbers")
+    return tuple(sorted(value))

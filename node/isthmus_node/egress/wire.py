@@ -30,6 +30,7 @@ class Header:
     round: int = 0
     dataset_digest: bytes = b""  # of the snapshot; empty where no rows were read
     software: str = ""
+    reference: str = ""  # numbers of permit and dossier
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
         policy_digest=cleared.policy_digest,
         dataset_digest=header.dataset_digest,
         software=header.software,
+        reference=header.reference,
         privacy=cleared.privacy,
     )
     parts: list[Part] = []
@@ -97,7 +99,7 @@ def encode_refusal(refusal: Refusal, header: Header, key: IdentityKey) -> Outbou
 
 def _named(header: Header) -> int:
     """Bytes of the names in a header, in an answer and in a refusal alike."""
-    return sum(len(text.encode()) for text in (header.node, header.country, header.software))
+    return sum(len(text.encode()) for text in (header.node, header.country, header.software, header.reference))
 
 
 def _outbound(

@@ -26,6 +26,7 @@ EVENTS: Events = {
     "acknowledged": ("debug", ("task",)),
     "state-not-fetched": ("warning", ERROR),
     "not-sent": ("warning", ("task", *ERROR)),
+    "not-counted": ("warning", ERROR),
     "not-wanted": ("warning", ("task", *ERROR)),
     "decision-sent": ("info", ("study", "digest", "approved")),
     "decision-not-sent": ("warning", ("digest", *ERROR)),

@@ -201,7 +201,7 @@ class Result(_message.Message):
     def __init__(self, run: _Optional[bytes] = ..., study: _Optional[str] = ..., study_version: _Optional[int] = ..., study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[str] = ..., answer: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., exact: _Optional[bool] = ..., caveats: _Optional[_Iterable[str]] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., rounds: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., software: _Optional[str] = ..., started_at: _Optional[int] = ..., ended_at: _Optional[int] = ...) -> None: ...
 
 class Contribution(_message.Message):
-    __slots__ = ("node", "country", "state", "releases", "bytes", "policy_digest", "dataset_digest", "software", "withheld", "failure", "privacy")
+    __slots__ = ("node", "country", "state", "releases", "bytes", "policy_digest", "dataset_digest", "software", "withheld", "failure", "privacy", "reference")
     NODE_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -213,6 +213,7 @@ class Contribution(_message.Message):
     WITHHELD_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
     node: str
     country: str
     state: str
@@ -224,7 +225,8 @@ class Contribution(_message.Message):
     withheld: _containers.RepeatedScalarFieldContainer[str]
     failure: Failure
     privacy: _summary_pb2.PrivacySpent
-    def __init__(self, node: _Optional[str] = ..., country: _Optional[str] = ..., state: _Optional[str] = ..., releases: _Optional[int] = ..., bytes: _Optional[int] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., withheld: _Optional[_Iterable[str]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., privacy: _Optional[_Union[_summary_pb2.PrivacySpent, _Mapping]] = ...) -> None: ...
+    reference: str
+    def __init__(self, node: _Optional[str] = ..., country: _Optional[str] = ..., state: _Optional[str] = ..., releases: _Optional[int] = ..., bytes: _Optional[int] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., withheld: _Optional[_Iterable[str]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., privacy: _Optional[_Union[_summary_pb2.PrivacySpent, _Mapping]] = ..., reference: _Optional[str] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("code", "message", "remedy", "exit_code")

@@ -1,0 +1,170 @@
+"""Numbers that a preset asks the custodian to fill in, and the running total of persons behind what left."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.errors import ConfigError
+from isthmus.v1 import study_pb2, summary_pb2
+from isthmus_node.admission import Admission
+from isthmus_node.custodian.contributors import Contributors, words_of
+from isthmus_node.custodian.decisions import RELEASE
+from isthmus_node.custodian.policy_words import differences, whole
+from isthmus_node.egress.journal_read import read
+from isthmus_node.egress.policy import Policy
+from isthmus_node.sources import Source
+from isthmus_trust.documents import LIMITS, open_signed
+
+TRIALS = "[purpose.trial_analysis]\n"
+ALL = {"participants": ["nl", "de", "be"]}
+
+
+@pytest.fixture
+def vietnamese(site: Any) -> Any:
+    """The site under preset VN, whose dossier nobody has filled in, with three countries in its study."""
+    study = study_pb2.Study()
+    study.CopyFrom(site.study)
+    study.version = 2
+    more = study.participants.add()
+    more.CopyFrom(study.participants[1])
+    more.node, more.country = "be", "BE"
+    site.study = study
+    site.decide(site.announce(study))
+    site.adopt(f'preset = "VN"\n{TRIALS}')
+    return site
+
+
+def last(site: Any) -> summary_pb2.Summary | summary_pb2.Refusal:
+    return site.answers()[-1]
+
+
+def fill_in(site: Any, more: str = "") -> None:
+    site.adopt(f'preset = "VN"\n[permits]\ndossier = "HS-17/2026"\n{more}{TRIALS}')
+
+
+def test_without_the_guard_a_run_leaves_and_no_dossier_is_named(
+    vietnamese: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Admission, "_check_permits", lambda *_: None)
+    vietnamese.ask(vietnamese.task(**ALL))
+    assert (type(last(vietnamese)).__name__, last(vietnamese).reference) == ("Summary", "")
+
+
+def test_run_is_refused_until_the_number_is_filled_in_and_carries_it_then(vietnamese: Any) -> None:
+    vietnamese.ask(vietnamese.task(**ALL))
+    assert last(vietnamese).code == "PERMIT_MISSING"
+    assert "dossier" in last(vietnamese).rule
+    fill_in(vietnamese)
+    vietnamese.ask(vietnamese.task(run=b"b" * 16, **ALL))
+    assert last(vietnamese).reference == "dossier HS-17/2026"
+    # in the journal as signed, and so in every export
+    adopted = [e.record.document for e in read(vietnamese.home.journal) if e.record.event == "POLICY"][-1]
+    assert b"HS-17/2026" in adopted
+
+
+def test_open_data_need_no_number(vietnamese: Any) -> None:
+    vietnamese.datasets.add("ADTTE", Source(str(vietnamese.source)), open_data=True, replacing=True)
+    vietnamese.ask(vietnamese.task(**ALL))
+    assert isinstance(last(vietnamese), summary_pb2.Summary)
+
+
+def test_coordinator_is_told_that_a_number_is_missing_and_not_the_number(vietnamese: Any) -> None:
+    def told() -> study_pb2.StatedLimits:
+        return open_signed(
+            vietnamese.service.hello().limits, LIMITS, study_pb2.StatedLimits, vietnamese.identity.public
+        )
+
+    assert list(told().missing_permits) == ["dossier"]
+    fill_in(vietnamese)
+    assert list(told().missing_permits) == []
+    assert b"HS-17" not in told().SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("[permits]\npermt = '1'", "POLICY_UNKNOWN_KEY"),
+        ("[permits]\npermit = 17", "POLICY_BAD_VALUE"),
+        ("[permits]\npermit = '" + "x" * 101 + "'", "POLICY_BAD_VALUE"),
+        ('[permits]\npermit = "a\\u001b[1m"', "POLICY_BAD_VALUE"),
+        ("[permits]\ncounted_since = 'spring'", "POLICY_BAD_VALUE"),
+        ("[permits]\ncounted_since = 2026", "POLICY_BAD_VALUE"),
+        ("[permits]\ncounted_since = 2026-01-01T00:00:00", "POLICY_BAD_VALUE"),
+    ],
+)
+def test_number_that_is_not_as_it_must_be_is_an_error(text: str, code: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Policy.read(text)
+    assert caught.value.code == code
+
+
+def test_policy_says_what_is_missing_and_what_a_change_fills_in() -> None:
+    empty = Policy.read('preset = "CN"')
+    assert any("permit: NOT FILLED IN" in line for line in whole(empty))
+    filled = Policy.read('preset = "CN"\n[permits]\npermit = "A-1"\ncounted_since = 2026-01-01')
+    assert filled.permits.counted_since == "2026-01-01"
+    assert any(line == "permit: A-1, in the words of the custodian" for line in whole(filled))
+    found = differences(empty, filled, ())
+    assert [c.allows for c in found if c.where.startswith("permits")] == [True, True, True]
+
+
+# --------------------------------------------------------------------------- the running total
+
+
+def test_persons_behind_what_left_are_counted_once_by_study_and_since_a_day(tmp_path: Path) -> None:
+    count = Contributors(tmp_path)
+    assert count.totals() == {"": 0}
+    count.count("A", ["p1", "p2"], date(2026, 1, 1))
+    count.count("A", ["p2", "p3"], date(2026, 3, 1))
+    count.count("B", ["p3", "p4"], date(2026, 2, 1))
+    assert Contributors(tmp_path).totals() == {"A": 3, "B": 2, "": 4}
+    assert count.totals("2026-02-15") == {"A": 2, "B": 0, "": 2}
+    assert all(b"p1" not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_count_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    count = Contributors(tmp_path)
+    count.count("A", ["p1"], date(2026, 1, 1))
+    (path,) = tmp_path.glob("*.persons")
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ConfigError) as caught:
+        count.totals()
+    assert caught.value.code == "COUNT_UNREADABLE"
+
+
+@pytest.mark.parametrize(("persons", "warned"), [(9_999, ""), (10_000, "10,000"), (100_000, "100,000")])
+def test_numbers_that_a_preset_names_stand_beside_the_total_and_are_a_warning_when_reached(
+    persons: int, warned: str
+) -> None:
+    lines = words_of({"A": persons, "": persons}, "2026-01-01", (10_000, 100_000), "CN")
+    assert "since 2026-01-01, study A" in lines[0]
+    assert "preset CN names 10,000 and 100,000" in lines[1]
+    assert [line for line in lines if line.startswith("WARNING")] == lines[2:]
+    assert (warned in lines[2] and "local legal review" in lines[2]) if warned else len(lines) == 2
+
+
+def test_what_left_is_counted_and_what_was_held_refused_or_open_is_not(site: Any) -> None:
+    def total() -> int:
+        return site.service._parts.contributors.totals().get("TEST", 0)
+
+    site.adopt('[release]\noutputs = "ask"\n' + TRIALS)
+    site.ask(site.task())
+    assert total() == 0
+    (held,) = site.service._parts.held.everything()
+    site.decide(held.digest, context=RELEASE)
+    assert total() == 400
+    site.adopt(TRIALS)
+    site.ask(site.task(run=b"b" * 16))
+    assert total() == 400, "the same persons"
+    site.close()
+    site.open()
+    site.datasets.add("ADTTE", Source(str(site.source)), open_data=True, replacing=True)
+    for path in site.home.contributors.glob("*.persons"):
+        path.unlink()
+    site.attach()
+    site.ask(site.task(run=b"c" * 16))
+    assert total() == 0
