@@ -185,6 +185,16 @@ def test_a_large_model_is_fetched_in_parts_and_its_parts_do_not_pile_up(region: 
     assert kept == 3
 
 
+def test_a_model_keeps_its_types_whatever_a_strategy_reckons_in(region: TrainingRegion) -> None:
+    nodes = attached(region)
+    run = region.train(region.approved(nodes), region.plan(c.Strategy("FedAdam", {"eta": 0.05}), rounds=3, more=4))
+    assert region.result(run).state == "done"
+    types = {"weights": np.float64, "intercept": np.float64, "a-first": np.float32}
+    for _, arrays in nodes[0].asked:
+        assert {name: array.dtype for name, array in arrays.items()} == types
+    assert {name: array.dtype for name, array in region.model(run).items()} == types
+
+
 def test_a_state_is_given_to_nodes_that_are_asked_it_while_it_is_open(region: TrainingRegion) -> None:
     nodes = attached(region)
     other = region.node("fr")

@@ -86,9 +86,19 @@ def _work(pipe: _Pipe) -> None:
         return
     from isthmus_training.flower import CarriedGrid, identify, run_strategy
 
+    def carry(ask: Ask, nodes: tuple[int, ...]) -> Mapping[int, Reply]:
+        return pipe.carry(Ask(ask.type, _typed(ask.arrays, start), ask.config), nodes)
+
     identify(plan["run"], 0)
-    model = run_strategy(strategy, CarriedGrid(plan["nodes"], pipe.carry), start, plan["rounds"])
-    pipe.tell({"kind": "done"}, model)
+    model = run_strategy(strategy, CarriedGrid(plan["nodes"], carry), start, plan["rounds"])
+    pipe.tell({"kind": "done"}, _typed(model, start))
+
+
+def _typed(arrays: Mapping[str, Array], start: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays in the types of the app's own: a strategy such as FedAdam makes doubles of a model of floats."""
+    return {
+        name: array.astype(start[name].dtype, copy=False) if name in start else array for name, array in arrays.items()
+    }
 
 
 def _starting_values(plan: Mapping[str, Any]) -> dict[str, Array]:
