@@ -252,6 +252,28 @@ def run(
 
 
 @app.command()
+def train(
+    plan: Annotated[Path, typer.Argument(help="The plan as TOML.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the models with their cards, and for results and report.")
+    ] = Path("out/training"),
+    wait: WaitOption = True,
+    quiet: QuietOption = False,
+    profile: ProfileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train the models of a plan and save them, each with a card that says what it is."""
+    from isthmus_client.connection import connect
+    from isthmus_client.plan_file import read_plan
+
+    file = read_plan(plan)
+    with connect(profile=profile) as connection:
+        study = connection.study(file.written.study, file.written.version)
+        fits = [p.run(progress=not quiet, wait=wait) for p in file.trainings(study)]
+    _deliver(fits, out, json)
+
+
+@app.command()
 def attach(
     study: Annotated[str, typer.Argument(help="Name of the study.")],
     runs: Annotated[list[str], typer.Argument(help="Names of runs, as they were printed.")],
@@ -361,14 +383,17 @@ def _deliver(fits: Sequence[Fit], out: Path | None, json: bool) -> None:
 
 
 def write_results_to(fits: Sequence[Fit], out: Path) -> list[Path]:
-    """``result.json``, ``report.html`` and a CSV of each result's table in a folder."""
+    """``result.json``, ``report.html``, a CSV of each result's table and each trained model in a folder."""
     from isthmus_client.report import write_report, write_results
+    from isthmus_client.results import TrainingFit
 
     written = [write_results(fits, out / "result.json"), write_report(fits, out / "report.html")]
     everything = [f for fit in fits for f in (fit, *fit.beside)]
     for number, fit in enumerate(everything, start=1):
         name = fit.result.analysis or fit.method
         written.append(fit.to_csv(out / f"{number:02d}-{file_part(name)}.csv"))
+        if isinstance(fit, TrainingFit):
+            written.append(fit.save(out / f"{number:02d}-{file_part(name)}-model"))
     return written
 
 

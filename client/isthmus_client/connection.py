@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from isthmus.errors import AuthenticationError, ConfigError, IsthmusError, UsageError
-from isthmus.v1 import analyst_pb2, analyst_pb2_grpc, exchange_pb2, exchange_pb2_grpc, study_pb2
+from isthmus.v1 import analyst_pb2, analyst_pb2_grpc, exchange_pb2, exchange_pb2_grpc, study_pb2, summary_pb2
 from isthmus.version import __version__, check_compatible
 from isthmus_client.link import call, open_channel, stream
 from isthmus_client.profiles import (
@@ -25,6 +25,9 @@ from isthmus_client.profiles import (
     profiles_folder,
     write_settings,
 )
+from isthmus_methods.codec import state_from_messages
+from isthmus_methods.contract import Array
+from isthmus_methods.training import arrays_of
 from isthmus_trust.bounds import check_study
 from isthmus_trust.certificates import (
     Role,
@@ -44,9 +47,12 @@ if TYPE_CHECKING:
     import grpc
     import pandas as pd
 
+    from isthmus_client.results.training import TrainingFit
     from isthmus_client.study import Study
 
 R = TypeVar("R")
+# Of a number of a model, and of the names of its arrays.
+_MODEL_BYTES, _MODEL_NAMES = 8, 1_000_000
 
 
 def connect(address: str | None = None, profile: str | None = None) -> Connection:
@@ -301,6 +307,34 @@ class Connection:
         """The result of a run as it stands."""
         reply: analyst_pb2.Result = self._call(self._stub.GetResult, analyst_pb2.GetResultRequest(run=run))
         return reply
+
+    def model(self, run: bytes, fit: TrainingFit) -> dict[str, Array]:
+        """The weights that a training gave, by name, as its result says they are.
+
+        Raises
+        ------
+        AuthenticationError
+            ``WRONG_MODEL`` where what is sent has another digest than the result names, or is longer than its model.
+        """
+        most = _MODEL_BYTES * fit.parameters + _MODEL_NAMES
+        whole = bytearray()
+        parts = stream(
+            self._stub.GetModel,
+            analyst_pb2.GetModelRequest(run=run),
+            address=self.profile.address,
+            authority=self._authority,
+        )
+        for part in parts:
+            whole += part.part
+            if len(whole) > most:
+                break
+        if len(whole) > most or digest(bytes(whole)).hex() != fit.weights_digest:
+            raise AuthenticationError(
+                "WRONG_MODEL",
+                "the coordinator sent other weights than those its result names by their digest",
+                "report this to the team that runs the coordinator",
+            )
+        return arrays_of(state_from_messages(summary_pb2.State.FromString(bytes(whole)).arrays))
 
     def cancel(self, run: bytes) -> None:
         """End a run; nodes are told that it is no longer wanted."""

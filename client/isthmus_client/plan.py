@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from isthmus.errors import IsthmusError, LinkError, Refused, UsageError, WaitingForApproval, from_exit_code
 from isthmus.untrusted import shown
 from isthmus.v1 import analyst_pb2, study_pb2
+from isthmus_methods.codec import spec_from_message
 
 if TYPE_CHECKING:
     from isthmus_client.connection import Connection
@@ -48,6 +49,8 @@ class StepExplanation:
     title: str
     reads: str
     answer: analyst_pb2.Explanation
+    # More lines about what it asks: of a training, which app and strategy, and how many numbers leave.
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +92,23 @@ class Plan:
         titles = " and ".join(_title(step) for step in self.steps)
         return f"<Plan: {titles} in study {self.study.name}; .explain() says what would leave, .run() runs it>"
 
+    @property
+    def trains(self) -> bool:
+        """Whether a model is trained."""
+        return any(step.analysis.spec.HasField("training") for step in self.steps)
+
     def explain(self) -> PlanExplanation:
         """What would leave each country and who must approve. Asks no node."""
         connection = self.study.connection
         return PlanExplanation(
             self.study.name,
             tuple(
-                StepExplanation(_title(step), _reads(step), connection.explain(self.study.digest, step.analysis))
+                StepExplanation(
+                    _title(step),
+                    _reads(step),
+                    connection.explain(self.study.digest, step.analysis),
+                    _more(step, self.study.message),
+                )
                 for step in self.steps
             ),
         )
@@ -158,10 +171,18 @@ def _reads(step: Step) -> str:
     return f"{spec.dataset}, joined by person to {spec.events.dataset}" if spec.HasField("events") else spec.dataset
 
 
-def _title(step: Step) -> str:
-    from isthmus_methods.registry import find
+def _more(step: Step, study: study_pb2.Study) -> tuple[str, ...]:
+    if not step.analysis.spec.HasField("training"):
+        return ()
+    from isthmus_client.training.explaining import training_lines
 
-    return step.analysis.title or step.analysis.name or find(step.analysis.spec.method).title
+    return training_lines(spec_from_message(step.analysis.spec, study))
+
+
+def _title(step: Step) -> str:
+    from isthmus_methods.registry import find_procedure
+
+    return step.analysis.title or step.analysis.name or find_procedure(step.analysis.spec.method).title
 
 
 def follow(
@@ -180,6 +201,7 @@ def follow(
     `outlives`: the network goes on after Ctrl-C, so whoever pressed it is told how to come back to the runs.
     """
     from isthmus_client.results.fit import beside, fit_of
+    from isthmus_client.results.training import TrainingFit
 
     shows = _display(progress)
     shows.begin(titles)
@@ -204,6 +226,9 @@ def follow(
         fit_of(finished(study.connection.result(run)), study, formula)
         for run, formula in zip(runs, formulas, strict=True)
     ]
+    for run, fit in zip(runs, fits, strict=True):
+        if isinstance(fit, TrainingFit):
+            fit.take(study.connection.model(run, fit))
     return beside(fits[0], fits[1:])
 
 

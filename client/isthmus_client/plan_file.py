@@ -13,10 +13,14 @@ from isthmus_client.analyses.common import Common
 from isthmus_client.plan import Plan
 from isthmus_client.proposal import MethodName, Name, Written, WrittenAsked, read_toml
 from isthmus_client.study import Study
+from isthmus_methods.training import Training
 
 
 class WrittenStep(WrittenAsked):
-    """One analysis: `planned`, or a method with what it takes. `by = "country"` sets countries beside a Cox model."""
+    """One analysis: `planned`, or a method with what it takes. `by = "country"` sets countries beside a Cox model.
+
+    A table `training` makes it the training of a model, which needs no `method`.
+    """
 
     planned: str = ""
     method: MethodName | Literal[""] = ""
@@ -57,6 +61,17 @@ class PlanFile:
                 ) from error
         return found
 
+    def trainings(self, study: Study) -> list[Plan]:
+        """Those of the analyses that train a model; `UsageError` ``NO_TRAINING`` where there is none."""
+        found = [plan for plan in self.plans(study) if plan.trains]
+        if not found:
+            raise UsageError(
+                "NO_TRAINING",
+                f"{self.path} trains no model",
+                "give an [[analysis]] a table [analysis.training], or use isthmus run",
+            )
+        return found
+
 
 def read_plan(path: Path) -> PlanFile:
     """A plan from its file.
@@ -76,10 +91,11 @@ def read_plan(path: Path) -> PlanFile:
 
 def _plan(study: Study, step: WrittenStep) -> Plan:
     if step.planned:
-        if step.method or step.formula or step.variables or step.roles:
+        if step.method or step.formula or step.variables or step.roles or step.training:
             raise UsageError("BOTH_WAYS", "it is both planned and written out", "keep one of the two")
         return study.planned(step.planned)
-    if not step.method:
+    method = step.method or (Training.name if step.training is not None else "")
+    if not method:
         raise UsageError("NO_METHOD", "it names no method", 'write planned = "...", or method = "cox" and a formula')
     common = Common(
         where=step.where or None,
@@ -94,11 +110,12 @@ def _plan(study: Study, step: WrittenStep) -> Plan:
         coefficient = str(chosen) if chosen else None
         return study.cox(step.formula, by=step.by, coefficient=coefficient, options=settings, **common)
     return study.ask(
-        step.method,
+        method,
         step.formula or None,
         roles=step.all_roles(),
         by=step.by or None,
         options=step.options,
         events=step.events.asked() if step.events is not None else None,
+        training=step.training.plan(study.countries) if step.training is not None else None,
         **common,
     )

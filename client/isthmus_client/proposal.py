@@ -14,8 +14,10 @@ from isthmus.errors import ConfigError, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_client.formula import Dictionary
 from isthmus_client.requests import Events, Written as WrittenColumns, by_country, request
+from isthmus_client.training.asked import HELD_OUT, ROUNDS, App, training_plan
 from isthmus_methods.codec import spec_to_message
-from isthmus_methods.registry import find
+from isthmus_methods.contract import Strategy, TrainingPlan
+from isthmus_methods.registry import find_procedure
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 VariableName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -35,7 +37,7 @@ class Written(BaseModel):
 
 def _registered(name: str) -> str:
     try:
-        return find(name).name
+        return find_procedure(name).name
     except UsageError as error:
         raise ValueError(f"{error.message}; {error.remedy}") from error
 
@@ -56,6 +58,47 @@ class WrittenEvents(Written):
         return Events(self.dataset, self.roles, self.where or None, self.references)
 
 
+class WrittenStrategy(Written):
+    """A strategy by name, with its arguments, and the one it wraps."""
+
+    name: str
+    arguments: dict[str, bool | int | float | str] = {}
+    wraps: WrittenStrategy | None = None
+
+    def described(self) -> Strategy:
+        """As a request has it; its arguments are held against what it takes later."""
+        return Strategy(self.name, self.arguments, None if self.wraps is None else self.wraps.described())
+
+
+class WrittenTraining(Written):
+    """The training of a model: app, strategy, rounds.
+
+    `version` and `digest` say which app of that name is meant where it is not installed here.
+    """
+
+    app: str = "logistic"
+    version: str = ""
+    digest: str = ""
+    strategy: WrittenStrategy = WrittenStrategy(name="FedAvg")
+    rounds: int = ROUNDS
+    held_out: float = HELD_OUT
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    settings: dict[str, bool | int | float | str | list[int] | list[float]] = {}
+
+    def plan(self, countries: int) -> TrainingPlan:
+        """As a request has it, in a study of so many countries."""
+        app = App(self.app, self.version, self.digest) if self.version or self.digest else self.app
+        return training_plan(
+            countries,
+            app=app,
+            strategy=self.strategy.described(),
+            rounds=self.rounds,
+            held_out=self.held_out,
+            seed=self.seed,
+            settings=self.settings,
+        )
+
+
 class WrittenAsked(Written):
     """What a method is asked: a formula, or columns by the role they play.
 
@@ -72,6 +115,7 @@ class WrittenAsked(Written):
     references: dict[str, str] = {}
     options: dict[str, Setting] = {}
     events: WrittenEvents | None = None
+    training: WrittenTraining | None = None
     missing_country: MissingWord = "wait"
     deadline_seconds: Annotated[int, Field(gt=0, le=7 * 24 * 3600)] = 600
 
@@ -189,6 +233,9 @@ def _keys_beside(shape: type[BaseModel], location: Sequence[int | str]) -> list[
         "plan": WrittenAnalysis,
         "variables": WrittenVariable,
         "events": WrittenEvents,
+        "training": WrittenTraining,
+        "strategy": WrittenStrategy,
+        "wraps": WrittenStrategy,
     }
     for part in location[:-1]:
         shape = inner.get(str(part), shape)
@@ -353,8 +400,9 @@ def _analysis(written: WrittenAnalysis, study: study_pb2.Study) -> study_pb2.Ana
         roles=written.all_roles(),
         where=written.where or None,
         references=written.references,
-        options=by_country(find(written.method), written.by, written.options),
+        options=by_country(find_procedure(written.method), written.by, written.options),
         events=(dictionary_of(study, events.dataset), events) if events is not None else None,
+        training=written.training.plan(len(study.participants)) if written.training is not None else None,
     )
     return study_pb2.Analysis(
         name=written.name,

@@ -12,17 +12,21 @@ from isthmus_client.formula.left import event_column
 from isthmus_client.formula.reader import Name, Node, Place, read
 from isthmus_methods.contract import (
     Column,
+    Function,
+    Indicator,
     Kind,
-    Method,
+    Procedure,
     Role,
     Setting,
     Spec,
+    TrainingPlan,
+    Transform,
     column_name,
     event_roles,
     stratified_by_country,
     term_columns,
 )
-from isthmus_methods.registry import find
+from isthmus_methods.registry import find_procedure
 from isthmus_methods.validate import check_spec
 
 # The role that the right side of a formula fills where the method has no model terms: the first that it has.
@@ -64,6 +68,7 @@ def request(
     references: Mapping[str, str] | None = None,
     options: Mapping[str, object] | None = None,
     events: tuple[Dictionary, Events] | None = None,
+    training: TrainingPlan | None = None,
 ) -> Spec:
     """The request of any method.
 
@@ -87,13 +92,15 @@ def request(
         Settings the method declares; None leaves one at its default.
     events
         The second dataset of methods that read one, and its dictionary.
+    training
+        App, strategy and rounds, where a model is trained.
 
     Raises
     ------
     UsageError
         Whatever is wrong with method, formula, roles, filter or settings.
     """
-    method = find(name)
+    method = find_procedure(name)
     columns = Columns(dictionary)
     found: dict[str, tuple[Column, ...]] = {}
     model: Model | None = None
@@ -104,6 +111,8 @@ def request(
         columns.references.update(model.references)
     else:
         _refer(columns, references)
+    if training is not None:
+        found = {role: tuple(_as_levels(c) for c in columns) for role, columns in found.items()}
     twice = next((role for role in roles or {} if role in found), None)
     if twice is not None:
         raise UsageError("ROLE_TWICE", f"the formula already says what is {twice!r}", "say it once")
@@ -127,12 +136,18 @@ def request(
         references=dict(columns.references),
         options={key: _setting(method, key, value) for key, value in (options or {}).items() if value is not None},
         events=_events_spec(method, *events) if events is not None else None,
+        training=training,
     )
     check_spec(spec, method)
     return spec
 
 
-def _events_spec(method: Method, dictionary: Dictionary, events: Events) -> Spec:
+def _as_levels(outcome: Column) -> Column:
+    """The outcome of a model that is trained: a condition is a factor of two levels, not the numbers 0 and 1."""
+    return Transform(Function.FACTOR, outcome) if isinstance(outcome, Indicator) else outcome
+
+
+def _events_spec(method: Procedure, dictionary: Dictionary, events: Events) -> Spec:
     """The part of a request that is about its second dataset."""
     columns = Columns(dictionary)
     _refer(columns, events.references)
@@ -170,7 +185,7 @@ def _written_roles(
     return found
 
 
-def by_country(method: Method, by: str | None, options: Mapping[str, object] | None) -> dict[str, object]:
+def by_country(method: Procedure, by: str | None, options: Mapping[str, object] | None) -> dict[str, object]:
     """The settings, with each country's own results asked for where `by` says so.
 
     Raises
@@ -187,7 +202,7 @@ def by_country(method: Method, by: str | None, options: Mapping[str, object] | N
     return settings
 
 
-def estimates_by_country(method: Method) -> bool:
+def estimates_by_country(method: Procedure) -> bool:
     """Whether each country's own estimate leaves it."""
     return any(field.kind is Kind.ESTIMATE for field in method.leaves.values())
 
@@ -203,17 +218,17 @@ def _is_arm(spec: Spec, column: Column) -> bool:
     return variable is not None and "TREATMENT_ARM" in variable.roles
 
 
-def _right(method: Method) -> Right:
+def _right(method: Procedure) -> Right:
     if method.uses_terms:
         return Right.TERMS
     return Right.COLUMNS if VARIABLES in method.roles else Right.GROUPS
 
 
-def _example(method: Method) -> str:
+def _example(method: Procedure) -> str:
     return "Surv(TIME, EVENT) ~ ARM + AGE" if "time" in method.roles else "OUTCOME ~ ARM + AGE"
 
 
-def _roles_of(model: Model, method: Method) -> dict[str, tuple[Column, ...]]:
+def _roles_of(model: Model, method: Procedure) -> dict[str, tuple[Column, ...]]:
     """The parts of a formula by the roles they play."""
     groups = VARIABLES if VARIABLES in method.roles else next((r for r in GROUPS if r in method.roles), GROUPS[0])
     found = {
@@ -257,7 +272,7 @@ def _column(text: str, rule: Role, columns: Columns) -> Column:
     return event_column(node, columns) if rule.holds == "event" else columns.column_or_condition(node)
 
 
-def _setting(method: Method, name: str, value: object) -> Setting:
+def _setting(method: Procedure, name: str, value: object) -> Setting:
     """The value as a setting: lists as tuples, whole numbers as numbers where the method's default is one."""
     default = method.options[name].default if name in method.options else None
     if isinstance(value, Sequence) and not isinstance(value, str):

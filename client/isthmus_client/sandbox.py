@@ -174,8 +174,18 @@ class Process:
 class Sandbox:
     """A coordinator, nodes and one analyst under one folder. A context manager: leaving it ends every process."""
 
-    def __init__(self, home: Path, *, name: str = "sandbox", host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        name: str = "sandbox",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        programs: Path | None = None,
+    ) -> None:
+        """A network in a folder; `programs`: where the commands are taken from, if not beside this Python."""
         self.home = home
+        self._programs = programs
         self.name = name
         self.host = host
         self.port = port or free_port()
@@ -240,10 +250,10 @@ class Sandbox:
 
     def coordinator(self, *arguments: str) -> object:
         command, *rest = arguments
-        return run_command(["isthmus-coordinator", command, *rest, "--home", str(self.coordinator_home)])
+        return run_command([self._command("isthmus-coordinator"), command, *rest, "--home", str(self.coordinator_home)])
 
     def node(self, node: str, *arguments: str) -> object:
-        return run_command(["isthmus-node", *arguments], env={"ISTHMUS_HOME": str(self.node_home(node))})
+        return run_command([self._command("isthmus-node"), *arguments], env={"ISTHMUS_HOME": str(self.node_home(node))})
 
     def at_each_node(self, arguments: Mapping[str, Sequence[str]]) -> dict[str, object]:
         """Run a command at several nodes at the same time; what each returned."""
@@ -276,7 +286,8 @@ class Sandbox:
     # ------------------------------------------------------------------ processes
 
     def start_coordinator(self) -> Process:
-        return self._start("coordinator", ["isthmus-coordinator", "run", "--home", str(self.coordinator_home)], {})
+        command = self._command("isthmus-coordinator")
+        return self._start("coordinator", [command, "run", "--home", str(self.coordinator_home)], {})
 
     def start_nodes(self, nodes: Iterable[str]) -> None:
         """Start nodes, some at the same time, and wait until each is attached to the coordinator."""
@@ -289,12 +300,15 @@ class Sandbox:
         """Start a node without waiting."""
         process = Process.start(
             f"node {node}",
-            ["isthmus-node", "run"],
+            [self._command("isthmus-node"), "run"],
             self.home / "logs" / f"node-{node}.log",
             {"ISTHMUS_HOME": str(self.node_home(node)), **(env or {})},
         )
         self.processes[node] = process
         return process
+
+    def _command(self, name: str) -> str:
+        return name if self._programs is None else str(self._programs / name)
 
     def _start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> Process:
         process = Process.start(name, command, self.home / "logs" / f"{name}.log", env)

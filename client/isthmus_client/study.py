@@ -15,8 +15,8 @@ from isthmus_client.plan import Plan, Step, follow
 from isthmus_client.proposal import dictionary_of, missing_country_of
 from isthmus_client.requests import Events, Written, by_country, effect_of, request
 from isthmus_methods.codec import spec_to_message
-from isthmus_methods.contract import Scope, Spec
-from isthmus_methods.registry import find
+from isthmus_methods.contract import Scope, Spec, TrainingPlan
+from isthmus_methods.registry import find_procedure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,11 @@ class Study(Analyses):
     @property
     def name(self) -> str:
         return self.message.name
+
+    @property
+    def countries(self) -> int:
+        """How many take part."""
+        return len(self.message.participants)
 
     def sites(self) -> pd.DataFrame:
         """Where each site stands now: its decision, whether it is connected, last contact, software, certificate."""
@@ -120,6 +125,7 @@ class Study(Analyses):
         references: Mapping[str, str] | None = None,
         dataset: str | None = None,
         events: Events | None = None,
+        training: TrainingPlan | None = None,
         missing_country: MissingCountry = "wait",
         deadline: int = DEADLINE_SECONDS,
         **settings: object,
@@ -146,6 +152,8 @@ class Study(Analyses):
             Its name, where the study has several.
         events
             The second dataset of a method that reads one: events of the same persons.
+        training
+            App, strategy and rounds of the training of a model; `train` writes it.
         missing_country
             What to do about a country that does not answer within `deadline` (seconds a round).
         **settings
@@ -157,7 +165,8 @@ class Study(Analyses):
             Whatever is wrong with the request; also ``BY_COUNTRY`` where the study does not say that results by country
             may be shown.
         """
-        chosen = by_country(find(method), by, {**(options or {}), **settings})
+        asks = find_procedure(method)
+        chosen = by_country(asks, by, {**(options or {}), **settings})
         dictionary = dictionary_of(self.message, dataset)
         second = (dictionary_of(self.message, events.dataset), events) if events is not None else None
 
@@ -171,12 +180,13 @@ class Study(Analyses):
                 references=references,
                 options=options,
                 events=second,
+                training=training,
             )
 
         spec = asked(chosen)
-        if "coefficient" in find(method).options and not chosen.get("coefficient") and spec.terms:
+        if "coefficient" in asks.options and not chosen.get("coefficient") and spec.terms:
             spec = asked({**chosen, "coefficient": effect_of(spec)})
-        if not self.message.by_country and find(method).scope(spec) is Scope.BY_COUNTRY:
+        if not self.message.by_country and asks.scope(spec) is Scope.BY_COUNTRY:
             raise UsageError(
                 "BY_COUNTRY",
                 f"study {self.name} does not say that results by country may be shown",

@@ -60,6 +60,8 @@ def _show(console: Console, fit: Fit, models: Sequence[CoxFit]) -> None:
                 console.print(_frame(frame))
             else:
                 console.print(Text(f"{caption}: {len(frame):,} rows, in the report and in result.json", style="dim"))
+        for line in fit.remarks():
+            console.print(Text(f"  {line}", style="dim"))
     # what no number of the table is marked with is said all the same
     noted = [sentence for _, sentence in marks]
     for line in [*marks.lines(), *(s for s in fit.caveats if s not in noted)]:

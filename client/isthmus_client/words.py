@@ -24,6 +24,7 @@ def explanation_text(explanation: PlanExplanation) -> str:
             step.title,
             f"  reads: {step.reads}",
             f"  rounds: {rounds}",
+            *(f"  {line}" for line in step.more),
             "  what would leave each country in a round:",
         ]
         width = max((len(f.field) for f in answer.fields), default=0)

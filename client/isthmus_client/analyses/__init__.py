@@ -13,6 +13,7 @@ from isthmus_client.analyses.mixed import Mixed
 from isthmus_client.analyses.regression import Regression
 from isthmus_client.analyses.survival import Survival
 from isthmus_client.analyses.tables import Tables
+from isthmus_client.analyses.training import Trains
 
 
 class Analyses(
@@ -27,5 +28,6 @@ class Analyses(
     Meta,
     Interactions,
     Mixed,
+    Trains,
 ):
     """All natural calls. `Study.ask`, which they are made of, takes any method."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from isthmus_client.plan import Plan
     from isthmus_client.requests import Events, Written
+    from isthmus_methods.contract import TrainingPlan
 
 MissingCountry = Literal["wait", "fail", "go on without"]
 DEADLINE_SECONDS = 600
@@ -39,6 +40,11 @@ class Common(TypedDict, total=False):
 class Asks(ABC):
     """Something that can be asked for any method by its name: the study."""
 
+    @property
+    @abstractmethod
+    def countries(self) -> int:
+        """How many take part."""
+
     @abstractmethod
     def ask(
         self,
@@ -49,5 +55,6 @@ class Asks(ABC):
         by: str | None = None,
         options: Mapping[str, object] | None = None,
         events: Events | None = None,
+        training: TrainingPlan | None = None,
         **common: Unpack[Common],
     ) -> Plan: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isthmus_client.results import Fit
+from isthmus_methods.training import Training
 
 
 def methods_text(fits: Sequence[Fit]) -> list[str]:
@@ -19,6 +20,12 @@ def methods_text(fits: Sequence[Fit]) -> list[str]:
 
 def _pooling(fits: Sequence[Fit]) -> str:
     countries = [c for c in fits[0].provenance().contributions if c.state == "contributed"]
+    if all(fit.method == Training.name for fit in fits):
+        return (
+            f"Patient rows stayed in the {len(countries)} countries that contributed. Each country's node trained a"
+            " model on its own rows, with an app that is installed there. A gate in that country checked weights,"
+            " measures and counts against its disclosure policy, and only these left it."
+        )
     return (
         f"Patient rows stayed in the {len(countries)} countries that contributed. Each country's node computed the"
         " sums a method needs, a gate in that country checked them against its disclosure policy, and only these sums"

@@ -82,7 +82,7 @@ def _plain_section(fit: Fit, anchor: str) -> Section:
         for caption, frame in fit.tables().items()
     )
     figures = tuple((svg(figure, fit.title), words) for figure, words in fit.figures())
-    return Section(anchor, fit.title, fit.spec.method, tables, figures, fit.caveats)
+    return Section(anchor, fit.title, fit.spec.method, tables, figures, fit.caveats, tuple(fit.remarks()))
 
 
 def _table_one(fit: TableOneFit, anchor: str) -> Section:

@@ -23,6 +23,7 @@ from isthmus_client.results.safety import SafetyFit
 from isthmus_client.results.t_test import PairedTTestFit, TTestFit
 from isthmus_client.results.table_one import TableOneFit
 from isthmus_client.results.tables import CmhFit, CrosstabFit
+from isthmus_client.results.training import TrainingFit
 
 CLASSES: dict[str, type[Fit]] = {
     kind.method: kind
@@ -50,6 +51,7 @@ CLASSES: dict[str, type[Fit]] = {
         PairedTTestFit,
         TTestFit,
         TableOneFit,
+        TrainingFit,
     )
 }
 
@@ -80,4 +82,5 @@ __all__ = [
     "SafetyFit",
     "TTestFit",
     "TableOneFit",
+    "TrainingFit",
 ]

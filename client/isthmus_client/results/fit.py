@@ -115,10 +115,10 @@ class Fit:
         return planned or self._title()
 
     def _title(self) -> str:
-        from isthmus_methods.registry import find
+        from isthmus_methods.registry import find_procedure
 
         try:
-            return find(self.spec.method).title
+            return find_procedure(self.spec.method).title
         except UsageError:  # a result of a later release
             return self.spec.method
 
@@ -174,12 +174,16 @@ class Fit:
             lines += ["", *([f"{caption}:"] if caption else [])]
             lines.append(table.to_string(na_rep="NA", float_format="{:.6g}".format, max_rows=MOST_ROWS))
         self.footnotes.mark(self.caveats)
-        notes = self.footnotes.lines()
+        notes = [*self.remarks(), *self.footnotes.lines()]
         return "\n".join([*lines, *(["", *notes] if notes else [])])
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table of the result by its caption; those of the answer as it stands where a method has no own."""
         return frames(self.answer)
+
+    def remarks(self) -> Sequence[str]:
+        """Sentences that belong beneath the tables: how their numbers were reckoned."""
+        return ()
 
     def table(self) -> pd.DataFrame:
         """The result as a data frame: its coefficients where it has some, its first table otherwise."""

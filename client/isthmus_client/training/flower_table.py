@@ -1,0 +1,166 @@
+"""What the strategies of flwr 1.41 take: made by ``tests/training/strategy_table.py``, not by hand.
+
+By strategy and argument: what it is (``number``, ``whole``, ``text``, or ``strategy`` for the one that is wrapped), and
+its default; `REQUIRED` where there is none. Arguments that are functions are not here: no code travels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+REQUIRED: Final = "required"
+Default = float | int | str | None
+
+STRATEGIES: Mapping[str, Mapping[str, tuple[str, Default]]] = {
+    "Bulyan": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "num_malicious_nodes": ("whole", 0),
+        "weighted_by_key": ("text", "num-examples"),
+    },
+    "DifferentialPrivacyClientSideAdaptiveClipping": {
+        "strategy": ("strategy", REQUIRED),
+        "noise_multiplier": ("number", REQUIRED),
+        "num_sampled_clients": ("whole", REQUIRED),
+        "initial_clipping_norm": ("number", 0.1),
+        "target_clipped_quantile": ("number", 0.5),
+        "clip_norm_lr": ("number", 0.2),
+        "clipped_count_stddev": ("number", None),
+    },
+    "DifferentialPrivacyClientSideFixedClipping": {
+        "strategy": ("strategy", REQUIRED),
+        "noise_multiplier": ("number", REQUIRED),
+        "clipping_norm": ("number", REQUIRED),
+        "num_sampled_clients": ("whole", REQUIRED),
+    },
+    "DifferentialPrivacyServerSideAdaptiveClipping": {
+        "strategy": ("strategy", REQUIRED),
+        "noise_multiplier": ("number", REQUIRED),
+        "num_sampled_clients": ("whole", REQUIRED),
+        "initial_clipping_norm": ("number", 0.1),
+        "target_clipped_quantile": ("number", 0.5),
+        "clip_norm_lr": ("number", 0.2),
+        "clipped_count_stddev": ("number", None),
+    },
+    "DifferentialPrivacyServerSideFixedClipping": {
+        "strategy": ("strategy", REQUIRED),
+        "noise_multiplier": ("number", REQUIRED),
+        "clipping_norm": ("number", REQUIRED),
+        "num_sampled_clients": ("whole", REQUIRED),
+    },
+    "FedAdagrad": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+        "eta": ("number", 0.1),
+        "eta_l": ("number", 0.1),
+        "tau": ("number", 0.001),
+    },
+    "FedAdam": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+        "eta": ("number", 0.1),
+        "eta_l": ("number", 0.1),
+        "beta_1": ("number", 0.9),
+        "beta_2": ("number", 0.99),
+        "tau": ("number", 0.001),
+    },
+    "FedAvg": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+    },
+    "FedAvgM": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+        "server_learning_rate": ("number", 1.0),
+        "server_momentum": ("number", 0.0),
+    },
+    "FedMedian": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+    },
+    "FedProx": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+        "proximal_mu": ("number", 0.0),
+    },
+    "FedTrimmedAvg": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+        "beta": ("number", 0.2),
+    },
+    "FedYogi": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+        "eta": ("number", 0.01),
+        "eta_l": ("number", 0.0316),
+        "beta_1": ("number", 0.9),
+        "beta_2": ("number", 0.99),
+        "tau": ("number", 0.001),
+    },
+    "Krum": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "num_malicious_nodes": ("whole", 0),
+        "weighted_by_key": ("text", "num-examples"),
+    },
+    "MultiKrum": {
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "num_malicious_nodes": ("whole", 0),
+        "num_nodes_to_select": ("whole", 1),
+        "weighted_by_key": ("text", "num-examples"),
+    },
+    "QFedAvg": {
+        "client_learning_rate": ("number", REQUIRED),
+        "q": ("number", 0.1),
+        "train_loss_key": ("text", "train_loss"),
+        "fraction_train": ("number", 1.0),
+        "fraction_evaluate": ("number", 1.0),
+        "min_train_nodes": ("whole", 2),
+        "min_evaluate_nodes": ("whole", 2),
+        "min_available_nodes": ("whole", 2),
+        "weighted_by_key": ("text", "num-examples"),
+    },
+}
