@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+# Beside $(VENV) and over it, so that all else is tested without PyTorch.
+TORCH := .venv-torch
 PROTOS := $(sort $(wildcard proto/isthmus/v1/*.proto))
 
-.PHONY: demo test fast bench reference attacks check format contract lock clean
+.PHONY: demo test fast test-torch bench reference training attacks check format contract lock clean
 
 demo: $(READY)  ## the main job, end to end, on this machine
 	@$(VENV)/bin/isthmus demo --out out/demo
@@ -16,11 +18,17 @@ test: $(READY)  ## all tests
 fast: $(READY)  ## tests that start no processes
 	@$(VENV)/bin/pytest -n 2 -m "not processes" tests
 
+test-torch: $(TORCH)/.ready  ## tests of the app that needs PyTorch, in an environment of its own
+	@$(TORCH)/bin/python -m pytest -n 0 -m torch tests/training
+
 bench: $(READY)  ## speed, as ratios taken in one run -> out/bench.json [ONLY=glm,km] [LARGE=1]
 	@$(VENV)/bin/python -m bench $(if $(ONLY),--only "$(ONLY)") $(if $(LARGE),--large)
 
 reference: $(READY)  ## cases through real nodes against R's answers: CASES=folder [OUT=file.json] [ONLY=regex]
 	@$(VENV)/bin/python -m conformance "$(or $(CASES),tests/reference)" $(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only "$(ONLY)")
+
+training: $(READY)  ## a model over real nodes beside each country alone and all pooled: CASES=a case's folder
+	@$(VENV)/bin/python -m conformance.training "$(or $(CASES),tests/reference/p13_cox_rotterdam_gbsg)"
 
 attacks: $(READY)  ## the catalogue of attacks on real processes [ONLY=numbers or regex] [OUT=file.json]
 	@$(VENV)/bin/python -m attacks $(if $(ONLY),--only "$(ONLY)") $(if $(OUT),--out "$(OUT)")
@@ -46,5 +54,10 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
+$(TORCH)/.ready: $(READY)
+	@echo "setting up the environment with PyTorch (once)"
+	@$(VENV)/bin/python -m conformance.environment $(TORCH) torch==2.13.0
+	@touch $@
+
 clean:
-	rm -rf $(VENV) out dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH) out dist .pytest_cache .mypy_cache .ruff_cache
