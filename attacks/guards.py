@@ -115,6 +115,13 @@ def _no_auditor() -> None:
     put(Auditor, "violation", lambda self, audit, limits: None)
 
 
+def _no_combined_factors() -> None:
+    """Factors are looked at one at a time."""
+    from isthmus_node.egress import combined_rules
+
+    put(combined_rules, "triples_are_loose", lambda question, released, limits: released)
+
+
 def _no_grid_of_cut_points() -> None:
     """A variable is cut wherever somebody likes."""
     from isthmus_node.egress import unplanned
@@ -395,6 +402,10 @@ GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "all or nothing": (("isthmus_node.egress.gate:judge",), _mask_single_cells),
     "persons are counted": (("isthmus_node.compute.answer:prepare",), _count_rows),
     "auditor": (("isthmus_node.egress.auditor:Auditor.violation",), _no_auditor),
+    "auditor of combined factors": (
+        ("isthmus_node.egress.combined_rules:triples_are_loose",),
+        _no_combined_factors,
+    ),
     "cut points on a grid": (("isthmus_node.egress.unplanned:cuts_are_on_grid",), _no_grid_of_cut_points),
     "same answer to nobody and to a few": (
         ("isthmus_node.egress.unplanned:sides_are_of_many", "isthmus_node.egress.policy:Policy.without_zeros"),

@@ -218,7 +218,7 @@ def predicate_from_message(message: spec_pb2.Predicate, depth: int = 0) -> c.Pre
     raise malformed("a filter without a condition")
 
 
-def _column_from_message(message: spec_pb2.Column, depth: int = 0) -> c.Column:
+def column_from_message(message: spec_pb2.Column, depth: int = 0) -> c.Column:
     if depth > MAX_DEPTH:
         raise malformed("a transform nested too deeply")
     which = message.WhichOneof("node")
@@ -233,7 +233,7 @@ def _column_from_message(message: spec_pb2.Column, depth: int = 0) -> c.Column:
         constants = tuple(message.transform.constants)
         if len(constants) != _CONSTANTS.get(function, 0) or not all(math.isfinite(x) for x in constants):
             raise malformed(f"transform {function.value} with the wrong constants")
-        return c.Transform(function, _column_from_message(message.transform.argument, depth + 1), constants)
+        return c.Transform(function, column_from_message(message.transform.argument, depth + 1), constants)
     raise malformed("a column without a variable")
 
 
@@ -248,7 +248,7 @@ def spec_from_message(message: spec_pb2.Spec, study: study_pb2.Study) -> c.Spec:
         subject=dataset.subject,
         where=predicate_from_message(message.where) if message.HasField("where") else None,
         roles=_roles(message.roles),
-        terms=tuple(c.Term(tuple(_column_from_message(col) for col in term.columns)) for term in message.terms),
+        terms=tuple(c.Term(tuple(column_from_message(col) for col in term.columns)) for term in message.terms),
         references={r.variable: r.level for r in message.references},
         options=settings_from_messages(message.options),
         countries=tuple(p.country for p in study.participants),
@@ -269,7 +269,7 @@ def _dataset(name: str, study: study_pb2.Study) -> study_pb2.Dataset:
 
 
 def _roles(messages: Sequence[spec_pb2.Role]) -> dict[str, tuple[c.Column, ...]]:
-    return {role.name: tuple(_column_from_message(col) for col in role.columns) for role in messages}
+    return {role.name: tuple(column_from_message(col) for col in role.columns) for role in messages}
 
 
 def _events_from_message(message: spec_pb2.Spec, study: study_pb2.Study) -> c.Spec:

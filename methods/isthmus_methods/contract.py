@@ -262,6 +262,8 @@ class Role:
     # "number", "event" (0/1), "factor", "unit" (what is counted as one: a person, a cluster; an identifier may be
     # one, and the block has codes), "any"
     holds: str = "any"
+    # each of its columns is looked at by itself, never one together with another
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,8 @@ class Cohorts:
     used: Booleans  # (rows,), of these the ones with all values that the method needs
     conditions: tuple[Condition, ...] = ()
     levels: Mapping[str, Booleans] = field(default_factory=dict)  # "grade=3" -> (rows,)
+    pairs: frozenset[frozenset[str]] = frozenset()  # of factors that the request may show together, by name
+    codes: Callable[[str], Integers | None] = lambda _: None  # (rows,), of a factor by name, -1 missing; None: unknown
     cut_points: Mapping[str, frozenset[float]] = field(default_factory=dict)  # variable -> numbers it is compared with
     cuts: tuple[Cut, ...] = ()  # of filter and conditions; not those that an approved plan has
     depth: int = 0  # nested conjunctions and disjunctions; 1: one comparison

@@ -209,7 +209,7 @@ class TableOne:
         squares_cover("deviations", "squares"),
     )
     roles: ClassVar[Mapping[str, Role]] = {
-        "variables": Role("numeric variables and factors, one a row", many=True),
+        "variables": Role("numeric variables and factors, one a row", many=True, each=True),
         "arm": Role("a factor whose levels are the columns", required=False, holds="factor"),
     }
     options: ClassVar[Mapping[str, OptionRule]] = {

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from isthmus_node.egress import cohort_rules, form, gate, request_rules, rules, time_rules, unplanned, update_rules
+from isthmus_node.egress import (
+    cohort_rules,
+    combined_rules,
+    form,
+    gate,
+    request_rules,
+    rules,
+    time_rules,
+    unplanned,
+    update_rules,
+)
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.thresholds import KEYS
 
@@ -26,7 +36,7 @@ def test_every_module_is_on_the_page() -> None:
     assert set(re.findall(r"`(\w+\.py)`", PAGE)) >= modules
 
 
-@pytest.mark.parametrize("module", [rules, time_rules, unplanned, update_rules, form, cohort_rules])
+@pytest.mark.parametrize("module", [rules, time_rules, unplanned, update_rules, form, cohort_rules, combined_rules])
 def test_every_rule_is_on_the_page(module: object) -> None:
     written = {
         name

@@ -35,6 +35,7 @@ from isthmus_methods.contract import (
 from isthmus_methods.rows import Cohorts, Condition, Cut
 from isthmus_node.compute.answer import Prepared
 from isthmus_node.compute.cuts import cuts_of, landmark_of, landmark_place, places_of
+from isthmus_node.compute.factors import codes_of, pairs_of
 from isthmus_node.compute.normal import Normal, cut_points, depth, leaves, normal
 from isthmus_node.compute.request import predicate_variables
 from isthmus_node.compute.rows import evaluate, holds
@@ -81,7 +82,7 @@ def cohorts_of(
         having = {own[number] for number in np.unique(events.subject[kept & of_used]).tolist()}
         has_event = Condition(_those(table, having), is_factor=True, is_of_events=True)
         first = replace(first, conditions=(*first.conditions, has_event))
-    return (first, replace(second, conditions=tuple(conditions), levels={}, is_of_events=True))
+    return (first, replace(second, conditions=tuple(conditions), levels={}, pairs=frozenset(), is_of_events=True))
 
 
 def _those(table: Table, names: Collection[str]) -> Booleans:
@@ -167,6 +168,8 @@ def _cohorts(
         used=used,
         conditions=tuple(conditions),
         levels=levels,
+        pairs=pairs_of(spec, roles),
+        codes=functools.partial(codes_of, spec=spec, table=table),
         cut_points={name: frozenset(values) for name, values in numbers.items()},
         cuts=tuple(cuts),
         depth=max(map(depth, forms), default=0),

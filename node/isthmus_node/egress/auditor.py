@@ -21,7 +21,7 @@ from isthmus.errors import ConfigError
 from isthmus.v1 import journal_pb2
 from isthmus_methods.contract import Integers
 from isthmus_methods.rows import Cohorts
-from isthmus_node.egress import cohort_rules, request_rules, unplanned
+from isthmus_node.egress import cohort_rules, combined_rules, request_rules, unplanned
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.linear import prime
 from isthmus_node.egress.released import Contents, Marks, Released, Unreadable, digest_of
@@ -206,6 +206,8 @@ class Auditor:
         apart = cohort_rules.cohorts_are_apart(question, released, limits)
         if not isinstance(apart, Violation):
             apart = cohort_rules.levels_are_apart(question, apart, limits)
+        if not isinstance(apart, Violation):
+            apart = combined_rules.triples_are_loose(question, apart, limits)
         return apart if isinstance(apart, Violation) else (before, request_rules.remembered(question, apart))
 
     def _placed(self, cohorts: Cohorts, before: Released) -> _Snapshot:
@@ -281,7 +283,7 @@ def _words(before: Released, after: Released) -> str:
         parts.append("a new cohort, far enough from the others")
     if len(after.left_out) > len(before.left_out):
         parts.append("rows with missing values are left out of it, as the approved plan has it")
-    if dict(after.labels) != dict(before.labels):
+    if (after.labels, after.pairs) != (before.labels, before.pairs):
         parts.append("by factors that were not shown for it before")
     if dict(after.cut_points) != dict(before.cut_points):
         parts.append("a new cut point")

@@ -63,6 +63,7 @@ class Released:
     independent : (m,), whether a cohort was no combination of those before it.
     left_out : (l, columns / 8) bits, what planned analyses left of their cohorts without missing values.
     labels : level of a factor -> numbers of the cohorts that were released by it.
+    pairs : two factors -> numbers of the cohorts that were shown by both together.
     cut_points : variable -> numbers it was compared with.
     contents : digest of a dictionary -> contents under it.
     known_by : the variable that names persons; None where nothing was released yet.
@@ -77,6 +78,7 @@ class Released:
     independent: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     left_out: Bytes = field(default_factory=lambda: np.zeros((0, 0), dtype=np.uint8))
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    pairs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     cut_points: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     contents: Mapping[str, Contents] = field(default_factory=dict)
     known_by: str | None = None
@@ -132,6 +134,7 @@ class Released:
             and len(self.cohorts) == len(other.cohorts)
             and len(self.left_out) == len(other.left_out)
             and self.labels == other.labels
+            and self.pairs == other.pairs
             and self.cut_points == other.cut_points
             and list(self.contents) == list(other.contents)
             and all(
@@ -151,6 +154,7 @@ class Released:
         words = {
             "dataset": self.dataset,
             "labels": dict(self.labels),
+            "pairs": dict(self.pairs),
             "cut_points": dict(self.cut_points),
             "contents": list(self.contents),
             "known_by": self.known_by,
@@ -180,6 +184,8 @@ class Released:
         return cls(
             dataset=words["dataset"],
             labels={label: tuple(places) for label, places in words["labels"].items()},
+            # a state of before pairs were kept has none
+            pairs={pair: tuple(places) for pair, places in words.get("pairs", {}).items()},
             cut_points={name: tuple(numbers) for name, numbers in words["cut_points"].items()},
             contents=contents,
             known_by=words["known_by"],
