@@ -30,6 +30,7 @@ from isthmus.errors import UsageError
 from isthmus_methods.contract import (
     Array,
     Field,
+    Indicator,
     Kind,
     Missingness,
     OptionRule,
@@ -39,6 +40,7 @@ from isthmus_methods.contract import (
     State,
     Strategy,
 )
+from isthmus_methods.request import CONDITION_LEVELS
 
 TRAIN, EVALUATE = "train", "evaluate"
 # What an app can be asked.
@@ -111,6 +113,14 @@ def check_training(spec: Spec) -> None:
         strategy = strategy.wraps
     if strategy is not None:
         raise _wrong(f"more than {MOST_WRAPS} strategies in one another", "wrap fewer")
+
+
+def outcome_levels(spec: Spec) -> tuple[str, ...]:
+    """Levels of what is predicted, the reference first; of a condition, that it fails and holds; none of a number."""
+    columns = spec.role("outcome")
+    if not columns:
+        return ()
+    return CONDITION_LEVELS if isinstance(columns[0], Indicator) else spec.levels(columns[0])
 
 
 def state_of(arrays: Mapping[str, Array]) -> State:

@@ -199,7 +199,8 @@ class Answering:
         if isinstance(order.method, Method):
             summary = answer(order.spec, table, state, self._cache, order.method, events)
         else:
-            summary, trained = self._train(order, table, state, None if open_data else policy.limits.get(task.purpose))
+            limits = None if open_data else policy.limits.get(task.purpose)
+            summary, trained = self._train(order, table, state, limits, policy.outputs == "ask")
         leaves = leaving(order.method, order.spec.options)
         outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data, audit.violation, trained)
         if isinstance(outcome, Refusal):
@@ -227,7 +228,9 @@ class Answering:
             kept = self._asked = spec, study, snapshot, hashlib.sha256(study.encode() + b"\0" + asked).digest()
         return kept[3]
 
-    def _train(self, order: Order, table: Table, state: State, limits: Limits | None) -> tuple[Summary, Trained]:
+    def _train(
+        self, order: Order, table: Table, state: State, limits: Limits | None, is_seen_first: bool
+    ) -> tuple[Summary, Trained]:
         prepared = self._cache.prepared(order.spec, table, order.method)
         run = self._runs.run(order.task, order.spec, table, prepared)
         persons = Persons(order.dataset.name, order.spec.subject, table.persons_by_name, table.named_digest())
@@ -237,7 +240,11 @@ class Answering:
                 raise ConfigError("NOTHING_TO_PAY", "without thresholds no noise is drawn", "report it")
             return self._accountant.debit(persons, limits, self._about(order, table.digest))
 
-        return answer_message(run, order.task, state, limits, pay)
+        if run.kept is not None and run.kept[0] == order.digest:
+            return run.kept[1:]
+        answered = answer_message(run, order.task, state, limits, pay)
+        run.kept = (order.digest, *answered) if is_seen_first else None
+        return answered
 
     def _audit(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> Audit:
         spec, task = order.spec, order.task

@@ -10,9 +10,21 @@ import pytest
 from isthmus.errors import UsageError
 from isthmus.v1 import spec_pb2, study_pb2
 from isthmus_methods import codec
-from isthmus_methods.contract import ClientApp, Ref, Spec, Strategy, Term, TrainingPlan, Variable, VariableType
+from isthmus_methods.contract import (
+    ClientApp,
+    Comparison,
+    Indicator,
+    Operator,
+    Ref,
+    Spec,
+    Strategy,
+    Term,
+    TrainingPlan,
+    Variable,
+    VariableType,
+)
 from isthmus_methods.registry import find, find_procedure
-from isthmus_methods.training import Training, arrays_of, check_training, parameters_of, state_of
+from isthmus_methods.training import Training, arrays_of, check_training, outcome_levels, parameters_of, state_of
 from isthmus_methods.validate import check_spec
 from isthmus_trust.bounds import check_spec as check_bounds
 
@@ -118,3 +130,14 @@ def test_a_state_that_is_no_model_is_said() -> None:
         with pytest.raises(UsageError) as refused:
             arrays_of(state)
         assert refused.value.code == "MALFORMED_STATE"
+
+
+def test_outcome_has_the_levels_of_a_factor_or_of_a_condition_and_none_as_a_number() -> None:
+    named = Spec("training", "ADSL", variables={"RESP": Variable("RESP", VariableType.FACTOR, levels=("N", "Y"))})
+    condition = Indicator(Comparison("RESP", Operator.EQUAL, "N"))
+    assert outcome_levels(replace(named, roles={"outcome": (Ref("RESP"),)})) == ("N", "Y")
+    turned = replace(named, roles={"outcome": (Ref("RESP"),)}, references={"RESP": "Y"})
+    assert outcome_levels(turned) == ("Y", "N")
+    assert outcome_levels(replace(named, roles={"outcome": (condition,)})) == ("0", "1")
+    age = Spec("training", "ADSL", variables={"AGE": Variable("AGE", VariableType.NUMERIC)})
+    assert outcome_levels(replace(age, roles={"outcome": (Ref("AGE"),)})) == ()

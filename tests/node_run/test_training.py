@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,15 @@ from isthmus_methods.codec import array_from_message, state_to_messages
 from isthmus_methods.settings_codec import settings_to_messages
 from isthmus_methods.training import state_of
 from isthmus_node.catalogue import Datasets
+from isthmus_node.config import load
+from isthmus_node.custodian.decisions import RELEASE
 from isthmus_node.egress.journal_read import entries
+from isthmus_node.homes import find_home
+from isthmus_node.ops.lines import Mark
 from isthmus_node.sources import Source
+from isthmus_node.training.checking import check_training
+from isthmus_node.training.runner import Trainer
+from isthmus_training import apps
 from isthmus_training.apps import find
 
 pytestmark = pytest.mark.processes
@@ -252,8 +260,6 @@ def test_site_that_allows_one_says_so(trains: Any) -> None:
 
 
 def test_app_whose_source_has_changed_since_does_not_run(trains: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from isthmus_training import apps
-
     spec = training()
     monkeypatch.setattr(apps, "digest_of", lambda _: bytes(32))
     assert asked(trains, spec).code == "APP_CHANGED"
@@ -314,6 +320,72 @@ def test_noise_that_the_policy_asks_for_is_paid_for_and_in_what_leaves(trains: A
     # the budget is 1: two of these, and no third
     assert asked(trains, round=2, state=state([0, 0], 0)).privacy.rho_total == 1.0
     assert asked(trains, round=3, state=state([0, 0], 0)).code == "PRIVACY_SPENT"
+
+
+def test_answer_that_the_custodian_has_seen_is_the_one_that_leaves(
+    trains: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An app may answer otherwise when it is asked again; it is not asked again."""
+    trains.adopt(f'{trains.home.policy.read_text()}\n[release]\noutputs = "ask"\n')
+    asks: list[Any] = []
+    ask = Trainer.ask
+    monkeypatch.setattr(Trainer, "ask", lambda self, message: asks.append(message) or ask(self, message))
+    trains.ask(trains.task(analysis="", spec=training(), run=RUN, message=message()))
+    (held,) = trains.service._parts.held.everything()
+    assert not trains.wire.submitted
+    trains.decide(held.digest, context=RELEASE)
+    assert trains.wire.submitted == [held.payload]
+    assert len(asks) == 1
+
+
+def test_third_run_ends_the_process_of_the_one_asked_longest_ago(trains: Any) -> None:
+    for number in (1, 2):
+        asked(trains, run=bytes([number]) * 16)
+    first, second = trains.runs._runs.values()
+    asked(trains, run=bytes([1]) * 16, round=2, state=state([0, 0], 0))
+    asked(trains, run=bytes([3]) * 16)
+    assert (first.trainer.ended, second.trainer.ended) == (False, True)
+
+
+def test_data_registered_anew_end_the_processes_that_have_the_old_rows(trains: Any) -> None:
+    asked(trains)
+    (run,) = trains.runs._runs.values()
+    Datasets(trains.home.state, "NL").add("ADTTE", Source(str(trains.source)), replacing=True)
+    trains.service.look_again()
+    trains.service.work_off()
+    assert run.trainer.ended
+
+
+def test_apps_are_listed_with_the_lines_that_allow_them(
+    isthmus_node: Callable[..., Any], token_file: Path, tmp_path: Path
+) -> None:
+    assert isthmus_node("join", token_file).code == 0
+    policy = find_home(tmp_path / "home", {}).policy
+    policy.write_text(f"{policy.read_text()}\n[training]\n{find('logistic').policy_lines}\n")
+    listed = isthmus_node("apps", "list", "--json")
+    assert listed.code == 0
+    found = {one["name"]: one for one in listed.data["apps"]}
+    assert (found["logistic"]["standing"], found["mlp"]["standing"]) == ("allowed", "not allowed")
+    assert found["mlp"]["policy_lines"] == find("mlp").policy_lines
+    shown = isthmus_node("apps", "list").out
+    assert all(line in shown for line in found["mlp"]["policy_lines"].splitlines())
+    assert found["logistic"]["policy_lines"].splitlines()[0] not in shown
+
+
+def test_check_says_what_an_app_is_kept_from_and_whether_it_is_the_allowed_one(
+    trains: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load(trains.home, env={})
+    lines = list(check_training(config))
+    assert [line.mark for line in lines] == [Mark.PASS, Mark.PASS]
+    assert "Landlock" in lines[0].found
+    monkeypatch.setattr(apps, "digest_of", lambda _: bytes(32))
+    assert [line.mark for line in check_training(config)] == [Mark.PASS, Mark.FAIL]
+
+
+def test_check_skips_training_where_no_app_may(site: Any) -> None:
+    (line,) = check_training(load(site.home, env={}))
+    assert line.mark is Mark.SKIP
 
 
 def test_node_that_trains_has_not_imported_flower(trains: Any) -> None:

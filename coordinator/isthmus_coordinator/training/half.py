@@ -34,7 +34,7 @@ from isthmus_methods.contract import (
     coefficient_names,
 )
 from isthmus_methods.summary_codec import message_of, state_to_bytes
-from isthmus_methods.training import MESSAGES, TRAIN, parameters_of, state_of
+from isthmus_methods.training import MESSAGES, TRAIN, outcome_levels, parameters_of, state_of
 from isthmus_training.exchange import EXAMPLES
 from isthmus_training.frames import Words
 
@@ -256,7 +256,6 @@ class Trainings:
     def _plan(self, spec: Spec) -> dict[str, Any]:
         """What a strategy's process is told of a request."""
         plan = _plan_of(spec)
-        outcome = spec.role("outcome")
         return {
             "strategy": _strategy_words(plan.strategy),
             "strategies": list(self._strategies),
@@ -268,7 +267,7 @@ class Trainings:
                 "settings": dict(plan.settings),
                 "seed": plan.seed,
                 "columns": coefficient_names(spec),
-                "levels": spec.levels(outcome[0]) if outcome else (),
+                "levels": outcome_levels(spec),
             },
         }
 

@@ -6,14 +6,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from isthmus.errors import MethodError, Refused, UsageError
 from isthmus.v1 import summary_pb2
-from isthmus_methods.contract import Array, Booleans, Indicator, Integers, Spec, TrainingPlan, coefficient_names
-from isthmus_methods.request import CONDITION_LEVELS
+from isthmus_methods.contract import Array, Booleans, Integers, Spec, Summary, TrainingPlan, coefficient_names
+from isthmus_methods.training import outcome_levels
 from isthmus_node.compute.answer import Prepared
+from isthmus_node.egress.update_rules import Trained
 from isthmus_node.sources.table import Table
 from isthmus_node.training.held_out import HeldOut
 from isthmus_node.training.installed import installed
@@ -39,12 +41,6 @@ def plan_of(spec: Spec) -> TrainingPlan:
     return spec.training
 
 
-def outcome_levels(spec: Spec) -> tuple[str, ...]:
-    """Levels of the outcome, the reference first; of a condition, that it fails and holds; none of a number."""
-    column = spec.role("outcome")[0]
-    return CONDITION_LEVELS if isinstance(column, Indicator) else spec.levels(column)
-
-
 @dataclass(slots=True, eq=False)
 class Run:
     """A run at work."""
@@ -57,8 +53,11 @@ class Run:
     outcome: Array  # (n,)
     persons: Integers  # (n,)
     held: Booleans  # (n,), rows of persons held out
-    start: Mapping[str, Array]  # the app's own starting values
+    shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of the model's arrays, and their types
+    start: Mapping[str, Array]  # the app's own starting values; empty once a later round came: a model may be large
     trained: set[int] = field(default_factory=set)  # rounds
+    # Of the task answered last, where a person sees the answer before it leaves: made again it must be the same.
+    kept: tuple[bytes, Summary, Trained] | None = None
 
     def model(self, task: summary_pb2.Task, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
         """The model that a round asks with: of the app's own shapes, and in a first round with its own values.
@@ -75,18 +74,16 @@ class Run:
         """
         if not arrays and task.round == 1:
             return self.start
-        same = list(arrays) == list(self.start) and all(
-            array.shape == self.start[name].shape and array.dtype == self.start[name].dtype
-            for name, array in arrays.items()
-        )
-        if not same:
+        if task.round > 1:
+            self.start = {}
+        if list(arrays) != list(self.shapes) or {n: (a.shape, a.dtype) for n, a in arrays.items()} != self.shapes:
             raise Refused(
                 "NOT_THE_MODEL",
                 "the round's model is not one of this app with these settings; rule: names, shapes and types are the "
                 "app's own",
                 _RELEASE,
             )
-        if task.round == 1 and not all(_close(array, self.start[name]) for name, array in arrays.items()):
+        if task.round == 1 and not (self.start and all(_close(a, self.start[name]) for name, a in arrays.items())):
             raise Refused(
                 "NOT_THE_START",
                 "the first round brings values of its own; rule: starting values are the app's",
@@ -206,4 +203,5 @@ class Runs:
             trainer.close()
             raise
         batch = batch_of(trainer.offered, settings, len(np.unique(persons[~held])))
-        return Run(spec, table.digest, trainer, levels, batch, y, persons, held, start)
+        shapes = {name: (array.shape, array.dtype) for name, array in start.items()}
+        return Run(spec, table.digest, trainer, levels, batch, y, persons, held, shapes, start)
