@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from attacks.patching import everywhere, put
+
+# Packages of client apps, as installed ones lie in a folder of Python's.
+APPS = Path(__file__).parent / "apps"
 
 
 def put_in(names: Iterable[str]) -> None:
@@ -81,6 +86,16 @@ def _gradient_of_one() -> None:
     put(answering, "answer", answer_with)
 
 
+def _apps_of_an_attacker() -> None:
+    """Apps that an attacker wrote lie on the node's machine, where site IT put them."""
+    from isthmus_node.training import runner
+
+    folder = str(APPS)
+    sys.path.append(folder)
+    begin = f"import sys; sys.path.append({folder!r}); from isthmus_node.training import child; child.main()"
+    put(runner, "_CHILD", ("-I", "-c", begin))
+
+
 def _before(original: Callable[..., Any], extra: Callable[..., Any]) -> Callable[..., Any]:
     def both(*arguments: Any, **more: Any) -> Any:
         extra(*arguments)
@@ -95,4 +110,5 @@ GIVEN: Mapping[str, Callable[[], None]] = {
     "a library that prints a row": _prints_a_row,
     "a hundredfold": _a_hundredfold,
     "a gradient of one record": _gradient_of_one,
+    "apps of an attacker": _apps_of_an_attacker,
 }

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from attacks.guards_of_countries import COUNTRIES
+from attacks.guards_of_training import TRAINING
 from attacks.patching import everywhere, put
 
 
@@ -432,5 +433,6 @@ GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "log by list": (("isthmus.event_log:EventLog.event",), _logs_anything),
     "only the log speaks": (("isthmus.confined:only_the_log_speaks",), _anything_speaks),
     **COUNTRIES,
+    **TRAINING,
     "padded answers": (("isthmus_node.egress.frames:pad",), _as_long_as_it_is),
 }

@@ -12,12 +12,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from attacks import rows
+from attacks.circumstances import APPS
 from attacks.hostile import Hostile
 from isthmus_client.proposal import study_from_toml
 from isthmus_client.sandbox import Process, Sandbox, free_port
 from isthmus_node.commands.unlocking import locks_of
 from isthmus_node.config import load
 from isthmus_node.homes import find_home
+from isthmus_training.apps import find
 
 ROOT = Path(__file__).resolve().parents[1]
 GUARDED, UNGUARDED = "aa", "ab"
@@ -148,8 +150,21 @@ def _furnish(box: Sandbox, node: str) -> None:
     policy = box.node_home(node) / "policy.toml"
     text = policy.read_text(encoding="utf-8")
     # an analyst whom the custodian trusts more than he should: what is left is the gate
-    policy.write_text(text.replace('analyses = "ask"', 'analyses = "allow"', 1), encoding="utf-8")
+    text = text.replace('analyses = "ask"', 'analyses = "allow"', 1)
+    # what is published of a model has noise
+    head, _, published = text.partition("[purpose.publication]")
+    noise = {"update_norm = 1e300": "update_norm = 1.0  ", "update_noise = 0.0": "update_noise = 4.0"}
+    for default, own in noise.items():
+        published = published.replace(default, own, 1)
+    policy.write_text(f"{head}[purpose.publication]{published}\n{_allowed_apps()}", encoding="utf-8")
     box.node(node, "policy", "adopt", "--reason", "attacks")
+
+
+def _allowed_apps() -> str:
+    """The lines of a policy that let a shipped app and one of the attacker's train."""
+    if str(APPS) not in sys.path:
+        sys.path.append(str(APPS))
+    return "\n".join(["[training]", *(find(name).policy_lines for name in ("logistic", "attack-last"))])
 
 
 def _propose(box: Sandbox) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from attacks.attack import Attack, Listed
-from attacks.mounted import cells, cohorts, countries, exchange, listed, models, requests, time_tables
+from attacks.mounted import cells, cohorts, countries, exchange, listed, models, requests, time_tables, training
 
 CATALOGUE: tuple[Attack | Listed, ...] = tuple(
     sorted(
@@ -17,6 +17,7 @@ CATALOGUE: tuple[Attack | Listed, ...] = tuple(
             *cohorts.ATTACKS,
             *exchange.ATTACKS,
             *countries.ATTACKS,
+            *training.ATTACKS,
             *listed.LISTED,
         ),
         key=lambda attack: (attack.number, attack.variant),
