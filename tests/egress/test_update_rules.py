@@ -102,6 +102,23 @@ def test_what_was_not_sent_or_not_declared_does_not_leave(items: list[Item], cod
     assert verdict(items, open_data=open_data)[0] == code
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        measure(name="lab is 129.587"),
+        measure(float("nan"), name="lab is 129.587"),
+        replace(measure(name="lab is 129.587"), support=CellSupport(np.array(80))),
+        arrays({"lab is 129.587": MODEL["weights"]})[0],
+    ],
+    ids=["measure", "no number", "another support", "array"],
+)
+def test_label_that_an_app_made_up_does_not_leave_with_the_refusal(item: Item) -> None:
+    under = Policy.read("[purpose.trial_analysis]")
+    found = judge(Summary((item,)), Training.leaves, (), TRIAL, under, False, lambda _: None, SENT)
+    assert isinstance(found, Refusal)
+    assert "129" not in found.field + found.rule + found.remedy
+
+
 def test_open_data_leave_in_full() -> None:
     _, left = verdict([*arrays(persons=1, batch=1), examples(3, 1), measure(persons=1)], open_data=True)
     assert left["metrics", "loss"] == 0.123456789

@@ -40,6 +40,7 @@ from isthmus_node.sources import Source, read, typed
 from isthmus_node.sources.table import Table
 from isthmus_trust.documents import REFUSAL, canonical
 from isthmus_trust.identity import IdentityKey
+from tests.transcripts import training_kit
 
 FOLDER = Path(__file__).parent
 PURPOSES = {"trial analysis": study_pb2.TRIAL_ANALYSIS, "publication": study_pb2.PUBLICATION}
@@ -190,8 +191,13 @@ class _Journal:
         return self._digests
 
 
+NAMES = (*TRANSCRIPTS, "training")
+
+
 def transcript(name: str, folder: Path) -> str:
     """One of the texts."""
+    if name == "training":
+        return training_kit.transcript(folder, _of_message)
     country = Country(folder)
     parts = [line for asked in TRANSCRIPTS[name] for line in ("", *_of_request(country, asked))]
     return "\n".join([f"What leaves the country for requests about {name}.", *parts]) + "\n"
@@ -221,6 +227,10 @@ def _of_request(country: Country, asked: Asked) -> Iterator[str]:
         if isinstance(turn, Done):
             return
         state, memory = turn.state, turn.memory
+
+
+def _of_message(message: summary_pb2.Summary | summary_pb2.Refusal) -> list[str]:
+    return list(_of_refusal(message) if isinstance(message, summary_pb2.Refusal) else _of_summary(message))
 
 
 def _of_refusal(refusal: summary_pb2.Refusal) -> Iterator[str]:
@@ -285,7 +295,7 @@ def _cleared(summary: summary_pb2.Summary) -> Cleared:
 
 
 def main() -> None:
-    for name in TRANSCRIPTS:
+    for name in NAMES:
         with tempfile.TemporaryDirectory() as folder:
             (FOLDER / f"{name}.txt").write_text(transcript(name, Path(folder)), encoding="utf-8")
 

@@ -140,9 +140,12 @@ def judge(
     seen: set[tuple[str, str]] = set()
     trained = Trained() if trained is None else trained
     for item in items:
-        violation = _declared(item, leaves, seen) or trained.violation(item)
+        # of what was not sent to be trained, or not declared, not even the label leaves: an app chose it
+        violation, place = trained.violation(item, leaves), item.field
+        if violation is None:
+            violation, place = _declared(item, leaves, seen), _place(item, leaves)
         if violation is not None:
-            return _refusal(violation, _place(item, leaves), purpose, policy.digest, room, not open_data)
+            return _refusal(violation, place, purpose, policy.digest, room, not open_data)
     cleared, coarsened = [], trains(leaves) and not open_data
     for item in items:
         declared = leaves[item.field]

@@ -47,15 +47,19 @@ class Trained:
     measures: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     privacy: summary_pb2.PrivacySpent | None = None
 
-    def violation(self, item: Item) -> Violation | None:
+    def violation(self, item: Item, leaves: Mapping[str, Field]) -> Violation | None:
         """What holds for open data too: what was not sent, or not declared, does not leave."""
-        if isinstance(item.support, UpdateSupport):
-            sizes = sum(math.prod(shape) for shape in self.shapes.values())
-            sent = self.shapes.get(item.label) == np.shape(item.value) and item.support.parameters == sizes
+        kind, support = leaves[item.field].kind if item.field in leaves else None, item.support
+        if kind is Kind.UPDATE:
+            sent = self.shapes.get(item.label) == np.shape(item.value)
+            if isinstance(support, UpdateSupport):
+                sent = sent and support.parameters == sum(math.prod(shape) for shape in self.shapes.values())
             return None if sent else NOT_SENT
-        if isinstance(item.support, MetricSupport):
-            declared = self.measures.get(item.label) == (item.support.low, item.support.high)
-            return None if declared else NOT_DECLARED
+        if kind is Kind.METRIC:
+            declared = self.measures.get(item.label)
+            if isinstance(support, MetricSupport):
+                declared = None if declared != (support.low, support.high) else declared
+            return NOT_DECLARED if declared is None else None
         return None
 
     def unpaid(self, items: Collection[Item], limits: Limits) -> Violation | None:
