@@ -49,9 +49,9 @@ def _no_noise() -> None:
 
 def _any_number_of_rounds() -> None:
     """A run is asked as often as somebody likes."""
-    from isthmus_node.answering import Answering
+    from isthmus_node.admission import Admission
 
-    put(Answering, "_check_rounds", lambda self, order: None)
+    put(Admission, "_check_answers", lambda self, task, study, spec: None)
 
 
 TRAINING: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
@@ -60,5 +60,5 @@ TRAINING: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "countries of a round": (("isthmus_node.answering:Answering._check_contributors",), _any_number_of_countries),
     "own starting values": (("isthmus_node.training.runs:Run.model",), _any_start),
     "noise": (("isthmus_node.egress.updates:_normal",), _no_noise),
-    "rounds of a training": (("isthmus_node.answering:Answering._check_rounds",), _any_number_of_rounds),
+    "rounds of a training": (("isthmus_node.admission:Admission._check_answers",), _any_number_of_rounds),
 }

@@ -137,11 +137,12 @@ def chosen_state(scene: Scene) -> Claims:
 
 
 def more_states_than_rounds(scene: Scene) -> Claims:
-    """One more state than the plan has rounds, in a round that was answered already."""
+    """States of the coordinator's choice in a round that was answered already, until there is one too many."""
     spec, run = training(scene, "logistic", "LAB ~ X1 + X2"), os.urandom(16)
     answers = [
         order(scene, spec, state_of({"weights": np.full(2, 0.1 * k), "intercept": np.zeros(1)}), run=run, number=2)
-        for k in range(1, 4)
+        # a round and its evaluation, and once more without the third country
+        for k in range(1, 2 * 1 * 2 + 2)
     ]
     return {"answered": 1.0} if model(answers[-1]) else {}
 

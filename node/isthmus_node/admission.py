@@ -69,6 +69,8 @@ class Admission:
         UTC, nanoseconds since 1970.
     is_open
         Whether all datasets of these names are open data: nobody is asked about each run over them.
+    answers
+        How many answers a run has had here.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class Admission:
         policy: Callable[[], Policy],
         now: Callable[[], int],
         is_open: Callable[[Collection[str]], bool] = lambda _: False,
+        answers: Callable[[bytes], int] = lambda _: 0,
     ) -> None:
         self._is_open = is_open
+        self._answers = answers
         self._ourselves = ourselves
         self._shelf = shelf
         self._decisions = decisions
@@ -136,6 +140,7 @@ class Admission:
         spec = self._spec(task, study, method)
         _check_round(task, study, method, spec)
         _check_training(task, spec, policy)
+        self._check_answers(task, study, spec)
         datasets = {d.name: d for d in study.datasets}
         events = datasets[spec.events.dataset] if spec.events is not None else None
         _check_variables(spec, policy, datasets[spec.dataset], events)
@@ -210,6 +215,22 @@ class Admission:
                 f"rule: under preset {policy.preset} nothing but open data leaves without",
                 f"ask the site's custodian to fill in [permits] {missing[0]} in the policy and sign it: "
                 "isthmus-node policy adopt",
+            )
+
+    def _check_answers(self, task: summary_pb2.Task, study: study_pb2.Study, spec: Spec) -> None:
+        """A run of a training has no more answers than its plan has messages, whatever rounds they call themselves.
+
+        It may begin again as often as it may go on without one more country.
+        """
+        if spec.training is None:
+            return
+        times = max(1, len(study.participants) - 1)
+        if self._answers(task.run) >= 2 * spec.training.rounds * times:
+            raise Refused(
+                "TOO_MANY_ROUNDS",
+                f"the run was answered as often here as a training of {spec.training.rounds} rounds can be; "
+                "rule: no more models of a coordinator's choice than the plan has",
+                "plan more rounds",
             )
 
     def _check_asked(self, task: summary_pb2.Task, policy: Policy) -> None:

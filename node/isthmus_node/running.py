@@ -210,7 +210,9 @@ class Node:
                 decisions=decisions,
                 datasets=datasets,
                 journal=journal,
-                admission=Admission(ourselves, shelf, decisions, policy, time.time_ns, datasets.are_open),
+                admission=Admission(
+                    ourselves, shelf, decisions, policy, time.time_ns, datasets.are_open, journal.answers
+                ),
                 answering=Answering(
                     ourselves,
                     identity,

@@ -205,6 +205,16 @@ def test_task_asked_again_gets_the_bytes_it_got(home: Path, answer: Answer) -> N
     assert verify(home).records == 1
 
 
+def test_answers_of_a_run_are_counted_over_restarts(home: Path, answer: Answer) -> None:
+    run = answer("one").header.run
+    for expected in (1, 2):
+        with Journal.open(home) as journal:
+            journal.release(answer(f"task {expected}"))
+            journal.append(journal_pb2.Record(actor="node", event="STARTED", run=run))
+            assert journal.answers(run) == expected
+            assert journal.answers(bytes(16)) == 0
+
+
 def test_unacknowledged_answers_are_known_after_a_crash(home: Path, answer: Answer) -> None:
     tasks = [answer(name) for name in ("one", "two", "three")]
     with Journal.open(home) as journal:

@@ -560,7 +560,9 @@ class Site:
 
         self.policy = PolicyInForce(self.home.policy, self.adoptions, lambda: journal.policy, in_force)
         self.policy()
-        self.admission = Admission(self.us, self.shelf, self.decisions, self.policy, self.now, self.datasets.are_open)
+        self.admission = Admission(
+            self.us, self.shelf, self.decisions, self.policy, self.now, self.datasets.are_open, self.journal.answers
+        )
         reruns = Reruns(self.home.reruns, self.decisions)
         self.runs = Runs("nl", HeldOut(self.home.held_out_key), Bounds())
         self.answering = Answering(

@@ -289,6 +289,17 @@ def test_process_ends_with_the_run(trains: Any) -> None:
     assert not trains.runs._runs
 
 
+def test_run_has_no_more_answers_than_its_plan_whatever_its_rounds_are_called(trains: Any) -> None:
+    spec = training(rounds=1)
+    codes = []
+    for number in range(6):
+        # each in round 2, with a model of the coordinator's choice, and by a process begun anew
+        trains.answering.run_ended(RUN)
+        codes.append(getattr(asked(trains, spec, round=2, state=state([0.1 * number, 0.0], 0.0)), "code", ""))
+    most = 2 * max(1, len(trains.study.participants) - 1)
+    assert codes == [""] * most + ["TOO_MANY_ROUNDS"] * (6 - most)
+
+
 def test_process_that_nobody_asks_is_ended_and_begun_anew(trains: Any) -> None:
     asked(trains)
     (run,) = trains.runs._runs.values()

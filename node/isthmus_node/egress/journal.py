@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
@@ -58,6 +59,7 @@ class Journal:
         self._releases: dict[bytes, tuple[int, int]] = {}  # task -> sequence, offset of its entry
         self._held: set[bytes] = set()  # digests of bytes that waited for the custodian
         self._audited: dict[str, bytes] = {}  # dataset -> digest of the auditor's state
+        self._answers: Counter[bytes] = Counter()  # by run, summaries that left
         self._debits: list[journal_pb2.Record] = []  # what noise has spent
         self._waiting: dict[bytes, None] = {}  # tasks not acknowledged, in order
         self._tree = Tree()
@@ -195,6 +197,10 @@ class Journal:
         with self._lock:
             return dict(self._audited)
 
+    def answers(self, run: bytes) -> int:
+        """How many summaries left in a run."""
+        return self._answers[run]
+
     def debits(self) -> tuple[journal_pb2.Record, ...]:
         """What noise has spent, in the order in which it was written down."""
         with self._lock:
@@ -250,6 +256,7 @@ class Journal:
         if record.event in _RELEASES:
             self._releases[record.task] = (record.sequence, entry.start)
             self._waiting[record.task] = None
+            self._answers[record.run] += record.event == "RELEASED"
         elif record.event == "HELD":
             self._held.add(record.payload_digest)
         elif record.event == "POLICY":
