@@ -15,7 +15,7 @@ LISTED = (
         "analyst",
         "stored release",
         "no ground",
-        "nothing random leaves: a question asked again has the same numbers",
+        "a question asked again has the same numbers; the noise of trained models spends a budget (tests/egress)",
         AUDITOR,
     ),
     Listed(
@@ -24,7 +24,7 @@ LISTED = (
         "analyst",
         "normalised tree",
         "no ground",
-        "nothing random leaves, so that another way of asking gives the same numbers",
+        "another way of asking gives the same numbers; noise is paid for, however it is asked for",
         AUDITOR,
     ),
     Listed(
@@ -59,4 +59,14 @@ LISTED = (
         SECURITY,
     ),
     Listed(47, "a mask used twice", "coordinator", "one-use keys", "open", SEALED, SECURITY),
+    Listed(
+        57,
+        "later state that singles out a person, where the policy asks for no noise",
+        "coordinator",
+        "noise where the policy asks for it",
+        "not promised",
+        "without noise nothing is promised of a model that a coordinator chooses for each round",
+        SECURITY,
+        "c",
+    ),
 )
