@@ -96,7 +96,7 @@ class Site:
     @property
     def config(self) -> NodeConfig:
         key = self.folder / "custodian.key"
-        return NodeConfig(self.home, self.node, self.country, None, None, key, "info", None, {}, {})
+        return NodeConfig(self.home, self.node, self.country, None, None, key, "info", None, 1 << 30, 60, {}, {})
 
     def decide(self, study_digest: bytes, *, approved: bool = True) -> None:
         decision = study_pb2.Decision(

@@ -219,3 +219,21 @@ def test_the_client_needs_no_flower(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_journal_with_trainings_is_replayed_and_says_what_is_not_repeated(
+    network: Sandbox, study: Study, tmp_path: Path
+) -> None:
+    from isthmus_client.replay import exit_code_of, read_bundles, replay
+    from isthmus_client.report import write_results
+
+    fit = trained(study, FedAvg())
+    for node in COUNTRIES:
+        network.node(node, "journal", "export", "-o", str(tmp_path / node))
+    bundles = read_bundles([tmp_path / node for node in COUNTRIES])
+    (judged,) = replay(bundles, run=fit.provenance().run)
+    assert (judged.replayed.outcome.value, exit_code_of([judged])) == ("trained", 0)
+    assert "6 answers to 2 rounds are as they were signed" in judged.replayed.why
+    held = replay(bundles, write_results([fit], tmp_path / "result.json"))
+    assert exit_code_of(held) == 16
+    assert "not computed again" in held[0].replayed.why

@@ -24,6 +24,7 @@ from isthmus_methods.contract import Cleared, Done, Method, State
 from isthmus_methods.pooling import pool_round
 from isthmus_methods.registry import find
 from isthmus_methods.summary_codec import as_carried, cleared_from_message, memory_to_message, task_to_message
+from isthmus_methods.training import Training
 from isthmus_trust.documents import DECISION, canonical
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Outcome(StrEnum):
     NO_ANSWER = "no answer"  # it ended without one: refused, a country missing, not converged, cancelled
     INCOMPLETE = "incomplete"  # a country's bundle is not among those given
     OTHER_RELEASE = "other release"  # its method is not in this installation
+    TRAINED = "trained"  # a model: its rounds are read, what its strategy made of them is not computed again
     FAILED = "failed"  # something does not hold
 
 
@@ -126,6 +128,8 @@ def replay_run(run: bytes, entries: Sequence[tuple[Bundle, Entry]], bundles: Seq
     bundles
         All that were given.
     """
+    from isthmus_client.replay.trainings import rounds_of, why_not_again
+
     replayed = Replayed(run, Outcome.FAILED)
     given = {bundle.node for bundle in bundles}
     try:
@@ -133,6 +137,10 @@ def replay_run(run: bytes, entries: Sequence[tuple[Bundle, Entry]], bundles: Seq
         study = find_study(entry.record.study_digest, bundles, at(bundle.name, entry.record.sequence))
         replayed = replace(replayed, study=study, study_digest=entry.record.study_digest)
         answers = [open_answer(bundle, entry, study) for bundle, entry in entries]
+        if answers[0].task.spec.method == Training.name:
+            rounds = rounds_of(answers)
+            why = why_not_again(rounds)
+            return replace(replayed, task=answers[0].task, outcome=Outcome.TRAINED, why=why, rounds=rounds)
         attempts = _attempts(answers)
         _check_left_out(study, attempts)
         replayed = replace(

@@ -38,6 +38,8 @@ def hold(result: Result, replayed: Replayed, name: str, exact: bool = False) -> 
     where = f"{name}, {result.get('analysis') or result.get('method')}"
     if replayed.outcome in (Outcome.FAILED, Outcome.INCOMPLETE, Outcome.OTHER_RELEASE):
         return replayed, None
+    if replayed.outcome is Outcome.TRAINED:
+        return replace(replayed, outcome=Outcome.OTHER_RELEASE, why=f"{where}: {replayed.why}"), None
     if replayed.outcome is Outcome.NO_ANSWER:
         return _failed(replayed, where, f"it has an answer, and the journals give none: {replayed.why}"), None
     near = compare_answers(result["answer"], answer_of(replayed))

@@ -218,6 +218,7 @@ def _verdict(judged: Judged, result: str) -> str:
         words = {
             Outcome.FAILED: "FAIL",
             Outcome.NO_ANSWER: "no answer",
+            Outcome.TRAINED: "NOT COMPUTED AGAIN",
             Outcome.INCOMPLETE: "INCOMPLETE",
             Outcome.OTHER_RELEASE: "CANNOT BE REPLAYED HERE",
         }
