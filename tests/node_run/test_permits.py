@@ -13,9 +13,7 @@ from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_node.admission import Admission
 from isthmus_node.custodian.contributors import Contributors, words_of
 from isthmus_node.custodian.decisions import RELEASE
-from isthmus_node.custodian.policy_words import differences, whole
 from isthmus_node.egress.journal_read import read
-from isthmus_node.egress.policy import Policy
 from isthmus_node.sources import Source
 from isthmus_trust.documents import LIMITS, open_signed
 
@@ -82,34 +80,6 @@ def test_coordinator_is_told_that_a_number_is_missing_and_not_the_number(vietnam
     fill_in(vietnamese)
     assert list(told().missing_permits) == []
     assert b"HS-17" not in told().SerializeToString()
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("[permits]\npermt = '1'", "POLICY_UNKNOWN_KEY"),
-        ("[permits]\npermit = 17", "POLICY_BAD_VALUE"),
-        ("[permits]\npermit = '" + "x" * 101 + "'", "POLICY_BAD_VALUE"),
-        ('[permits]\npermit = "a\\u001b[1m"', "POLICY_BAD_VALUE"),
-        ("[permits]\ncounted_since = 'spring'", "POLICY_BAD_VALUE"),
-        ("[permits]\ncounted_since = 2026", "POLICY_BAD_VALUE"),
-        ("[permits]\ncounted_since = 2026-01-01T00:00:00", "POLICY_BAD_VALUE"),
-    ],
-)
-def test_number_that_is_not_as_it_must_be_is_an_error(text: str, code: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Policy.read(text)
-    assert caught.value.code == code
-
-
-def test_policy_says_what_is_missing_and_what_a_change_fills_in() -> None:
-    empty = Policy.read('preset = "CN"')
-    assert any("permit: NOT FILLED IN" in line for line in whole(empty))
-    filled = Policy.read('preset = "CN"\n[permits]\npermit = "A-1"\ncounted_since = 2026-01-01')
-    assert filled.permits.counted_since == "2026-01-01"
-    assert any(line == "permit: A-1, in the words of the custodian" for line in whole(filled))
-    found = differences(empty, filled, ())
-    assert [c.allows for c in found if c.where.startswith("permits")] == [True, True, True]
 
 
 # --------------------------------------------------------------------------- the running total

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from isthmus_node.egress.policy_keys import bad, choice, known, numbers, table, words
+from isthmus_node.egress.policy_keys import choice, known, numbers, table, words
 from isthmus_node.egress.thresholds import PURPOSES, VARIABLE_ROLES, Number, compiled_in
 
 FOLDER = Path(__file__).with_name("presets")
@@ -82,11 +82,5 @@ def preset(name: str) -> Preset:
         outputs=choice(release.get("outputs", "allow"), OUTPUTS, "release.outputs"),
         roles=frozenset(VARIABLE_ROLES[role] for role in roles),
         permits=words(permits.get("ask", []), "permits.ask"),
-        persons=_persons(permits.get("persons", [])),
+        persons=tuple(int(n) for n in words(permits.get("persons", []), "permits.persons")),
     )
-
-
-def _persons(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(type(n) is int and n > 0 for n in value):
-        raise bad("permits.persons", "a list of whole numbers")
-    return tuple(sorted(value))
