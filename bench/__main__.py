@@ -19,10 +19,11 @@ from bench.compared import AGREES, PARTS, measure_compared
 from bench.egress import egress_milliseconds
 from bench.exchange import measure_rounds, measure_start
 from bench.growth import measure_growth
+from bench.training import measure_training
 
 OUT = Path("out/bench.json")
 COMPARED = tuple(part.name for part in PARTS)
-EVERY = ("egress", "start", "rounds", *COMPARED, "growth")
+EVERY = ("egress", "start", "rounds", *COMPARED, "growth", "training")
 
 Found = dict[str, Any]
 
@@ -58,6 +59,7 @@ def _measurements(
         (("rounds",), lambda folder, _: {"rounds": measure_rounds(folder)}),
         (COMPARED, lambda folder, names: measure_compared(folder, rows, names)),
         (("growth",), lambda folder, _: {"growth": measure_growth(folder, large)}),
+        (("training",), lambda folder, _: {"training": measure_training(folder)}),
     ]
 
 
