@@ -15,7 +15,7 @@ from isthmus_methods.training import Training
 from isthmus_node.egress.gate import Cleared, Refusal, judge
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.update_rules import Trained, rho_of
-from isthmus_node.egress.wire import Header, encode
+from isthmus_node.egress.wire import Header, encode, encode_refusal
 from isthmus_trust.identity import IdentityKey
 
 TRIAL = study_pb2.TRIAL_ANALYSIS
@@ -143,6 +143,34 @@ def test_measure_leaves_with_the_digits_of_the_policy(policy: str, value: float,
 def test_counts_beside_a_model_are_multiples_of_the_policys_number(n: int, step: int, left: int) -> None:
     items = [*arrays(), examples(n, n)]
     assert verdict(items, f"examples_rounding = {step}")[1]["examples", ""] == left
+
+
+@pytest.mark.parametrize("numbers", [4, 3000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_answers_of_one_model_have_one_length(numbers: int, dtype: type[np.floating], key: IdentityKey) -> None:
+    """Whatever the weights are, whether measures are withheld, noise was paid for, or all of it is refused."""
+    model: dict[str, Array] = {"weights": np.zeros(numbers, dtype), "intercept": np.zeros(1, dtype)}
+    sent = Trained({name: array.shape for name, array in model.items()}, {"loss": (0.0, 10.0)})
+    spent = summary_pb2.PrivacySpent(
+        rho=0.1, rho_total=0.3, rho_budget=1.0, epsilon_total=4.5, delta=1e-6, accountant="zCDP, Gaussian"
+    )
+    support = {"parameters": numbers + 1, "persons": 8000, "batch": 8000}
+    large = {name: array + dtype(1e6) for name, array in model.items()}
+    cases = {
+        "zeros": ([*arrays(model, **support), examples(), measure()], sent),
+        "large": ([*arrays(large, **support), examples(1_000_000), measure()], sent),
+        "withheld": ([*arrays(model, **support), examples(), measure(persons=1)], sent),
+        "noise": ([*arrays(model, **support), examples(), measure()], replace(sent, privacy=spent)),
+        "few": ([*arrays(model, **{**support, "batch": 1}), examples(), measure()], sent),
+        "no number": ([*arrays({**model, "intercept": np.array([np.nan])}, **support), examples(), measure()], sent),
+    }
+    lengths = {}
+    for what, (items, trained) in cases.items():
+        under, header = Policy.read("[purpose.trial_analysis]"), Header(bytes(32), "nl", "NL")
+        found = judge(Summary(tuple(items)), Training.leaves, (), TRIAL, under, False, lambda _: None, trained)
+        out = encode_refusal(found, header, key) if isinstance(found, Refusal) else encode(found, header, key)
+        lengths[what] = len(out.payload)
+    assert len(set(lengths.values())) == 1, lengths
 
 
 NOISE = "update_norm = 0.5\nupdate_noise = 4.0"

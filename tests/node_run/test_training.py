@@ -27,6 +27,7 @@ from isthmus_node.training.checking import check_training
 from isthmus_node.training.runner import Trainer
 from isthmus_training import apps
 from isthmus_training.apps import find
+from isthmus_trust.key_files import write_new
 
 pytestmark = pytest.mark.processes
 
@@ -361,7 +362,7 @@ def test_third_run_ends_the_process_of_the_one_asked_longest_ago(trains: Any) ->
 def test_data_registered_anew_end_the_processes_that_have_the_old_rows(trains: Any) -> None:
     asked(trains)
     (run,) = trains.runs._runs.values()
-    Datasets(trains.home.state, "NL").add("ADTTE", Source(str(trains.source)), replacing=True)
+    Datasets(trains.home.state, "NL").add("ADTTE", Source(str(trains.source)), open_data=True, replacing=True)
     trains.service.look_again()
     trains.service.work_off()
     assert run.trainer.ended
@@ -409,3 +410,38 @@ def test_node_that_trains_has_not_imported_flower(trains: Any) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def all_but_a_few(site: Any) -> list[tuple[str, int, np.ndarray]]:
+    """A training on everybody, then some that hold out hardly anybody: code, persons, sum of all rows' gradients."""
+    write_new(site.home.held_out_key, bytes(range(32)))  # so that the same persons are held out each time
+    found = []
+    for seed, share in [(0, 0.0), *((seed, 0.003) for seed in range(6))]:
+        left = asked(site, training(held_out=share, seed=seed), run=bytes([seed + 1, int(share > 0)]) * 8)
+        if isinstance(left, summary_pb2.Refusal):
+            found.append((left.code, 0, np.zeros(3)))
+            continue
+        numbers = values(left)
+        persons = int(numbers["examples", ""][0])
+        step = np.append(numbers["arrays", "weights"], numbers["arrays", "intercept"])
+        found.append(("", persons, -2 * persons * step))
+    return found
+
+
+def test_two_trainings_that_hold_out_a_person_differ_by_that_persons_row_without_the_auditor(
+    trains: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trains.answering._auditor, "violation", lambda *_: None)
+    (_, everybody, whole), *others = all_but_a_few(trains)
+    gone = [whole - less for _, persons, less in others if persons == everybody - 1]
+    assert gone
+    X, _ = the_rows(trains)
+    for row in (rest[:2] / rest[2] for rest in gone):
+        # to the last digits that a difference of sums over 400 leaves
+        assert np.abs(X - row).max(axis=1).min() < 1e-9
+
+
+def test_trainings_that_differ_by_a_few_persons_held_out_are_refused(trains: Any) -> None:
+    (_, everybody, _), *others = all_but_a_few(trains)
+    assert {(code, persons) for code, persons, _ in others} <= {("", everybody), ("DIFFERENCING", 0)}
+    assert "DIFFERENCING" in {code for code, _, _ in others}

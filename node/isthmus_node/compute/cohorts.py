@@ -66,8 +66,8 @@ def cohorts_of(
     """
     first = _cohorts(spec, table, method.roles, prepared.selected, prepared.used, prepared.complete, listed)
     if held_out is not None and held_out.any():
-        # trained on are the others, so both are cohorts of their own
-        first = replace(first, conditions=(*first.conditions, Condition(held_out, is_factor=True)))
+        # trained on are the others, so both are cohorts of their own; no cell withholds a few who are held out
+        first = replace(first, conditions=(*first.conditions, Condition(held_out, is_factor=False)))
     if spec.events is None or events is None:
         return (first,)
     names, own = table.names(), events.names()
