@@ -72,11 +72,16 @@ def own_limits(place):
     return 1
 def new_namespace(place):
     return int(ctypes.CDLL(None).unshare(0x10000000) == 0)
+def outlive(place):
+    return int(ctypes.CDLL(None).prctl(1, 0, 0, 0, 0) == 0)
+def be_dumped(place):
+    return int(ctypes.CDLL(None).prctl(4, 1, 0, 0, 0) == 0)
 def ring(place):
     return int(ctypes.CDLL(None).syscall(425, 1, ctypes.create_string_buffer(256)) >= 0)
 
 TRIES = {f.__name__: f for f in (tcp, unix, pair, read_file, list_folder, write_file, grow_file, rename_file, open_mode,
-    parent_environment, parent_memory, signal_parent, program, fork, thread, own_limits, new_namespace, ring)}
+    parent_environment, parent_memory, signal_parent, program, fork, thread, own_limits, new_namespace,
+    outlive, be_dumped, ring)}
 
 @app.train()
 def train(message, context):
@@ -118,6 +123,8 @@ TRIES = [
     "thread",
     "own_limits",
     "new_namespace",
+    "outlive",
+    "be_dumped",
     "ring",
 ]
 # What the kernel itself may refuse, guard or no guard: to a user without rights, in a container.

@@ -15,7 +15,7 @@ from flwr.serverapp import strategy as flower
 
 from isthmus.errors import IsthmusError
 from isthmus_client.results import TrainingFit
-from isthmus_client.sandbox import Sandbox
+from isthmus_client.sandbox import Process, Sandbox
 from isthmus_client.study import Study
 from isthmus_client.training import (
     App,
@@ -39,6 +39,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 FIXED = {"noise_multiplier": 0.0, "clipping_norm": 0.05, "num_sampled_clients": 3}
 ADAPTIVE = {"noise_multiplier": 0.0, "num_sampled_clients": 3, "clipped_count_stddev": 0.0}
 NO_EVALUATION = {"fraction_evaluate": 0.0}
+LISTING = Path(__file__).with_name("listing.py")
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +207,27 @@ def test_a_missing_country_fails_the_run_or_the_result_says_that_it_is_missing(n
         )
     finally:
         network.start_nodes(["at"])
+
+
+@pytest.mark.parametrize("trains", [False, True], ids=["trains nothing", "trains"])
+def test_a_node_never_loads_flower_itself(network: Sandbox, study: Study, tmp_path: Path, trains: bool) -> None:
+    """Who trains nothing needs none of it; where a model is trained, apps have it in their own process."""
+    network.processes["at"].stop()
+    listed = tmp_path / "modules"
+    command = [sys.executable, str(LISTING), str(listed), "run", "--home", str(network.node_home("at"))]
+    network.processes["at"] = Process.start("at", command, network.home / "logs" / "at.log", {})
+    network.processes["at"].wait_ready()
+    try:
+        if trains:
+            assert trained(study, FedAvg()).missing_countries == ()
+        else:
+            study.table_one(["age"], dataset=OPEN).run(progress=False)
+    finally:
+        network.processes["at"].stop()
+        network.start_nodes(["at"])
+    loaded = listed.read_text().splitlines()
+    assert "isthmus_node.service" in loaded
+    assert {"flwr", "torch"}.isdisjoint(loaded)
 
 
 def test_the_client_needs_no_flower(tmp_path: Path) -> None:

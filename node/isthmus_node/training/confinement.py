@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from isthmus_node.training.syscalls import CLONE3, MACHINES, NEWEST, PRLIMIT, refused
+from isthmus_node.training.syscalls import CLONE3, MACHINES, NEWEST, PRCTL, PRCTL_REFUSED, PRLIMIT, refused
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SIGKILL = 9
@@ -125,6 +125,11 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
+def _tried(result: int) -> None:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
 def _must(result: int, what: str) -> int:
     if result < 0:
         raise NotConfined(f"{what}: {os.strerror(ctypes.get_errno())}")
@@ -169,13 +174,13 @@ def _landlock(libc: ctypes.CDLL) -> int:
 
 # Instructions of a filter: load a word, jump on equal, greater or equal, any bit set, and return (classic BPF).
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE, _THIRD_LOW, _THIRD_HIGH = 0, 4, 32, 36
+_NUMBER, _ARCHITECTURE, _FIRST_LOW, _THIRD_LOW, _THIRD_HIGH = 0, 4, 16, 32, 36
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 
 
 def program(machine: str) -> bytes:
-    """The filter for a machine: each call's number is looked at, and of one its third argument."""
+    """The filter for a machine: each call's number is looked at, and of two an argument."""
     calls = refused(machine)
     code: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -189,6 +194,11 @@ def program(machine: str) -> bytes:
     ]
     for call in calls:
         code += [(_EQUAL, 0, 1, call), (_RETURN, 0, 0, _ERROR | _EPERM)]
+    # the kernel takes the first argument of this one as 32 bits
+    code += [(_EQUAL, 0, 2 + 2 * len(PRCTL_REFUSED), PRCTL[machine]), (_LOAD, 0, 0, _FIRST_LOW)]
+    for option in PRCTL_REFUSED:
+        code += [(_EQUAL, 0, 1, option), (_RETURN, 0, 0, _ERROR | _EPERM)]
+    code += [(_RETURN, 0, 0, _ALLOW)]
     # limits may be read, not set: a pointer to new ones is null
     code += [
         (_EQUAL, 0, 5, PRLIMIT[machine]),
@@ -215,6 +225,7 @@ def _seccomp(libc: ctypes.CDLL, machine: str) -> None:
 
 def _prove(parent: int) -> None:
     """Try what must not work; raises `NotConfined` where it does."""
+    libc = _libc()
 
     def opened(path: str) -> Callable[[], object]:
         return lambda: os.close(os.open(path, os.O_RDONLY))
@@ -226,6 +237,7 @@ def _prove(parent: int) -> None:
         ("another process's environment", opened(f"/proc/{parent}/environ")),
         ("a signal", lambda: os.kill(parent, 0)),
         ("the folders of the machine", lambda: os.listdir("/")),
+        ("a life after the node's", lambda: _tried(libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0))),
         ("new limits", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))),
     )
     for what, attempt in tries:

@@ -149,6 +149,7 @@ _NUMBERS: Mapping[str, tuple[int, int]] = {
     "clock_adjtime": (305, 266),
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
+    "modify_ldt": (154, -1),
     "iopl": (172, -1),
     "ioperm": (173, -1),
 }
@@ -159,6 +160,10 @@ MACHINES: Mapping[str, tuple[int, int]] = {"x86_64": (0, 0xC000003E), "aarch64":
 CLONE3 = 435
 # Sets the limits of any process where its third argument is given, and reads them where it is not.
 PRLIMIT = {"x86_64": 302, "aarch64": 261}
+# Changes what the kernel keeps for a process, by its first argument. Refused: that it does not end with its parent any
+# more (1), and that its memory may be dumped again (4).
+PRCTL = {"x86_64": 157, "aarch64": 167}
+PRCTL_REFUSED = (1, 4)
 # Calls above this are newer than the list and refused; x86-64 numbers its second set of calls from 2^30.
 NEWEST = 462
 
