@@ -16,7 +16,8 @@ from isthmus_methods.parts.symmetric import unpacked
 
 MODEL = ("levels_are_large", "leverage_is_bounded")
 WEIGHTS = ("weights_are_spread", "leverage_is_bounded", "predictor_is_bounded")
-SPREAD = frozenset({"FEW_EFFECTIVE_PERSONS", "HIGH_LEVERAGE", "EXTREME_PREDICTOR"})
+# After the first round, whichever rule it was.
+LATE = frozenset({"NOT_ESTIMABLE"})
 CENTRE = 57.0  # of age, about
 
 
@@ -266,7 +267,7 @@ ATTACKS = (
         "coordinator",
         "effective persons, leverage",
         WEIGHTS,
-        SPREAD,
+        LATE,
         hostile_logistic,
     ),
     Attack(
@@ -275,7 +276,7 @@ ATTACKS = (
         "coordinator",
         "effective persons and leverage with squared residuals as weights",
         ("weights_are_spread", "leverage_is_bounded"),
-        SPREAD,
+        LATE,
         hostile_inverse,
         "b",
     ),
@@ -285,7 +286,7 @@ ATTACKS = (
         "coordinator",
         "effective persons, bounded predictor",
         WEIGHTS,
-        SPREAD,
+        LATE,
         hostile_exponential,
     ),
     Attack(
@@ -303,10 +304,10 @@ ATTACKS = (
         "analyst",
         "effective persons",
         ("weights_are_spread", "risk_sets_have_sound_weights", "risk_steps_have_leavers", "risk_sets_have_persons"),
-        SPREAD | {"SMALL_STEP"},
+        LATE,
         weights_as_selector,
     ),
-    Attack(30, "offset as a selector", "analyst", "effective persons, leverage", WEIGHTS, SPREAD, offset_as_selector),
+    Attack(30, "offset as a selector", "analyst", "effective persons, leverage", WEIGHTS, LATE, offset_as_selector),
     Attack(
         42,
         "gradient of a batch of one",

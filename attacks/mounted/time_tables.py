@@ -10,7 +10,7 @@ from attacks.attack import Attack, Claims
 from attacks.evidence import Answer
 from attacks.mounted.cells import first
 from attacks.mounted.cohorts import ASKED
-from attacks.mounted.models import pooled
+from attacks.mounted.models import LATE, pooled
 from attacks.scene import Scene
 
 STEP = frozenset({"SMALL_STEP", "FEW_AT_RISK"})
@@ -95,7 +95,7 @@ ATTACKS = (
         "analyst",
         "leavers between two listed times",
         ("risk_steps_have_leavers", "risk_sets_have_persons"),
-        STEP,
+        LATE,
         consecutive_risk_sets,
     ),
     Attack(
@@ -113,7 +113,7 @@ ATTACKS = (
         "analyst",
         "persons at risk at listed times",
         ("risk_sets_have_persons", "risk_steps_have_leavers"),
-        STEP,
+        LATE,
         entry_times,
     ),
 )

@@ -202,7 +202,17 @@ class Answering:
             limits = None if open_data else policy.limits.get(task.purpose)
             summary, trained = self._train(order, table, state, limits, policy.outputs == "ask")
         leaves = leaving(order.method, order.spec.options)
-        outcome = judge(summary, leaves, order.method.notes, task.purpose, policy, open_data, audit.violation, trained)
+        outcome = judge(
+            summary,
+            leaves,
+            order.method.notes,
+            task.purpose,
+            policy,
+            open_data,
+            audit.violation,
+            trained,
+            late=task.round > 1,
+        )
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
         if not open_data:

@@ -130,6 +130,39 @@ def test_first_broken_rule_in_the_order_of_items_is_the_one_named(policy: Policy
     )
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"effective_persons": 2.0},
+        {"leverage": 0.9},
+        {"predictor": 99.0},
+        {"persons": 5, "level_persons": {}, "effective_persons": 5.0},
+        {"level_persons": {"a=1": 58}},
+    ],
+)
+def test_what_a_chosen_state_breaks_is_not_said(
+    broken: dict[str, object], policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Late in a fit: which of a model's rules it was would tell the rows' weights at that state."""
+    leaves = {"f": Field(Kind.INFORMATION, "information", "1"), "g": Field(Kind.SCORE, "score", "1", required=False)}
+    values = {"persons": 60, "parameters": 2, "effective_persons": 55.0, "leverage": 0.1, "predictor": 1.0}
+    support = ModelSupport(**{**values, "level_persons": {"a=1": 30}, **broken})  # type: ignore[arg-type]
+
+    def asked(name: str, late: bool) -> Cleared | Refusal:
+        items = (Item(name, np.ones(1 if name == "g" else 3), support),)
+        return judge(Summary(items), leaves, (), study_pb2.TRIAL_ANALYSIS, policy, False, lambda _: None, late=late)
+
+    late = asked("f", True)
+    assert (code_of(late), late.field if isinstance(late, Refusal) else "?") == ("NOT_ESTIMABLE", "")
+    assert code_of(asked("f", False)) not in ("", "NOT_ESTIMABLE")
+    withheld = asked("g", True)
+    assert isinstance(withheld, Cleared)
+    assert withheld.items[0].withheld_by == "NOT_ESTIMABLE"
+    # left out, each rule has its own name
+    monkeypatch.setattr(gate, "OF_MODELS", frozenset())
+    assert code_of(asked("f", True)) == code_of(asked("f", False))
+
+
 def test_what_is_cleared_cannot_be_changed_afterwards(policy: Policy) -> None:
     value = CELLS.copy()
     verdict = judge(Summary((replace(COUNT, value=value),)), LEAVES, (), TRIAL, policy, False, audit=lambda _: None)

@@ -15,7 +15,7 @@ from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_methods.contract import Array, Field, Integers, Item, Summary
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.frames import PLACE, REMEDY, RULE, room_of
-from isthmus_node.egress.judges import JUDGES
+from isthmus_node.egress.judges import JUDGES, OF_MODELS
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.refusals import is_about_data, violation_of
 from isthmus_node.egress.thresholds import Limits
@@ -38,6 +38,12 @@ UNDECLARED = Violation("UNDECLARED_FIELD", "only the fields a method declares le
 TWICE = Violation("FIELD_TWICE", "a field leaves once for each label", UNKNOWN_NOTE.remedy)
 NOT_AUDITED = Violation(
     "NOT_AUDITED", "nothing leaves that was not held against everything released before", "update the site's isthmus"
+)
+# One answer late in a fit: which of a model's rules a chosen state breaks would say something of the rows.
+NOT_ESTIMABLE = Violation(
+    "NOT_ESTIMABLE",
+    "a model is not estimable at this site where one of its sums breaks a rule of the policy after the first round",
+    "fit fewer terms, merge levels, scale the covariates, fix a coarser grid of times, or fit it over more persons",
 )
 UNKNOWN_KIND = Violation("UNKNOWN_KIND", "a kind of field without a rule cannot leave", "update the site's isthmus")
 
@@ -99,6 +105,7 @@ def judge(
     open_data: bool,
     audit: Callable[[Limits], Violation | None] | None = None,
     trained: Trained | None = None,
+    late: bool = False,
 ) -> Cleared | Refusal:
     """Judge what a method gave for this country.
 
@@ -122,6 +129,8 @@ def judge(
         nothing leaves but open data.
     trained
         In a training, what was sent to be trained and what its noise cost.
+    late
+        The round is not the first: what breaks a model's rules is not said.
 
     Returns
     -------
@@ -150,8 +159,11 @@ def judge(
     for item in items:
         declared = leaves[item.field]
         violation = None if open_data else JUDGES[declared.kind].floor(item, limits)
+        unsaid = violation is not None and late and declared.kind in OF_MODELS
+        violation = NOT_ESTIMABLE if unsaid else violation
         if violation is not None and declared.required:
-            return _refusal(violation, _place(item, leaves), purpose, policy.digest, room, not open_data)
+            place = "" if unsaid else _place(item, leaves)
+            return _refusal(violation, place, purpose, policy.digest, room, not open_data)
         cleared.append(
             ClearedItem(
                 item.field,

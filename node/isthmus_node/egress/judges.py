@@ -189,3 +189,5 @@ JUDGES: Mapping[Kind, AnyJudge] = MappingProxyType(
         ),
     }
 )
+# Kinds whose sums follow from the state that a round brings.
+OF_MODELS = frozenset({Kind.CROSS_PRODUCT, Kind.SCORE, Kind.INFORMATION, Kind.ESTIMATE, Kind.RISK_SETS, Kind.HAZARD})
