@@ -13,12 +13,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import typer
 
 from isthmus.command import console, emit, main as run_command, say, version_line
-from isthmus.errors import CountriesMissing
-from isthmus.untrusted import file_part
+from isthmus_client.delivery import deliver
 
 if TYPE_CHECKING:
     from isthmus_client.plan import PlanExplanation
-    from isthmus_client.results.fit import Fit
 
 app = typer.Typer(
     name="isthmus",
@@ -248,7 +246,7 @@ def run(
     with connect(profile=profile) as connection:
         study = connection.study(file.written.study, file.written.version)
         fits = [p.run(progress=not quiet, wait=wait) for p in file.plans(study)]
-    _deliver(fits, out, json)
+    deliver(fits, out, json)
 
 
 @app.command()
@@ -270,7 +268,7 @@ def train(
     with connect(profile=profile) as connection:
         study = connection.study(file.written.study, file.written.version)
         fits = [p.run(progress=not quiet, wait=wait) for p in file.trainings(study)]
-    _deliver(fits, out, json)
+    deliver(fits, out, json)
 
 
 @app.command()
@@ -288,7 +286,7 @@ def attach(
 
     with connect(profile=profile) as connection:
         fit = connection.study(study).attach(runs[0], *runs[1:], progress=not quiet, wait=wait)
-    _deliver([fit], out, json)
+    deliver([fit], out, json)
 
 
 @app.command()
@@ -359,42 +357,6 @@ def demo(
     from isthmus_client.demo import run_demo
 
     run_demo(out)
-
-
-def _deliver(fits: Sequence[Fit], out: Path | None, json: bool) -> None:
-    """Write the files, show the results, and end with 17 where a country is not in one of them."""
-    from isthmus_client.report import results_document
-    from isthmus_client.terminal import show
-
-    written = write_results_to(fits, out) if out is not None else []
-    payload = {**results_document(fits), "files": [str(path) for path in written]}
-    missing = sorted({country for fit in fits for country in fit.missing_countries})
-
-    def render() -> None:
-        show(console(), fits)
-        for path in written:
-            say(f"written {path}")
-        if missing:
-            say(f"not in every result: {', '.join(missing)}", err=True)
-
-    emit(json, payload, render, status="countries_missing" if missing else "ok")
-    if missing:
-        raise typer.Exit(CountriesMissing.exit_code)
-
-
-def write_results_to(fits: Sequence[Fit], out: Path) -> list[Path]:
-    """``result.json``, ``report.html``, a CSV of each result's table and each trained model in a folder."""
-    from isthmus_client.report import write_report, write_results
-    from isthmus_client.results import TrainingFit
-
-    written = [write_results(fits, out / "result.json"), write_report(fits, out / "report.html")]
-    everything = [f for fit in fits for f in (fit, *fit.beside)]
-    for number, fit in enumerate(everything, start=1):
-        name = fit.result.analysis or fit.method
-        written.append(fit.to_csv(out / f"{number:02d}-{file_part(name)}.csv"))
-        if isinstance(fit, TrainingFit):
-            written.append(fit.save(out / f"{number:02d}-{file_part(name)}-model"))
-    return written
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -11,8 +11,9 @@ from pydantic import Field
 from isthmus.errors import ConfigError, UsageError
 from isthmus_client.analyses.common import Common
 from isthmus_client.plan import Plan
-from isthmus_client.proposal import MethodName, Name, Written, WrittenAsked, read_toml
+from isthmus_client.proposal import read_toml
 from isthmus_client.study import Study
+from isthmus_client.written import MethodName, Name, Written, WrittenAsked
 from isthmus_methods.training import Training
 
 

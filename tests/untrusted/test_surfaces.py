@@ -18,7 +18,8 @@ from isthmus.command import console, main, say
 from isthmus.errors import DataError, IsthmusError, UsageError
 from isthmus.v1 import analyst_pb2
 from isthmus_client import progress, terminal
-from isthmus_client.cli import _table, write_results_to
+from isthmus_client.cli import _table
+from isthmus_client.delivery import write_results_to
 from isthmus_client.report import report_html
 from isthmus_client.results.fit import Fit, fit_of
 from isthmus_node.commands.common import show_table
