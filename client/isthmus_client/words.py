@@ -55,6 +55,9 @@ def _limits(answer: analyst_pb2.Explanation) -> Iterator[str]:
     if alike:
         yield "    alike in every country:"
         yield from (f"      {rule}" for rule in alike)
+    if any("persons" in limit.name for limit in answer.limits):
+        yield "  a country with fewer persons than that refuses, and is named: merge levels or strata, take a coarser"
+        yield "  grid, or have its rows pooled with another site's at one node; regions are judged country by country"
     for refusing in answer.refusing:
         yield f"  {refusing.country} will refuse it: {refusing.reason}"
     if answer.holding:

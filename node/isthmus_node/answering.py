@@ -150,6 +150,7 @@ class Answering:
         self._reruns = reruns
         self._cache = Cache()
         self._stated: tuple[bytes, study_pb2.Signed | None] = (b"", None)
+        self._told_of: tuple[bytes, tuple[str, ...]] = (b"", ())
         self._behind: tuple[bytes, Callable[[], Sequence[str]]] = b"", tuple
         self._asked: tuple[Spec, str, bytes, bytes] | None = None
         self._named: tuple[Spec, bytes, bool] | None = None
@@ -326,8 +327,10 @@ class Answering:
             policy = self._policy()
         except IsthmusError:
             return b"", None
-        if self._stated[0] != policy.digest:
-            self._stated = policy.digest, stated_limits(policy, self._ourselves.node, self._identity)
+        open_datasets = tuple(r.name for r in self._datasets.list() if r.open_data)
+        if self._told_of != (policy.digest, open_datasets):
+            stated = stated_limits(policy, self._ourselves.node, self._identity, open_datasets)
+            self._told_of, self._stated = (policy.digest, open_datasets), (policy.digest, stated)
         return self._stated
 
     def pace(self) -> Pace:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from isthmus.errors import IsthmusError
 from isthmus.v1 import analyst_pb2, study_pb2
-from isthmus_coordinator.analyses.strictest import Asked, Told, strictest, variables_of
+from isthmus_coordinator.analyses.strictest import Asked, Told, ruled_out, strictest, variables_of
 from isthmus_coordinator.roster.limits import MAX_BYTES, PolicyLimits
 from isthmus_trust.certificates import Role
 from isthmus_trust.documents import LIMITS, SUMMARY, canonical
@@ -202,3 +204,41 @@ def test_node_that_tells_in_anothers_name_is_not_attached(region: Region) -> Non
     error = nl.ended.get(timeout=10)
     assert error is not None
     assert error.code == "WRONG_SIGNER"
+
+
+# --------------------------------------------------------------------------- what is refused before anybody is asked
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "code"),
+    [
+        (stated(), PLAIN, ""),
+        (stated(), replace(PLAIN, purpose=study_pb2.PUBLICATION), "PURPOSE_NOT_ALLOWED"),
+        (stated(recipient=study_pb2.SPONSOR), PLAIN, "RECIPIENT_NOT_NAMED"),
+        (stated(recipient=study_pb2.SPONSOR), replace(PLAIN, recipients=(study_pb2.PUBLIC,)), "RECIPIENT_NOT_ALLOWED"),
+        (stated(recipient=study_pb2.SPONSOR), replace(PLAIN, recipients=(study_pb2.SPONSOR,)), ""),
+        (stated(), replace(PLAIN, countries=0), "FEW_CONTRIBUTORS"),
+        (stated(open_datasets=["D"]), replace(PLAIN, countries=0), ""),
+        (None, PLAIN, ""),
+    ],
+)
+def test_what_a_country_refuses_for_certain_is_known_before_it_is_asked(
+    limits: study_pb2.StatedLimits | None, asked: Asked, code: str
+) -> None:
+    error = ruled_out(Told("CN", limits), asked, {"D"})
+    assert (error.code if error else "") == code
+    assert error is None or "CN would refuse it, so no country was asked" in error.message
+
+
+def test_run_that_a_country_rules_out_asks_nobody(region: Region) -> None:
+    nodes = region.nodes("nl", "be")
+    study_digest = region.approved(nodes)
+    for node in nodes:
+        node.attach(limits=node.identity.sign(LIMITS, canonical(study_pb2.StatedLimits(node=node.name))))
+        node.next("welcome")
+    with pytest.raises(IsthmusError) as caught:
+        region.submit(study_digest, "fail")
+    assert caught.value.code == "PURPOSE_NOT_ALLOWED"
+    assert nodes[0].tasks == []
+    # a run that may go on without a country says afterwards who refused
+    region.submit(study_digest, "go-on")

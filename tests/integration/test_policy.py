@@ -107,6 +107,7 @@ def test_yesterdays_policy_put_back_into_a_running_node_lets_nothing_out(
             path.unlink()
     for path, content in yesterday.items():
         path.write_bytes(content)
+    wait_until(lambda: "the policy is not known of: AT" in str(plan.explain()))
     with pytest.raises(IsthmusError) as caught:
         primary(network).run(progress=False)
     assert caught.value.code == "POLICY_OLDER"

@@ -16,7 +16,7 @@ from isthmus_coordinator.analyses.progress import progress_of
 from isthmus_coordinator.analyses.rounds import Rounds
 from isthmus_coordinator.analyses.run import Request, Run
 from isthmus_coordinator.analyses.states import State
-from isthmus_coordinator.analyses.strictest import Asked, Told, strictest, variables_of
+from isthmus_coordinator.analyses.strictest import Asked, Told, ruled_out, strictest, variables_of
 from isthmus_coordinator.clock import Clock
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.studies.catalogue import StoredStudy, Studies
@@ -78,13 +78,16 @@ class Desk:
         UsageError
             ``UNKNOWN_ANALYSIS``, or what the checks of study, dictionary and method say.
         Refused
-            ``BY_COUNTRY_NOT_ALLOWED``, ``EXPLORATORY_NOT_ALLOWED``.
+            ``BY_COUNTRY_NOT_ALLOWED``, ``EXPLORATORY_NOT_ALLOWED``; what a country would refuse for certain, with the
+            code that it would give, before any is asked.
         """
         stored = self._studies.get(message.study_digest)
         analysis, planned = self._analysis(stored, message)
         run = self._new_run(stored, analysis, planned, requested_by)
         if run.request.trains:
             self._check_training(run.request)
+        if analysis.missing_country != study_pb2.GO_ON_WITHOUT:
+            self._check_ruled_out(stored.study, analysis, planned)
         self._rounds.begin(run)
         return run.request.run
 
@@ -178,15 +181,18 @@ class Desk:
         """What the countries' policies ask for of this analysis, the strictest of each threshold."""
         known = self._limits([p.node for p in study.participants])
         planned = next((a for a in study.plan if canonical(a.spec) == canonical(wanted.spec)), wanted)
-        asked = Asked(
-            purpose=planned.purpose if in_plan else study.exploratory_purpose,
-            recipients=tuple((planned.recipients if in_plan else ()) or study.recipient_roles),
-            kinds=frozenset(field.kind for field in answer.fields),
-            variables=variables_of(wanted.spec, study.datasets),
-            in_plan=in_plan,
-            countries=len(study.participants),
-        )
+        asked = _asked(study, planned, in_plan, frozenset(field.kind for field in answer.fields))
         strictest([Told(p.country, known.get(p.node)) for p in study.participants], asked, answer)
+
+    def _check_ruled_out(self, study: study_pb2.Study, analysis: study_pb2.Analysis, in_plan: bool) -> None:
+        """Raise what the first attached country would refuse for certain, by what it told of its policy."""
+        known = self._limits([p.node for p in study.participants])
+        asked, spec = _asked(study, analysis, in_plan, frozenset()), analysis.spec
+        datasets = {spec.dataset, *([spec.events.dataset] if spec.HasField("events") else [])}
+        for p in study.participants:
+            error = ruled_out(Told(p.country, known.get(p.node)), asked, datasets) if self._attached(p.node) else None
+            if error is not None:
+                raise error
 
     def _load(self, number: bytes) -> Run:
         self._stored_result(number)
@@ -240,6 +246,17 @@ class Desk:
             submitted_at=self._clock(),
         )
         return Run(request=request, participants=tuple(p.node for p in study.participants))
+
+
+def _asked(study: study_pb2.Study, analysis: study_pb2.Analysis, in_plan: bool, kinds: frozenset[str]) -> Asked:
+    return Asked(
+        purpose=analysis.purpose if in_plan else study.exploratory_purpose,
+        recipients=tuple((analysis.recipients if in_plan else ()) or study.recipient_roles),
+        kinds=kinds,
+        variables=variables_of(analysis.spec, study.datasets),
+        in_plan=in_plan,
+        countries=len(study.participants),
+    )
 
 
 def _with_missing_policy(analysis: study_pb2.Analysis) -> study_pb2.Analysis:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from isthmus.errors import Refused
 from isthmus.untrusted import shown
 from isthmus.v1 import analyst_pb2, study_pb2
 
@@ -66,6 +67,38 @@ def strictest(told: Sequence[Told], asked: Asked, answer: analyst_pb2.Explanatio
             if not threshold.kinds or not asked.kinds.isdisjoint(threshold.kinds):
                 thresholds.setdefault(threshold.name, []).append((one, threshold))
     answer.limits.extend(_limit(found) for found in thresholds.values())
+
+
+def ruled_out(one: Told, asked: Asked, datasets: Collection[str]) -> Refused | None:
+    """What a country's node will say for certain, whatever its rows are; None where it has to be asked.
+
+    Parameters
+    ----------
+    one
+        A country whose node is attached, so that what it told is what holds.
+    datasets
+        Names of those that the analysis reads.
+    """
+    if one.limits is None:
+        return None
+    own = _for_recipients(one.limits, asked)
+    few = [t for t in own if t.name == "contributors" and t.value > asked.countries]
+    if not any(limit.purpose == asked.purpose for limit in one.limits.purposes):
+        code = "PURPOSE_NOT_ALLOWED"
+    elif not own:
+        code = "RECIPIENT_NOT_ALLOWED" if asked.recipients else "RECIPIENT_NOT_NAMED"
+    elif few and not set(datasets) <= set(one.limits.open_datasets):
+        code = "FEW_CONTRIBUTORS"
+    else:
+        return None
+    reason = _reason(one.limits, asked, own)
+    more = f"; this one is over {asked.countries}" if code == "FEW_CONTRIBUTORS" else ""
+    return Refused(
+        code,
+        f"{one.country} would refuse it, so no country was asked: {reason}{more}",
+        "have the analysis go on without the country (missing_country), make a new version of the study, or ask the "
+        "site's custodian",
+    )
 
 
 def variables_of(spec: Message, datasets: Sequence[study_pb2.Dataset]) -> tuple[study_pb2.Variable, ...]:

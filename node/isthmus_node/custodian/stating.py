@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from isthmus.v1 import study_pb2
 from isthmus_methods.contract import Kind
@@ -46,7 +46,9 @@ OF_KINDS: Mapping[str, tuple[Kind, ...]] = {
 }
 
 
-def stated_limits(policy: Policy, node: str, identity: IdentityKey) -> study_pb2.Signed:
+def stated_limits(
+    policy: Policy, node: str, identity: IdentityKey, open_datasets: Sequence[str] = ()
+) -> study_pb2.Signed:
     """A policy's thresholds by purpose and recipient, signed with the node's key.
 
     Names of variables that the site keeps in are not in it, nor are reasons: what a study may ask for is answered when
@@ -60,6 +62,7 @@ def stated_limits(policy: Policy, node: str, identity: IdentityKey) -> study_pb2
         asks_each_run=policy.runs == "ask",
         holds_outputs=policy.outputs == "ask",
         missing_permits=policy.permits.missing,
+        open_datasets=sorted(open_datasets),
         exploratory=policy.exploratory,
         refused_roles=sorted(policy.refused_roles),  # type: ignore[arg-type]  # numbers of the contract's enum
     )

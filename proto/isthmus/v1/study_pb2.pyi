@@ -216,7 +216,7 @@ class AdoptedPolicy(_message.Message):
     def __init__(self, node: _Optional[str] = ..., serial: _Optional[int] = ..., text: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., adopted_at: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StatedLimits(_message.Message):
-    __slots__ = ("node", "policy_digest", "preset", "purposes", "asks_each_run", "exploratory", "refused_roles", "holds_outputs", "missing_permits")
+    __slots__ = ("node", "policy_digest", "preset", "purposes", "asks_each_run", "exploratory", "refused_roles", "holds_outputs", "missing_permits", "open_datasets")
     NODE_FIELD_NUMBER: _ClassVar[int]
     POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
@@ -226,6 +226,7 @@ class StatedLimits(_message.Message):
     REFUSED_ROLES_FIELD_NUMBER: _ClassVar[int]
     HOLDS_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     MISSING_PERMITS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_DATASETS_FIELD_NUMBER: _ClassVar[int]
     node: str
     policy_digest: bytes
     preset: str
@@ -235,7 +236,8 @@ class StatedLimits(_message.Message):
     refused_roles: _containers.RepeatedScalarFieldContainer[Variable.Role]
     holds_outputs: bool
     missing_permits: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node: _Optional[str] = ..., policy_digest: _Optional[bytes] = ..., preset: _Optional[str] = ..., purposes: _Optional[_Iterable[_Union[PurposeLimits, _Mapping]]] = ..., asks_each_run: _Optional[bool] = ..., exploratory: _Optional[str] = ..., refused_roles: _Optional[_Iterable[_Union[Variable.Role, str]]] = ..., holds_outputs: _Optional[bool] = ..., missing_permits: _Optional[_Iterable[str]] = ...) -> None: ...
+    open_datasets: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node: _Optional[str] = ..., policy_digest: _Optional[bytes] = ..., preset: _Optional[str] = ..., purposes: _Optional[_Iterable[_Union[PurposeLimits, _Mapping]]] = ..., asks_each_run: _Optional[bool] = ..., exploratory: _Optional[str] = ..., refused_roles: _Optional[_Iterable[_Union[Variable.Role, str]]] = ..., holds_outputs: _Optional[bool] = ..., missing_permits: _Optional[_Iterable[str]] = ..., open_datasets: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PurposeLimits(_message.Message):
     __slots__ = ("purpose", "recipient", "thresholds")
