@@ -289,6 +289,17 @@ def test_a_process_that_never_comes_up_is_told_of(monkeypatch: pytest.MonkeyPatc
         region.train(region.approved(attached(region)), region.plan(FEDAVG))
 
 
+def test_without_bounds_no_strategy_runs(region: TrainingRegion) -> None:
+    """As where a service's unit does not let it have any; a file of the app's folder stands in for the system."""
+    (region.site / "resource.py").write_text(
+        "RLIMIT_AS = RLIMIT_CORE = RLIMIT_FSIZE = RLIMIT_CPU = RLIM_INFINITY = RUSAGE_SELF = 0\n"
+        "def setrlimit(*_): raise PermissionError\n"
+        "def getrusage(_): raise PermissionError\n"
+    )
+    with pytest.raises(Exception, match="NOT_BOUNDED"):
+        region.train(region.approved(attached(region)), region.plan(FEDAVG))
+
+
 def test_bounds_hold_for_a_model(region: TrainingRegion, monkeypatch: pytest.MonkeyPatch) -> None:
     trainings = region.coordinator.rounds._trainings
     monkeypatch.setattr(trainings, "_bounds", replace(trainings._bounds, most_bytes=1000))

@@ -107,8 +107,9 @@ class CarriedGrid(Grid):
             return []
         self._looks = 0
         order = tuple(node for node in self._nodes if node in asked)
-        replies = self._carry(content.ask(), order)
-        return [Message(_reply_record(replies[node]), reply_to=asked[node]) for node in order]
+        # a model is large: each country's is held in one form at a time
+        replies = dict(self._carry(content.ask(), order))
+        return [Message(_reply_record(replies.pop(node)), reply_to=asked[node]) for node in order]
 
     def set_run(self, run: Any) -> None:
         """The run is that of the process."""

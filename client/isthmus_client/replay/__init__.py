@@ -8,8 +8,9 @@ from pathlib import Path
 from isthmus.errors import CountriesMissing, DataError, IsthmusError, UsageError, VersionError
 from isthmus_client.replay.bundle import Bundle, read_bundles
 from isthmus_client.replay.compare import read_results
-from isthmus_client.replay.driver import Outcome, Replayed, replay_run, runs_of
+from isthmus_client.replay.driver import replay_run, runs_of
 from isthmus_client.replay.held import hold, not_in_journals
+from isthmus_client.replay.replayed import Outcome, Replayed
 from isthmus_client.replay.show import Judged, document_of, words
 
 __all__ = [

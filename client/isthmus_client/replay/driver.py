@@ -7,9 +7,8 @@ is what comes out at the end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from itertools import pairwise
 from typing import NoReturn
 
@@ -19,84 +18,16 @@ from isthmus_client.replay.bundle import Bundle, Entry
 from isthmus_client.replay.compare import Nearness
 from isthmus_client.replay.evidence import Answered, find_study, open_answer
 from isthmus_client.replay.faults import Fault, at, fault
+from isthmus_client.replay.replayed import Ends, LeftOut, Outcome, Replayed, Round
+from isthmus_client.replay.trained import check_rounds, is_training
 from isthmus_methods.codec import spec_from_message
 from isthmus_methods.contract import Cleared, Done, Method, State
 from isthmus_methods.pooling import pool_round
 from isthmus_methods.registry import find
 from isthmus_methods.summary_codec import as_carried, cleared_from_message, memory_to_message, task_to_message
-from isthmus_methods.training import Training
 from isthmus_trust.documents import DECISION, canonical
 
 log = logging.getLogger(__name__)
-
-
-class Outcome(StrEnum):
-    """What came of a run."""
-
-    POOLED = "pooled"  # the journals give its answer
-    NO_ANSWER = "no answer"  # it ended without one: refused, a country missing, not converged, cancelled
-    INCOMPLETE = "incomplete"  # a country's bundle is not among those given
-    OTHER_RELEASE = "other release"  # its method is not in this installation
-    TRAINED = "trained"  # a model: its rounds are read, what its strategy made of them is not computed again
-    FAILED = "failed"  # something does not hold
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round: what was asked, how near that is to what the round before gives, and each country's bytes."""
-
-    number: int
-    task: bytes  # SHA-256
-    asked: Nearness
-    answers: tuple[Answered, ...]  # in the study's order
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A country of the study that is not in the answer."""
-
-    country: str
-    node: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """A run, pooled again."""
-
-    run: bytes
-    outcome: Outcome
-    why: str = ""
-    error: IsthmusError | None = None
-    study: study_pb2.Study | None = None
-    study_digest: bytes = b""
-    task: summary_pb2.Task | None = None  # of the first round
-    rounds: tuple[Round, ...] = ()
-    earlier_attempts: int = 0
-    left_out: tuple[LeftOut, ...] = ()
-    done: Done | None = None
-
-    @property
-    def analysis(self) -> str:
-        return self.task.analysis if self.task is not None else ""
-
-    @property
-    def participants(self) -> tuple[str, ...]:
-        """Countries whose sums are in the answer."""
-        return tuple(a.country for a in self.rounds[-1].answers) if self.rounds else ()
-
-    def answers(self) -> Iterator[Answered]:
-        """Every answer that was pooled, round by round."""
-        for done in self.rounds:
-            yield from done.answers
-
-
-class _Ends(Exception):
-    """A run ends here without an answer, and nothing is wrong with that by itself."""
-
-    def __init__(self, outcome: Outcome, why: str, error: IsthmusError | None = None) -> None:
-        super().__init__(why)
-        self.outcome, self.why, self.error = outcome, why, error
 
 
 @dataclass(slots=True)
@@ -128,8 +59,6 @@ def replay_run(run: bytes, entries: Sequence[tuple[Bundle, Entry]], bundles: Seq
     bundles
         All that were given.
     """
-    from isthmus_client.replay.trainings import rounds_of, why_not_again
-
     replayed = Replayed(run, Outcome.FAILED)
     given = {bundle.node for bundle in bundles}
     try:
@@ -137,10 +66,9 @@ def replay_run(run: bytes, entries: Sequence[tuple[Bundle, Entry]], bundles: Seq
         study = find_study(entry.record.study_digest, bundles, at(bundle.name, entry.record.sequence))
         replayed = replace(replayed, study=study, study_digest=entry.record.study_digest)
         answers = [open_answer(bundle, entry, study) for bundle, entry in entries]
-        if answers[0].task.spec.method == Training.name:
-            rounds = rounds_of(answers)
-            why = why_not_again(rounds)
-            return replace(replayed, task=answers[0].task, outcome=Outcome.TRAINED, why=why, rounds=rounds)
+        _check_one_request(answers)
+        if is_training(answers[0].task):
+            return check_rounds(replace(replayed, task=answers[0].task), study, answers, given)
         attempts = _attempts(answers)
         _check_left_out(study, attempts)
         replayed = replace(
@@ -154,7 +82,7 @@ def replay_run(run: bytes, entries: Sequence[tuple[Bundle, Entry]], bundles: Seq
             outcome, why, error, done = Outcome.POOLED, "", None, None
             try:
                 done = pooling.run()
-            except _Ends as end:
+            except Ends as end:
                 outcome, why, error = end.outcome, end.why, end.error
             finally:
                 replayed = replace(replayed, rounds=tuple(pooling.rounds))
@@ -168,10 +96,8 @@ def replay_run(run: bytes, entries: Sequence[tuple[Bundle, Entry]], bundles: Seq
         return replace(replayed, outcome=Outcome.FAILED, why=odd.message, error=odd, done=None)
 
 
-def _attempts(answers: Sequence[Answered]) -> list[_Attempt]:
-    """Answers by attempt (each over fewer countries than the one before), round and node."""
+def _check_one_request(answers: Sequence[Answered]) -> None:
     first = answers[0]
-    by_participants: dict[tuple[str, ...], _Attempt] = {}
     for answer in answers:
         task = answer.task
         if (task.study_digest, task.analysis, task.purpose) != (
@@ -180,6 +106,13 @@ def _attempts(answers: Sequence[Answered]) -> list[_Attempt]:
             raise fault("TWO_TASKS", answer.where, f"the run asks for something else than in {first.where}")
         if answer.coordinator != first.coordinator:
             raise fault("TWO_TASKS", answer.where, f"the task is signed by another coordinator than in {first.where}")
+
+
+def _attempts(answers: Sequence[Answered]) -> list[_Attempt]:
+    """Answers by attempt (each over fewer countries than the one before), round and node."""
+    by_participants: dict[tuple[str, ...], _Attempt] = {}
+    for answer in answers:
+        task = answer.task
         names = tuple(task.participants)
         given = by_participants.setdefault(names, _Attempt(names)).rounds.setdefault(task.round, {})
         other = next(iter(given.values()), None)
@@ -261,7 +194,7 @@ class _Pooling:
         self.rounds: list[Round] = []
 
     def run(self) -> Done:
-        """The answer; raises `_Ends` where there is none, a `Fault` where something does not hold."""
+        """The answer; raises `Ends` where there is none, a `Fault` where something does not hold."""
         first = next(iter(next(iter(self._attempt.rounds.values())).values())).task
         method = _method(first)
         countries = tuple(self._country[node] for node in self._attempt.participants)
@@ -287,7 +220,7 @@ class _Pooling:
             state = turn.state
             # through the contract's bytes, as the coordinator keeps it
             memory = as_carried(memory_to_message(turn.memory))
-        raise _Ends(
+        raise Ends(
             Outcome.NO_ANSWER,
             f"round {self._last + 1} is in no journal: the run was ended, or nobody answered it",
         )
@@ -305,7 +238,7 @@ class _Pooling:
         missing = [node for node in self._attempt.participants if node not in found]
         unseen = [self._country[node] for node in missing if node not in self._given]
         if unseen:
-            raise _Ends(Outcome.INCOMPLETE, f"the bundle of {', '.join(unseen)} is not among those given")
+            raise Ends(Outcome.INCOMPLETE, f"the bundle of {', '.join(unseen)} is not among those given")
         if missing:
             names = ", ".join(self._country[node] for node in missing)
             if number < self._last:
@@ -314,7 +247,7 @@ class _Pooling:
                     f"round {number}",
                     f"the journal of {names} has no answer to it, and round {self._last} was answered",
                 )
-            raise _Ends(Outcome.NO_ANSWER, f"the journal of {names} has no answer to round {number}")
+            raise Ends(Outcome.NO_ANSWER, f"the journal of {names} has no answer to round {number}")
         for node, answer in found.items():
             before = self._datasets.setdefault(node, answer.dataset_digest)
             if answer.dataset_digest != before:
@@ -325,14 +258,14 @@ class _Pooling:
         """The run ends in this round; that another round was asked all the same does not hold."""
         if number < self._last:
             raise fault("TASK_NOT_POOLED", f"round {number + 1}", f"it was asked although, in round {number}, {why}")
-        raise _Ends(Outcome.NO_ANSWER, why, error)
+        raise Ends(Outcome.NO_ANSWER, why, error)
 
 
 def _method(task: summary_pb2.Task) -> Method:
     try:
         return find(task.spec.method, task.spec.method_version)
     except IsthmusError as error:
-        raise _Ends(Outcome.OTHER_RELEASE, error.message, error) from error
+        raise Ends(Outcome.OTHER_RELEASE, error.message, error) from error
 
 
 def _cleared(answers: Sequence[Answered], method: Method) -> list[Cleared]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from isthmus_client.replay.compare import Difference, Nearness, compare_answers
-from isthmus_client.replay.driver import Outcome, Replayed
 from isthmus_client.replay.faults import fault
+from isthmus_client.replay.replayed import Outcome, Replayed
 from isthmus_client.results.fit import plain
 from isthmus_methods.codec import answer_from_message, answer_to_message
 
@@ -39,7 +39,12 @@ def hold(result: Result, replayed: Replayed, name: str, exact: bool = False) -> 
     if replayed.outcome in (Outcome.FAILED, Outcome.INCOMPLETE, Outcome.OTHER_RELEASE):
         return replayed, None
     if replayed.outcome is Outcome.TRAINED:
-        return replace(replayed, outcome=Outcome.OTHER_RELEASE, why=f"{where}: {replayed.why}"), None
+        wrong = _other_training(result, replayed)
+        if wrong is not None:
+            return _failed(replayed, where, wrong), None
+        # without the model nothing of the result was held against anything
+        other = replace(replayed, outcome=Outcome.OTHER_RELEASE, why=f"{where}: {replayed.why}")
+        return (replayed if replayed.model else other), None
     if replayed.outcome is Outcome.NO_ANSWER:
         return _failed(replayed, where, f"it has an answer, and the journals give none: {replayed.why}"), None
     near = compare_answers(result["answer"], answer_of(replayed))
@@ -50,6 +55,17 @@ def hold(result: Result, replayed: Replayed, name: str, exact: bool = False) -> 
         return _failed(replayed, where, f"its numbers are equal {near}; asked for is equality to the bit"), None
     wrong = next(_differences(result, replayed), None)
     return (replayed, near) if wrong is None else (_failed(replayed, where, wrong), None)
+
+
+def _other_training(result: Result, replayed: Replayed) -> str | None:
+    """What the result of a training says that the journals do not: its rounds, and the model where they give it."""
+    if result.get("rounds") != len(replayed.rounds):
+        return f"rounds is {result.get('rounds')!r}, the journals give {len(replayed.rounds)}"
+    answer = result["answer"]
+    said = answer.get("digest") if isinstance(answer, dict) else None
+    if replayed.model and said != replayed.model:
+        return f"its model has the digest {said!r}, the countries' models give {replayed.model!r}"
+    return None
 
 
 def not_in_journals(result: Result, name: str) -> Replayed:

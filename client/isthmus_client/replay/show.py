@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from isthmus.version import __version__
 from isthmus_client.replay.bundle import Bundle
 from isthmus_client.replay.compare import Nearness, Place, is_number, leaves, place_text
-from isthmus_client.replay.driver import Outcome, Replayed
 from isthmus_client.replay.evidence import Answered, Approval
 from isthmus_client.replay.held import answer_of, withheld_of
+from isthmus_client.replay.replayed import Outcome, Replayed
 
 # Digits of a digest that are shown to people; all of them stand in the JSON.
 _SHOWN = 16
@@ -218,8 +218,8 @@ def _verdict(judged: Judged, result: str) -> str:
         words = {
             Outcome.FAILED: "FAIL",
             Outcome.NO_ANSWER: "no answer",
-            Outcome.TRAINED: "NOT COMPUTED AGAIN",
             Outcome.INCOMPLETE: "INCOMPLETE",
+            Outcome.TRAINED: "CHECKED, NOT COMPUTED AGAIN",
             Outcome.OTHER_RELEASE: "CANNOT BE REPLAYED HERE",
         }
         return f"{words[run.outcome]}: {run.why}"

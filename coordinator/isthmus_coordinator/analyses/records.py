@@ -16,7 +16,7 @@ from isthmus_coordinator.analyses.results import failure_message
 from isthmus_coordinator.analyses.run import Answer, Failure, Given, LeftOut, OpenTask, Request, Run, given_with
 from isthmus_coordinator.analyses.states import FINAL, State
 from isthmus_coordinator.store.database import Database
-from isthmus_coordinator.store.tables import analyses, left_out, rounds, states, submissions
+from isthmus_coordinator.store.tables import analyses, left_out, rounds, states, submission_parts, submissions
 from isthmus_coordinator.studies.catalogue import StoredStudy
 from isthmus_coordinator.studies.proposals import FindMethod
 from isthmus_methods import codec
@@ -25,7 +25,7 @@ from isthmus_methods.summary_codec import as_carried
 
 GetStudy = Callable[[bytes], StoredStudy]
 
-# Bytes of a state or a model in one row.
+# Bytes of a state, a model or a large answer in one row.
 PART = 1 << 20
 
 # Made once: these two are in the path of every round.
@@ -64,13 +64,16 @@ def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence
                     "node": a.node,
                     "kind": a.kind,
                     "digest": a.digest,
-                    "signed": a.signed,
+                    "signed": a.signed if len(a.signed) <= PART else b"",
                     "size": len(a.signed),
                     "received_at": a.received_at,
                 }
                 for a in answers
             ],
         )
+        for a in answers:
+            if len(a.signed) > PART:
+                _keep_parts(connection, before.task.digest, a)
     if after.task is not None and after.task is not before.task:
         connection.execute(
             _INSERT_ROUND,
@@ -93,6 +96,12 @@ def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence
         connection.execute(insert(left_out), [_left_row(request.run, node, left) for node, left in newly])
     if _standing(before) != _standing(after):
         connection.execute(update(analyses).where(analyses.c.run == request.run).values(**_standing(after)))
+
+
+def _keep_parts(connection: Connection, task: bytes, answer: Answer) -> None:
+    for place, start in enumerate(range(0, len(answer.signed), PART)):
+        part = {"task": task, "node": answer.node, "place": place, "part": answer.signed[start : start + PART]}
+        connection.execute(insert(submission_parts), part)
 
 
 def _keep_apart(connection: Connection, before: Run, after: Run, apart: bytes) -> None:
@@ -151,7 +160,14 @@ class Answered:
 def _read_answer(connection: Connection, request: Request, task: bytes, node: str, *, whole: bool = False) -> Answer:
     query = select(submissions.c.signed, submissions.c.received_at)
     s = connection.execute(query.where(submissions.c.task == task, submissions.c.node == node)).one()
-    return read_answer(request, node, task, study_pb2.Signed.FromString(s.signed), s.received_at, whole=whole)
+    signed = study_pb2.Signed.FromString(s.signed or _joined(connection, task, node))
+    return read_answer(request, node, task, signed, s.received_at, whole=whole)
+
+
+def _joined(connection: Connection, task: bytes, node: str) -> bytes:
+    table = submission_parts.c
+    query = select(table.part).where(table.task == task, table.node == node).order_by(table.place)
+    return b"".join(connection.execute(query).scalars())
 
 
 def _tasks_of(connection: Connection, run: bytes, attempt: int) -> list[bytes]:

@@ -172,6 +172,16 @@ submissions = Table(
     Column("received_at", BigInteger, nullable=False),
 )
 
+# Answers that are large, where `signed` above is empty: a driver may keep what it was given last, so it gets little.
+submission_parts = Table(
+    "submission_parts",
+    METADATA,
+    Column("task", LargeBinary(32), ForeignKey("rounds.task"), primary_key=True),
+    Column("node", String(64), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("part", LargeBinary, nullable=False),
+)
+
 # Checkpoints of nodes' journals as they were shown here; the largest one with an empty code is what was agreed to last.
 checkpoints = Table(
     "checkpoints",

@@ -78,6 +78,10 @@ _ENDINGS: Mapping[str, tuple[str, str]] = {
         "the model is larger than a submission may be",
         "raise max_submission_bytes in coordinator.toml, or train a smaller model",
     ),
+    "NOT_BOUNDED": (
+        "the system does not let a strategy's process be given bounds of memory and time; rule: without them none runs",
+        "let the service use setrlimit and prlimit64: SystemCallFilter in deploy/systemd/isthmus-coordinator.service",
+    ),
     "OUT_OF_MEMORY": (
         "the strategy needs more memory than it has",
         "raise memory_mib under [training] in coordinator.toml, or train a smaller model",

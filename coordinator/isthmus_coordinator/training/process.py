@@ -21,6 +21,8 @@ MODULE = "isthmus_coordinator.training.strategy_main"
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 # One thread, and one order of sets: from the same answers a strategy says the same, bit by bit.
 _STEADY = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+# And memory of large arrays is given back once they are gone.
+_STEADY["MALLOC_MMAP_THRESHOLD_"] = str(128 << 10)
 
 
 class Died(Exception):

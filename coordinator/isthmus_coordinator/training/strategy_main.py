@@ -27,12 +27,11 @@ _LEEWAY = 60
 def main(arguments: Sequence[str]) -> int:
     """Descriptors to read, to write and to watch, memory (MiB) and seconds."""
     reads, writes, watched, memory, seconds = arguments
-    _bound(int(memory), float(seconds))
     threading.Thread(target=_watch, args=(int(watched),), daemon=True).start()
     pipe = _Pipe(os.fdopen(int(reads), "rb"), os.fdopen(int(writes), "wb"), float(seconds))
     try:
         try:
-            _work(pipe)
+            _work(pipe, int(memory))
         except Broken:
             raise
         except MemoryError:
@@ -61,6 +60,7 @@ class _Pipe:
     def carry(self, ask: Ask, nodes: tuple[int, ...]) -> Mapping[int, Reply]:
         """One round: asked of the coordinator, which asks the nodes."""
         self.tell({"kind": "ask", "type": ask.type, "config": dict(ask.config), "nodes": nodes}, ask.arrays)
+        del ask  # a model is large: nothing holds it longer than it must
         weights: dict[int, dict[str, Array]] = {}
         words, arrays = self.hear()
         while words["kind"] == "weights":
@@ -69,8 +69,12 @@ class _Pipe:
         return {node: Reply(weights.pop(node), metrics) for node, metrics in words["replies"]}
 
 
-def _work(pipe: _Pipe) -> None:
-    plan, _ = pipe.hear()
+def _work(pipe: _Pipe, memory_mib: int) -> None:
+    try:
+        plan, _ = pipe.hear()
+        _bound(memory_mib)
+    except (OSError, ValueError) as error:
+        raise NotCarried("NOT_BOUNDED") from error
     # not before: what may take memory and time is bounded by now
     from isthmus_coordinator.training.strategies import NotMade, make
 
@@ -134,12 +138,11 @@ def _seed(secret: bytes) -> None:
         torch.manual_seed(int.from_bytes(secret[:8], "little") >> 1)
 
 
-def _bound(memory_mib: int, seconds: float) -> None:
+def _bound(memory_mib: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # a strategy writes no file
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    _allow(seconds)
 
 
 def _allow(seconds: float) -> None:
