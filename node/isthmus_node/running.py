@@ -334,9 +334,16 @@ class Node:
             certificate = read_chain(read_secret(self._config.home.certificate))[0]
             self._certificate_expires = int(certificate.not_valid_after_utc.timestamp())
             self._standing = {**standing, "since": since}
-            with contextlib.suppress(ConfigError):
-                # a full disk must not end the node; `status` then says what it last knew
-                replace(self._config.home.standing, json.dumps(self._standing).encode())
+            self._write_standing()
+
+    def _write_standing(self) -> None:
+        try:
+            replace(self._config.home.standing, json.dumps(self._standing).encode())
+        except ConfigError:
+            # a full disk must not end the node, and what was true before it was full must not stand there as if it were
+            self._standing = {}
+            with contextlib.suppress(OSError):
+                self._config.home.standing.unlink(missing_ok=True)
 
 
 def run_node(config: NodeConfig) -> None:

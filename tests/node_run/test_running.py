@@ -96,6 +96,28 @@ def test_node_says_ready_once_it_is_attached(start: Callable[..., Running], coor
     assert [entry.record.event for entry in read(home.journal)] == ["STARTED", "POLICY"]
 
 
+def test_status_says_nothing_old_where_the_disk_takes_nothing_new(
+    start: Callable[..., Running],
+    coordinator: Any,
+    home: Home,
+    isthmus_node: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start().wait_ready()
+    until(home.standing.exists)
+    assert "attached" in isthmus_node("status").out
+
+    def full(path: Path, content: bytes) -> None:
+        raise ConfigError("FILE_NOT_WRITTEN", f"{path.name}: no space left on device", "make room")
+
+    monkeypatch.setattr(running, "replace", full)
+    coordinator.stop()
+    until(lambda: not home.standing.exists())
+    said = isthmus_node("status").out
+    assert "where it stands is not written down" in said
+    assert isthmus_node("status", "--json").data["attached"] is False
+
+
 def test_node_away_from_its_coordinator_is_not_ready_and_says_why(
     start: Callable[..., Running], coordinator: Any, lines: Any
 ) -> None:

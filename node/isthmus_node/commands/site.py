@@ -177,6 +177,10 @@ def status(home: HomeOption = None, json: JsonOption = False, quiet: QuietOption
 
     def render() -> None:
         state = "not running" if not running else ("attached" if payload["attached"] else "running, not attached")
+        if running and not standing:
+            state = (
+                "running; where it stands is not written down (just started, or its disk is full: isthmus-node check)"
+            )
         days = (end - datetime.now(UTC)).days
         say(
             f"node {config.name} ({config.country}) -> {config.coordinator}: {state}"
