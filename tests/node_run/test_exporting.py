@@ -20,10 +20,13 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from isthmus.errors import ConfigError, UsageError
 from isthmus.untrusted import csv_cell
 from isthmus.v1 import journal_pb2, summary_pb2
+from isthmus.v1.study_pb2 import TRIAL_ANALYSIS
 from isthmus_node import config as node_config
 from isthmus_node.custodian.adoption import record_of
 from isthmus_node.custodian.decisions import REQUEST, request_digest
 from isthmus_node.egress.journal_file import MAGIC, Frame, read_frames
+from isthmus_node.egress.policy import Policy
+from isthmus_node.egress.privacy import Accountant, Persons, spent_in
 from isthmus_node.exporting import export
 from isthmus_node.public_keys import write_public
 from isthmus_node.witness.known import RosterFile
@@ -66,6 +69,7 @@ class Exported:
         site.decide(site.announce())
         site.journal.append(journal_pb2.Record(actor="custodian", event="DECLINED", study="=1+1", words=FORMULA))
         site.ask(site.task())
+        self._pay()
         self.witness(("be",))
         site.ask(site.task(run=b"another run 16 b", round=2))  # refused: no round before it
         planned = site.study.plan[0]
@@ -73,6 +77,13 @@ class Exported:
         site.ask(other)
         site.decide(request_digest(summary_pb2.Task.FromString(other.body)), context=REQUEST)
         self.witness(("coordinator", "be"))
+
+    def _pay(self) -> None:
+        """What noise in a model costs, as a training writes it down."""
+        limits = Policy.read("[purpose.trial_analysis]\nupdate_norm = 1.0\nupdate_noise = 2.0").limits[TRIAL_ANALYSIS]
+        persons = Persons("ADTTE", "USUBJID", lambda: ["S1", "S2"], bytes(32))
+        accountant = Accountant(self.home.auditor, self.site.journal)
+        accountant.debit(persons, limits, journal_pb2.Record(study="MODELS", task=bytes(32), run=b"r" * 16))
 
     def witness(self, names: tuple[str, ...]) -> None:
         size, root = self.site.journal.head()
@@ -477,3 +488,10 @@ def test_cover_that_says_anything_is_a_failure_not_a_crash(
     (copy / "bundle.json").write_bytes(body)
     (copy / "bundle.sig").write_bytes(canonical(exported.site.identity.sign(BUNDLE, body)))
     failure(copy)
+
+
+def test_what_noise_spent_is_in_the_bundle_in_words_and_as_it_was_written_down(exported: Exported) -> None:
+    records = [json.loads(line) for line in (exported.folder / "records.jsonl").read_text().splitlines()]
+    (debit,) = [record for record in records if record["event"] == "DEBITED"]
+    assert "rho 0.5" in debit["words"]
+    assert spent_in(journal_pb2.Record(privacy=bytes.fromhex(debit["privacy"]))).rho_total == 0.5

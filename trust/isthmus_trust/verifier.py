@@ -243,6 +243,9 @@ class Signed:
     def of(cls, raw: bytes, where: str) -> Signed:
         """Read one from a message."""
         fields = fields_of(raw, where)
+        # what stands beside these is signed by nobody
+        if set(fields) - {1, 2, 3, 4} or any(len(values) > 1 for values in fields.values()):
+            raise Failed(where, "it has something that a signed document has not")
         return cls(_text(_one(fields, 1), where), _one(fields, 2), _one(fields, 3), _one(fields, 4))
 
     @classmethod
