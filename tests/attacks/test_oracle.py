@@ -88,7 +88,7 @@ def test_victim_alone_has_what_the_truth_says() -> None:
 
 
 def test_every_number_of_the_catalogue_has_an_entry_and_each_name_is_there_once() -> None:
-    assert {attack.number for attack in CATALOGUE} == set(range(1, 54))
+    assert {attack.number for attack in CATALOGUE} == set(range(1, 59))
     names = [attack.name for attack in CATALOGUE]
     assert len(names) == len(set(names))
 
