@@ -115,6 +115,19 @@ def test_run_of_fewer_countries_than_a_policy_asks_for_is_said() -> None:
     assert "contributors is 4" in refusing.reason
 
 
+@pytest.mark.parametrize(
+    ("kinds", "countries", "refuses"), [(("update",), 2, 1), (("update",), 3, 0), (("sum",), 2, 0)]
+)
+def test_training_over_fewer_countries_than_a_policy_asks_for_is_said(
+    kinds: tuple[str, ...], countries: int, refuses: int
+) -> None:
+    many = stated()
+    many.purposes[0].thresholds.append(threshold("update_contributors", 3, "update"))
+    answer = explained(Asked(TRIAL, (), frozenset(kinds), (), True, countries), CN=many)
+    assert len(answer.refusing) == refuses
+    assert all("update_contributors is 3" in one.reason for one in answer.refusing)
+
+
 def test_recipients_that_are_named_are_held_to_the_strictest_of_theirs() -> None:
     two = stated(6, recipient=study_pb2.SPONSOR)
     two.purposes.extend(stated(9, recipient=study_pb2.AUTHORITY).purposes)
