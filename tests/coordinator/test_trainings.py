@@ -14,11 +14,9 @@ from isthmus_methods.codec import answer_from_message
 from isthmus_methods.summary_codec import message_of
 from isthmus_trust.documents import digest
 
-from .training_kit import STEP, TrainingNode, TrainingRegion, training_region
+from .training_kit import FEDAVG, STEP, TrainingRegion, attached, training_region
 
 pytestmark = pytest.mark.processes
-FEDAVG = c.Strategy("FedAvg")
-NAMES = ("nl", "be", "de")
 
 
 @pytest.fixture
@@ -26,13 +24,6 @@ def region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Training
     region = training_region(tmp_path, monkeypatch)
     yield region
     region.stop()
-
-
-def attached(region: TrainingRegion, names: tuple[str, ...] = NAMES) -> list[TrainingNode]:
-    nodes = [region.node(name) for name in names]
-    for node in nodes:
-        node.attach()
-    return nodes
 
 
 def wrapped(name: str, **arguments: c.Setting) -> c.Strategy:

@@ -18,11 +18,9 @@ from isthmus_coordinator.training.process import Bounds, StrategyProcess
 from isthmus_methods import contract as c
 from isthmus_trust.documents import digest
 
-from .training_kit import TrainingNode, TrainingRegion, training_region
+from .training_kit import FEDAVG, TrainingNode, TrainingRegion, attached, training_region
 
 pytestmark = pytest.mark.processes
-FEDAVG = c.Strategy("FedAvg")
-NAMES = ("nl", "be", "de")
 
 
 @pytest.fixture
@@ -30,13 +28,6 @@ def region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Training
     region = training_region(tmp_path, monkeypatch)
     yield region
     region.stop()
-
-
-def attached(region: TrainingRegion) -> list[TrainingNode]:
-    nodes = [region.node(name) for name in NAMES]
-    for node in nodes:
-        node.attach()
-    return nodes
 
 
 def odd(name: str, **arguments: c.Setting) -> c.Strategy:

@@ -20,6 +20,7 @@ from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest
 from .conftest import PATIENCE, FakeNode, Region, call
 
 STEP = 0.1
+FEDAVG = c.Strategy("FedAvg")
 APP = '''
 """A linear model, of which the coordinator needs the starting values alone."""
 version = "1"
@@ -266,6 +267,14 @@ class TrainingRegion(Region):
         request = analyst_pb2.ExplainRequest(study_digest=study_digest, analysis=analysis)
         reply: analyst_pb2.Explanation = call(self.lead.analyst.Explain, request)
         return reply
+
+
+def attached(region: TrainingRegion, names: tuple[str, ...] = ("nl", "be", "de")) -> list[TrainingNode]:
+    """Nodes of these names that are there."""
+    nodes = [region.node(name) for name in names]
+    for node in nodes:
+        node.attach()
+    return nodes
 
 
 def odd_names() -> list[str]:

@@ -61,6 +61,16 @@ def test_telemetry_and_update_checks_are_off_before_the_import() -> None:
     assert done.stdout.split() == ["0", "1"]
 
 
+def test_a_coordinator_does_not_load_flower_itself() -> None:
+    script = (
+        "import sys, isthmus_coordinator.cli, isthmus_coordinator.service, isthmus_coordinator.training.half\n"
+        "import isthmus_coordinator.link.port, isthmus_coordinator.training.process\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'flwr'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     "name", ["FedAvg", "FedProx", "FedAdam", "FedMedian", "Krum", "DifferentialPrivacyServerSideFixedClipping"]
 )
