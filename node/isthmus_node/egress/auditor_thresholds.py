@@ -41,7 +41,8 @@ OVER_RELEASES: Mapping[str, Row] = MappingProxyType(
             "",
         ),
         "cut_points": (
-            "a variable is cut at {} different numbers or fewer, by all analyses of a dataset together",
+            "a variable is cut at {} different numbers or fewer, by all analyses of a dataset together, and outside an "
+            "approved plan only where round numbers cut its range into no more parts than that",
             "smaller",
             (10, 20),
             (20, 50),
