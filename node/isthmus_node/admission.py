@@ -337,7 +337,7 @@ def _check_round(task: summary_pb2.Task, study: study_pb2.Study, method: Procedu
 
 
 def _check_training(task: summary_pb2.Task, spec: Spec, policy: Policy) -> None:
-    """A task of a training says what is asked, in a round that its plan has, of an app that the policy lets train."""
+    """A task of a training says what is asked of an app that the policy lets train; others say nothing of the kind."""
     plan = spec.training
     if plan is None:
         if task.HasField("message") or task.state_bytes or task.state_digest:
@@ -351,12 +351,6 @@ def _check_training(task: summary_pb2.Task, spec: Spec, policy: Policy) -> None:
             "NOTHING_HELD_OUT",
             "an evaluation is over the persons held out, and the plan holds nobody out",
             "hold out a share of the persons, or have the strategy evaluate nothing (fraction_evaluate = 0)",
-        )
-    if task.round > 2 * plan.rounds:
-        raise Refused(
-            "ROUND_OUT_OF_BOUNDS",
-            f"the training has {plan.rounds} rounds, and an evaluation after each at most; rule: no more are answered",
-            "plan more rounds",
         )
 
 

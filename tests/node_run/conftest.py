@@ -50,6 +50,7 @@ from isthmus_node.training.held_out import HeldOut
 from isthmus_node.training.runner import Bounds
 from isthmus_node.training.runs import Runs
 from isthmus_node.waiting_room import WaitingRoom
+from isthmus_training.apps import find
 from isthmus_trust.authority import Authority
 from isthmus_trust.certificates import Role, certificate_request, new_tls_key, tls_key_pem
 from isthmus_trust.documents import (
@@ -664,6 +665,14 @@ def site(tmp_path: Path, lines: Lines) -> Iterator[Site]:
     made.decide(made.announce())
     yield made
     made.close()
+
+
+@pytest.fixture
+def trains(site: Site) -> Site:
+    """A node whose custodian lets the logistic model train, and analyses outside the plan through."""
+    text = site.home.policy.read_text().replace('analyses = "ask"', 'analyses = "allow"')
+    site.adopt(f"{text}\n[training]\nrounds = 10\n{find('logistic').policy_lines}\n")
+    return site
 
 
 @pytest.fixture

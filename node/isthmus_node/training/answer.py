@@ -49,8 +49,6 @@ def answer_message(
     persons = len(np.unique(run.persons[mine]))
     if not persons:
         raise MethodError("NO_ROWS", "nobody's rows are there for this round", "select more rows")
-    if trains:
-        run.count(task.round)
     answered = run.trainer.ask(Ask(task.message.type, sent, settings_from_messages(task.message.config)))
     declared, rows = run.trainer.offered.metrics, int(np.count_nonzero(mine))
     measures = measures_of(answered.metrics, declared)

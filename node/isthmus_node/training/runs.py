@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,6 @@ class Run:
     held: Booleans  # (n,), rows of persons held out
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of the model's arrays, and their types
     start: Mapping[str, Array]  # the app's own starting values; empty once a later round came: a model may be large
-    trained: set[int] = field(default_factory=set)  # rounds
     # Of the task answered last, where a person sees the answer before it leaves: made again it must be the same.
     kept: tuple[bytes, Summary, Trained] | None = None
 
@@ -90,17 +89,6 @@ class Run:
                 _RELEASE,
             )
         return arrays
-
-    def count(self, number: int) -> None:
-        """Take note of a round of training; `Refused` ``TOO_MANY_ROUNDS`` where the plan has no more of them."""
-        most = plan_of(self.spec).rounds
-        self.trained.add(number)
-        if len(self.trained) > most:
-            raise Refused(
-                "TOO_MANY_ROUNDS",
-                f"the run has trained {most} rounds here; rule: no more than its plan says",
-                "plan more rounds",
-            )
 
 
 def _close(one: Array, other: Array) -> bool:
