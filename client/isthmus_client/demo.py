@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isthmus.command import console
 from isthmus.errors import ConfigError
@@ -30,6 +30,8 @@ COUNTRIES = {"nl": "NL", "be": "BE", "de": "DE", "at": "AT"}
 DATASET = "RFS"
 # A folder that the demo may clear is one that it made.
 MARK = ".isthmus-demo"
+# Witnesses that are enough for a journal, how long they are waited for, and between two looks, in seconds.
+WITNESSES, WITNESS_SECONDS, PAUSE = 3, 20.0, 0.5
 
 
 def example_folder(name: str = EXAMPLE) -> Path:
@@ -122,10 +124,25 @@ def _write(fits: Sequence[Fit], out: Path) -> None:
     write_report(fits, out / "report.html")
 
 
+def _witnessed(box: Sandbox) -> dict[str, object]:
+    """What each node says of its journal once the coordinator and two other nodes have seen it, or time is over."""
+    until = time.monotonic() + WITNESS_SECONDS
+    while True:
+        verified = box.at_each_node(dict.fromkeys(COUNTRIES, ("journal", "verify")))
+        if all(map(_is_witnessed, verified.values())) or time.monotonic() > until:
+            return verified
+        time.sleep(PAUSE)
+
+
+def _is_witnessed(said: Any) -> bool:
+    """Whether enough witnesses have seen all records of a journal: the coordinator and two other nodes."""
+    return bool(sum(size == said["records"] for size in said["seen_by"].values()) >= WITNESSES)
+
+
 def _last_words(box: Sandbox, fits: Sequence[Fit], out: Path, seconds: float) -> None:
     from rich.table import Table
 
-    verified = box.at_each_node(dict.fromkeys(COUNTRIES, ("journal", "verify")))
+    verified = _witnessed(box)
     table = Table("country", "releases", "bytes that left", "the journal verifies with", box=None, pad_edge=False)
     for column in (1, 2):
         table.columns[column].justify = "right"
