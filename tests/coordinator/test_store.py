@@ -6,10 +6,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text
+from sqlalchemy.engine import make_url
 
 from isthmus.errors import ConfigError, LinkError
 from isthmus_coordinator.store.database import Database
@@ -17,6 +20,7 @@ from isthmus_coordinator.store.tables import METADATA, studies
 
 from .conftest import Region
 from .test_runs import expected, path_of
+from .training_kit import FEDAVG, TrainingRegion, attached
 
 ROW = {"digest": b"d" * 32, "name": "A", "version": 1, "author": "lead", "signed": b"s", "proposed_at": 1}
 
@@ -160,5 +164,31 @@ def test_runs_and_restarts_are_the_same_on_postgresql(postgresql: str, tmp_path:
         assert path_of(region.result(run)) == expected(nodes)
         region.coordinator.office.roster.revoke("nl")
         assert [m.entry.state for m in region.coordinator.office.roster.all()].count("revoked") == 1
+    finally:
+        region.stop()
+
+
+@pytest.mark.processes
+def test_large_models_and_answers_are_the_same_on_postgresql(
+    postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    # of its own: the coordinator that was in the other has its members there
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute("create database models")
+    url = make_url(postgresql).set(database="models").render_as_string(hide_password=False)
+    region = TrainingRegion(tmp_path, "", url)
+    try:
+        nodes = attached(region, ("fr", "it"))
+        for node in nodes:
+            node.silent_from = 3
+        run = region.train(region.approved(nodes, name="MODEL"), region.plan(FEDAVG, rounds=2, more=300_000))
+        region.watch(run, lambda p: p.round == 3)
+        region.restart()
+        for node in nodes:
+            node.silent_from = 10**9
+            node.attach()
+        assert region.result(run).state == "done"
+        np.testing.assert_array_equal(region.model(run)["a-first"], np.ones(300_000, dtype=np.float32))
     finally:
         region.stop()
