@@ -82,7 +82,7 @@ def ready(
     arrays = {name: np.empty_like(array) for name, array in trained.items()}
     grid = 2.0 ** math.floor(math.log2(sd / _PARTS)) if sd > 0 else 0.0
     for number, (name, part, change) in enumerate(_changes(trained, sent)):
-        value = np.asarray(sent[name], dtype=np.float64).reshape(-1)[part] + share * change
+        value = np.ascontiguousarray(sent[name]).reshape(-1)[part] + share * change
         if paid is not None:
             value += sd * _normal(paid.seed, number, value.size)
             value = np.round(value / grid) * grid
