@@ -47,11 +47,10 @@ class Rows:
         if count < 2:
             yield np.arange(len(self.y))
             return
-        edges = [*range(0, count * size, size), len(everybody)]
         place = np.empty(int(everybody[-1]) + 1, dtype=np.int64)
         place[everybody] = generator.permutation(len(everybody))
         # which batch a row is in; those left over are in the last one
-        which = np.minimum(place[self.persons] // size, len(edges) - 2)
+        which = np.minimum(place[self.persons] // size, count - 1)
         order = np.argsort(which, kind="stable")
         yield from np.split(order, np.cumsum(np.bincount(which))[:-1])
 

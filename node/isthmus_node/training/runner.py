@@ -146,6 +146,10 @@ class Process:
                 pass_fds=(theirs, their_answers),
                 start_new_session=True,
             )
+        except BaseException:
+            os.close(orders)
+            os.close(answers)
+            raise
         finally:
             os.close(theirs)
             os.close(their_answers)
