@@ -56,13 +56,12 @@ def model(answer: Answer | None) -> tuple[Numbers, float] | None:
     return answer.values["arrays", "weights"], float(answer.values["arrays", "intercept"][0])
 
 
-def one_row(answer: Answer | None, state: State | None = None) -> Claims:
-    """The row behind a step from a state: the gradient of the weights by that of the intercept (Zhu et al. 2019)."""
+def one_row(answer: Answer | None) -> Claims:
+    """The row behind a step from zero: the gradient of the weights by that of the intercept (Zhu et al. 2019)."""
     found = model(answer)
     if found is None:
         return {}
-    weights, intercept = (0.0, 0.0) if state is None else (state["0000.weights"], state["0001.intercept"][0])
-    row = (found[0] - weights) / (found[1] - intercept)
+    row = found[0] / found[1]
     return {"age": float(row[0]), "marker": float(row[1])}
 
 
@@ -120,20 +119,44 @@ def one_country(scene: Scene) -> Claims:
 
 
 def chosen_start(scene: Scene) -> Claims:
-    """A first state at which everybody but the oldest is predicted for certain."""
-    spec = training(scene, "logistic", "LAB ~ AGE + MARK")
-    spec.roles[0].columns[0].CopyFrom(_nobody())
-    return one_row(order(scene, spec, _oldest_alone()), _oldest_alone())
+    """First states of two runs: everybody is predicted for certain, and everybody but the oldest as before."""
+    spec = _of_sex(scene)
+    return between(*((order(scene, spec, state), state) for state in (NOBODY, OLDEST)))
 
 
 def chosen_state(scene: Scene) -> Claims:
-    """The same state in a later round, which no node can know to be made up."""
-    spec, run = training(scene, "logistic", "LAB ~ AGE + MARK"), os.urandom(16)
-    spec.roles[0].columns[0].CopyFrom(_nobody())
-    spec.training.rounds = 2
+    """The same states in later rounds, which no node can know to be made up."""
+    spec, run = _of_sex(scene, learning_rate=0.03), os.urandom(16)
+    spec.training.rounds = 3
     order(scene, spec, run=run, in_study="publication")
-    state = _oldest_alone()
-    return one_row(order(scene, spec, state, run=run, number=2, in_study="publication"), state)
+    asked = [
+        (order(scene, spec, state, run=run, number=number, in_study="publication"), state)
+        for number, state in ((2, NOBODY), (3, OLDEST))
+    ]
+    return between(*asked)
+
+
+def between(first: tuple[Answer | None, State], second: tuple[Answer | None, State]) -> Claims:
+    """The row of whoever is predicted otherwise at the second of two states: by how much the steps differ."""
+    steps = []
+    for answer, state in (first, second):
+        found = model(answer)
+        if found is None:
+            return {}
+        steps.append((found[0] - state["0000.weights"], found[1] - state["0001.intercept"][0]))
+    row = (steps[1][0] - steps[0][0]) / (steps[1][1] - steps[0][1])
+    return {"age": float(row[0])}
+
+
+def _of_sex(scene: Scene, learning_rate: float = 0.5) -> spec_pb2.Spec:
+    """A model of an outcome that the oldest has not."""
+    spec = training(scene, "logistic", "LAB ~ AGE + X1", learning_rate=learning_rate)
+    spec.roles[0].columns[0].CopyFrom(spec_pb2.Column(variable="SEX"))
+    return spec
+
+
+def _state(steep: float, intercept: float) -> State:
+    return state_of({"weights": np.array([steep, 0.0]), "intercept": np.array([intercept])})
 
 
 def more_states_than_rounds(scene: Scene) -> Claims:
@@ -147,16 +170,8 @@ def more_states_than_rounds(scene: Scene) -> Claims:
     return {"answered": 1.0} if model(answers[-1]) else {}
 
 
-def _nobody() -> spec_pb2.Column:
-    """An outcome that nobody has, so that at a certain prediction only whoever is predicted otherwise counts."""
-    comparison = spec_pb2.Comparison(
-        variable="AGE", operator=spec_pb2.Comparison.GREATER, value=spec_pb2.Literal(number=109.0)
-    )
-    return spec_pb2.Column(indicator=spec_pb2.Predicate(comparison=comparison))
-
-
-def _oldest_alone() -> State:
-    return state_of({"weights": np.array([STEEP, 0.0]), "intercept": np.array([-STEEP * CUT])})
+# A logistic curve that is zero at every age, and one that is one at the oldest's.
+NOBODY, OLDEST = _state(0.0, -STEEP * CUT), _state(STEEP, -STEEP * CUT)
 
 
 ATTACKS = (
