@@ -119,10 +119,12 @@ def test_noise_of_the_wrapper_is_in_the_model(study: Study) -> None:
 def test_a_training_under_the_default_policy_is_explained_evaluated_and_kept(
     network: Sandbox, study: Study, tmp_path: Path
 ) -> None:
-    plan = study.train(FORMULA, strategy=FedAvg(), rounds=3, held_out=0.3, dataset=GUARDED, seed=5)
+    # two factors, the outcome among them: of three the auditor would find cells of a few persons
+    formula = "status == 1 ~ I((age - 55)/10) + meno + I(nodes/10)"
+    plan = study.train(formula, strategy=FedAvg(), rounds=3, held_out=0.3, dataset=GUARDED, seed=5)
     said = str(plan.explain())
     assert "app: logistic, version 1" in said
-    assert "7 numbers leave each country in each round of training, 21 in all" in said
+    assert "4 numbers leave each country in each round of training, 12 in all" in said
     fit = plan.run(progress=False)
     assert isinstance(fit, TrainingFit)
     curves = fit.curves()
