@@ -27,6 +27,7 @@ FEW = (
     "complements_are_large",
     "metric_has_persons",
     "auditor",
+    "same answer to nobody and to a few",
 )
 # Above every age but the victim's, so far that a logistic curve is zero at all of them.
 CUT, STEEP = 90.0, 5.0
@@ -70,7 +71,7 @@ def one_row(answer: Answer | None) -> Claims:
 
 def step_on_one_person(scene: Scene) -> Claims:
     """A selection that is one person: the step is that person's row."""
-    spec = training(scene, "logistic", "LAB ~ AGE + MARK", "AGE > 96 | CLASS == 'RARE'")
+    spec = training(scene, "logistic", "LAB ~ AGE + MARK", "CLASS == 'RARE'")
     return one_row(order(scene, spec))
 
 
