@@ -226,7 +226,7 @@ class Answering:
         return persons() if found == task else ()
 
     def _persons(self, order: Order, table: Table, events: Table | None) -> Sequence[str]:
-        used, names = self._cache.prepared(order.spec, table, order.method, events).used, table.names()
+        used, names = self._cache.prepared(order.spec, table, order.method, events).used, table.persons_by_name()
         return [names[number] for number in np.unique(table.subject[used]).tolist()]
 
     def _analysis(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> bytes:

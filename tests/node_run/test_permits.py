@@ -138,3 +138,14 @@ def test_what_left_is_counted_and_what_was_held_refused_or_open_is_not(site: Any
     site.attach()
     site.ask(site.task(run=b"c" * 16))
     assert total() == 0
+
+
+def test_persons_whom_nothing_names_are_counted_by_their_rows(site: Any, lines: Any) -> None:
+    study = study_pb2.Study()
+    study.CopyFrom(site.study)
+    study.version, study.datasets[0].subject = 2, ""
+    site.study = study
+    site.decide(site.announce(study))
+    site.ask(site.task())
+    assert site.service._parts.contributors.totals().get("TEST", 0) == 400
+    assert lines.named("fault") == []
