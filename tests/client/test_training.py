@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from pooling import COUNTRIES, ROWS, breast_cancer
 
-from isthmus.errors import ConfigError, DataError, UsageError
+from isthmus.errors import ConfigError, DataError, UsageError, VersionError
 from isthmus.v1 import analyst_pb2, study_pb2, summary_pb2
 from isthmus_client.formula import Dictionary
 from isthmus_client.r_code import r_call
@@ -231,6 +231,16 @@ def test_summary_and_page_say_how_close_it_is_and_what_was_spent(tmp_path: Path)
         assert said in page, said
     assert page.count("data:image/svg+xml") == 2
     assert json.loads(fit.to_json(tmp_path / "r.json").read_text())["privacy"][0]["rho_total"] == 0.75
+
+
+@pytest.mark.parametrize("rounds", [["Inf", 2], [1.5, 2], [None, 2], [1]])
+def test_rounds_that_are_none_are_said_to_be_of_another_release(rounds: list[object]) -> None:
+    message = result(asked())
+    answer = {"parameters": 8, "digest": "", "train": {"round": rounds, "examples": [1, 1]}}
+    message.answer.CopyFrom(answer_to_message(answer))  # type: ignore[arg-type]
+    fit = fit_of(message, breast_cancer())
+    with pytest.raises(VersionError):
+        fit.text()
 
 
 def test_r_call_says_that_r_has_none_and_gives_the_model_it_comes_near_to() -> None:

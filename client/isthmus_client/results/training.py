@@ -339,4 +339,6 @@ def _lists(answer: Tree, phase: str) -> dict[str, list[float | None]]:
     found = {name: numbers(answer, phase, name) for name in tree(answer, phase)}
     if len({len(values) for values in found.values()}) > 1 or (found and "round" not in found):
         raise not_there(f"{phase} as lists of one length")
+    if any(number is None or not float(number).is_integer() for number in found.get("round", [])):
+        raise not_there(f"{phase}/round as whole numbers")
     return found if found.get("round") else {}
