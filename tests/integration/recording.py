@@ -47,40 +47,48 @@ class Synced:
 
 def spoil(fault: str) -> None:
     """Put in what must never be there."""
-    from isthmus.v1 import study_pb2, summary_pb2
+    from isthmus.v1 import summary_pb2
     from isthmus_node.egress import journal_file, wire
     from isthmus_node.link import submit
+    from isthmus_trust.documents import SUMMARY, canonical
+    from isthmus_trust.identity import IdentityKey
 
-    canonical = wire.canonical
+    outbound = wire._outbound
     chunks = submit._chunks
     append = journal_file.Appender.append
+    sign_parts = IdentityKey.sign_parts
 
-    def with_another_field(message: Any) -> bytes:
-        if isinstance(message, summary_pb2.Summary):
+    def with_another_field(self: IdentityKey, context: str, parts: list[Any]) -> bytes:
+        if context == SUMMARY:
+            message = summary_pb2.Summary.FromString(b"".join(parts))
             # two rows' own values, as if the gate had been passed by
             value = {"shape": [2], "doubles": struct.pack("<2d", 5004.0, 2380.0)}
             message.items.add(field="rows", value=value)
-        return canonical(message)
+            parts = [canonical(message)]
+        return sign_parts(self, context, parts)
 
-    def with_unknown_number(message: Any) -> bytes:
-        return canonical(message) + (STOWAWAY if isinstance(message, study_pb2.Signed) else b"")
+    def with_unknown_number(payload: bytes, *more: Any, **named: Any) -> Any:
+        return outbound(payload + STOWAWAY, *more, **named)
 
     def other_bytes(journaled: Any) -> Any:
         return chunks(SimpleNamespace(task=journaled.task, payload=journaled.payload + b"\0"))
 
-    def with_a_socket_of_its_own(self: Any, content: bytes, durable: bool = True) -> Any:
+    def not_synced(self: Any, content: bytes, payload: bytes = b"", durable: bool = True) -> None:
+        append(self, content, payload, durable=False)
+
+    def with_a_socket_of_its_own(*arguments: Any, **named: Any) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beside:
             beside.sendto(b"5004", ("127.0.0.1", 9))
-        return append(self, content, durable)
+        append(*arguments, **named)
 
     if fault == "undeclared field":
-        wire.canonical = with_another_field
+        IdentityKey.sign_parts = with_another_field
     elif fault == "unknown number":
-        wire.canonical = with_unknown_number
+        wire._outbound = with_unknown_number
     elif fault == "other bytes":
         submit._chunks = other_bytes
     elif fault == "not synced":
-        journal_file.Appender.append = lambda self, content, durable=True: append(self, content, False)
+        journal_file.Appender.append = not_synced
     elif fault == "another way":
         journal_file.Appender.append = with_a_socket_of_its_own
 
