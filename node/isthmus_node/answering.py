@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from isthmus_node.compute.cohorts import Place, cohorts_of, listed_places
 from isthmus_node.compute.normal import request_name
 from isthmus_node.compute.request import check_request
 from isthmus_node.custodian.adoption import Adopted, Adoptions
+from isthmus_node.custodian.contributors import Behind
 from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.custodian.stating import stated_limits
 from isthmus_node.egress.auditor import Audit, Auditor
@@ -151,7 +152,7 @@ class Answering:
         self._cache = Cache()
         self._stated: tuple[bytes, study_pb2.Signed | None] = (b"", None)
         self._told_of: tuple[bytes, tuple[str, ...]] = (b"", ())
-        self._behind: tuple[bytes, Callable[[], Sequence[str]]] = b"", tuple
+        self._behind: tuple[bytes, Callable[[], Behind]] | None = None
         self._asked: tuple[Spec, str, bytes, bytes] | None = None
         self._named: tuple[Spec, bytes, bool] | None = None
         self._listed: tuple[bytes, frozenset[Place]] = (b"", frozenset())
@@ -220,14 +221,15 @@ class Answering:
             self._behind = order.digest, partial(self._persons, order, table, events)
         return encode(outcome, replace(header, reference=policy.permits.reference), self._identity)
 
-    def behind(self, task: bytes) -> Sequence[str]:
-        """Names of the persons behind the answer that was made last; none of another, of open data, of a refusal."""
-        found, persons = self._behind
-        return persons() if found == task else ()
+    def behind(self, task: bytes) -> Behind | None:
+        """The persons behind the answer that was made last; None of another, of open data, of a refusal."""
+        return self._behind[1]() if self._behind is not None and self._behind[0] == task else None
 
-    def _persons(self, order: Order, table: Table, events: Table | None) -> Sequence[str]:
-        used, names = self._cache.prepared(order.spec, table, order.method, events).used, table.persons_by_name()
-        return [names[number] for number in np.unique(table.subject[used]).tolist()]
+    def _persons(self, order: Order, table: Table, events: Table | None) -> Behind:
+        used = self._cache.prepared(order.spec, table, order.method, events).used
+        present = np.zeros(table.persons, dtype=np.bool_)
+        present[table.subject[used]] = True
+        return Behind(table.named_digest(), table.persons_by_name, np.flatnonzero(present))
 
     def _analysis(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> bytes:
         """Equal for requests of one study over the same persons of a snapshot, however their filters are written."""

@@ -358,10 +358,11 @@ class Service:
     def _release(self, outbound: Outbound, order: study_pb2.Signed, began: float, seen: bytes) -> None:
         header = outbound.header
         journaled = self._parts.journal.release(outbound, canonical(order), seen)
-        if outbound.event == "RELEASED":
-            self._count(header)
         self._figures["releases" if outbound.event == "RELEASED" else "refusals"] += 1
         self._leave(journaled)
+        if outbound.event == "RELEASED":
+            # nobody waits for it
+            self._count(header)
         milliseconds = round((self._clock() - began) * 1000, 1)
         self._parts.log.event(
             "released" if outbound.event == "RELEASED" else "refused",
@@ -377,12 +378,12 @@ class Service:
         run = header.run, header.dataset_digest
         if run in self._counted:
             return
-        persons = self._parts.answering.behind(header.task)
+        behind = self._parts.answering.behind(header.task)
         try:
-            if persons:
-                self._parts.contributors.count(header.study, persons, datetime.now(UTC).date())
+            if behind is not None:
+                self._parts.contributors.count(header.study, behind, datetime.now(UTC).date())
         except ConfigError as error:
-            # the answer is in the journal and leaves; the next round of the run, or the next run, counts them
+            # the answer is in the journal and has left; the next round of the run, or the next run, counts them
             self._log("not-counted", error)
             return
         self._counted[run] = None

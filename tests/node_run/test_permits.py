@@ -6,12 +6,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from isthmus.errors import ConfigError
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_node.admission import Admission
-from isthmus_node.custodian.contributors import Contributors, words_of
+from isthmus_node.custodian.contributors import Behind, Contributors, words_of
 from isthmus_node.custodian.decisions import RELEASE
 from isthmus_node.egress.journal_read import read
 from isthmus_node.sources import Source
@@ -85,20 +86,46 @@ def test_coordinator_is_told_that_a_number_is_missing_and_not_the_number(vietnam
 # --------------------------------------------------------------------------- the running total
 
 
+def behind(*names: str) -> Behind:
+    """Those persons of a dataset of five, in which another has their place."""
+    everybody = ("p4", "p3", "p2", "p1", "p0")
+    return Behind(b"snapshot", lambda: everybody, np.array(sorted(everybody.index(name) for name in names)))
+
+
+def test_same_persons_of_a_day_are_written_once(tmp_path: Path) -> None:
+    count = Contributors(tmp_path)
+    count.count("A", behind("p1", "p2"), date(2026, 1, 1))
+    (path,) = tmp_path.glob("*.persons")
+    written = path.stat().st_ino
+    count.count("A", behind("p1", "p2"), date(2026, 1, 1))
+    assert path.stat().st_ino == written
+    count.count("A", behind("p1"), date(2026, 1, 1))
+    assert path.stat().st_ino != written
+    path.unlink()
+    count.count("A", behind("p1"), date(2026, 1, 1))
+    assert count.totals() == {"A": 1, "": 1}
+
+
 def test_persons_behind_what_left_are_counted_once_by_study_and_since_a_day(tmp_path: Path) -> None:
     count = Contributors(tmp_path)
     assert count.totals() == {"": 0}
-    count.count("A", ["p1", "p2"], date(2026, 1, 1))
-    count.count("A", ["p2", "p3"], date(2026, 3, 1))
-    count.count("B", ["p3", "p4"], date(2026, 2, 1))
+    for study, names, day in (
+        ("A", ("p1", "p2"), date(2026, 1, 1)),
+        ("A", ("p2", "p3"), date(2026, 3, 1)),
+        ("A", ("p2", "p3"), date(2026, 2, 1)),
+        ("B", ("p3", "p4"), date(2026, 2, 1)),
+    ):
+        for _ in range(2):
+            count.count(study, behind(*names), day)
     assert Contributors(tmp_path).totals() == {"A": 3, "B": 2, "": 4}
+    # of two days the later one counts
     assert count.totals("2026-02-15") == {"A": 2, "B": 0, "": 2}
     assert all(b"p1" not in path.read_bytes() for path in tmp_path.iterdir())
 
 
 def test_count_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     count = Contributors(tmp_path)
-    count.count("A", ["p1"], date(2026, 1, 1))
+    count.count("A", behind("p1"), date(2026, 1, 1))
     (path,) = tmp_path.glob("*.persons")
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ConfigError) as caught:

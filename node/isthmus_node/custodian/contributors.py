@@ -7,22 +7,43 @@ last. It never leaves the site. Open data are not counted.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import io
 import secrets
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.errors import ConfigError
+from isthmus_methods.contract import Integers
 from isthmus_trust.key_files import read_secret, replace, write_new
 
 KEY_FILE = "person.key"
 _SUFFIX = ".persons"
 _PSEUDONYM = 16
+_PERSON = np.dtype((np.void, _PSEUDONYM))
+Pseudonyms = NDArray[np.void]
+# Cohorts of a day that are not counted again.
+_COUNTED_KEPT = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Behind:
+    """The persons behind an answer.
+
+    `snapshot`: digest of the dataset's rows and persons; `names`: of all its persons, by number; `persons`: (m,),
+    ascending numbers of those behind the answer.
+    """
+
+    snapshot: bytes
+    names: Callable[[], Sequence[str]] = field(repr=False)
+    persons: Integers = field(repr=False)
 
 
 class Contributors:
@@ -30,31 +51,48 @@ class Contributors:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._counted: OrderedDict[bytes, None] = OrderedDict()
+        self._known: tuple[bytes, Pseudonyms] | None = None
 
-    def count(self, study: str, names: Sequence[str], day: date) -> None:
-        """Note that these persons are behind something that leaves on a day.
+    def count(self, study: str, behind: Behind, day: date) -> None:
+        """Note that these persons are behind something that left on a day; the same again costs nothing.
 
         Raises
         ------
         ConfigError
             ``COUNT_UNREADABLE``, ``FILE_NOT_WRITTEN``.
         """
-        path = self._folder / KEY_FILE
-        if not path.exists():
-            write_new(path, secrets.token_bytes(32))
-        key = read_secret(path)
-        last = self._read(self._path(study))[1]
-        today = day.toordinal()
-        for name in names:
-            last[hmac.digest(key, name.encode(), "sha256")[:_PSEUDONYM]] = today
+        asked = hashlib.sha256(f"{study}\0{day}\0".encode() + behind.snapshot)
+        asked.update(behind.persons.astype("<i8").tobytes())
+        if asked.digest() in self._counted and self._path(study).exists():
+            return
+        kept, last = self._read(self._path(study))[1:]
+        own = self._pseudonyms(behind)[behind.persons]
+        every, place = np.unique(np.concatenate([kept, own]), return_inverse=True)
+        newest = np.zeros(len(every), dtype=np.int64)
+        np.maximum.at(newest, place, np.concatenate([last, np.full(len(own), day.toordinal())]))
         file = io.BytesIO()
         np.savez(
             file,
             study=np.frombuffer(study.encode(), dtype=np.uint8),
-            persons=np.frombuffer(b"".join(last), dtype=np.uint8).reshape(len(last), _PSEUDONYM),
-            last=np.fromiter(last.values(), dtype=np.int64, count=len(last)),
+            persons=every.view(np.uint8).reshape(len(every), _PSEUDONYM),
+            last=newest,
         )
         replace(self._path(study), file.getvalue())
+        self._counted[asked.digest()] = None
+        while len(self._counted) > _COUNTED_KEPT:
+            self._counted.popitem(last=False)
+
+    def _pseudonyms(self, behind: Behind) -> Pseudonyms:
+        """Of all persons of a snapshot, by number; made once for the snapshot that was counted last."""
+        if self._known is None or self._known[0] != behind.snapshot:
+            path = self._folder / KEY_FILE
+            if not path.exists():
+                write_new(path, secrets.token_bytes(32))
+            key = read_secret(path)
+            made = (blake2b(name.encode(), key=key, digest_size=_PSEUDONYM).digest() for name in behind.names())
+            self._known = behind.snapshot, np.frombuffer(b"".join(made), dtype=_PERSON)
+        return self._known[1]
 
     def totals(self, since: str = "") -> Mapping[str, int]:
         """Distinct persons by study, and of all studies together under the empty name.
@@ -68,19 +106,22 @@ class Contributors:
         found: dict[str, int] = {}
         every: set[bytes] = set()
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            study, last = self._read(path)
-            counted = {person for person, day in last.items() if day >= least}
+            study, persons, last = self._read(path)
+            counted = persons[last >= least]
             found[study] = len(counted)
-            every |= counted
+            every.update(counted.tolist())
         return {**found, "": len(every)}
 
-    def _read(self, path: Path) -> tuple[str, dict[bytes, int]]:
+    def _read(self, path: Path) -> tuple[str, Pseudonyms, Integers]:
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-                persons = [row.tobytes() for row in kept["persons"]]
-                return kept["study"].tobytes().decode(), dict(zip(persons, kept["last"].tolist(), strict=True))
+                persons = np.frombuffer(kept["persons"].tobytes(), dtype=_PERSON)
+                last = kept["last"].astype(np.int64)
+                if len(persons) != len(last):
+                    raise ValueError("not a day for each person")
+                return kept["study"].tobytes().decode(), persons, last
         except FileNotFoundError:
-            return "", {}
+            return "", np.zeros(0, dtype=_PERSON), np.zeros(0, dtype=np.int64)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ConfigError(
                 "COUNT_UNREADABLE",
