@@ -316,12 +316,8 @@ class Node:
                 self._notifier.still_starting(30.0, "waiting for the coordinator")
 
     def _tell(self, service: Service) -> None:
-        """Say ready once attached, and keep the file that `status` reads up to date."""
+        """Keep the file that `status` reads up to date, and say ready once attached."""
         welcome = service.welcome
-        if welcome is not None and not self._ready:
-            self._ready = True
-            self._notifier.ready(f"attached to {self._config.coordinator}")
-            self._say(f"ready {self._config.name} -> {self._config.coordinator}")
         standing = {
             "pid": os.getpid(),
             "attached": welcome is not None,
@@ -335,6 +331,11 @@ class Node:
             self._certificate_expires = int(certificate.not_valid_after_utc.timestamp())
             self._standing = {**standing, "since": since}
             self._write_standing()
+        if welcome is not None and not self._ready:
+            # last: whoever hears it and asks for the status finds the node attached
+            self._ready = True
+            self._notifier.ready(f"attached to {self._config.coordinator}")
+            self._say(f"ready {self._config.name} -> {self._config.coordinator}")
 
     def _write_standing(self) -> None:
         try:
