@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,9 @@ from isthmus.command import console, emit, main as run_command, say, version_lin
 from isthmus_client.delivery import deliver
 
 if TYPE_CHECKING:
-    from isthmus_client.plan import PlanExplanation
+    from isthmus_client.plan import Plan, PlanExplanation
+    from isthmus_client.plan_file import PlanFile
+    from isthmus_client.study import Study
 
 app = typer.Typer(
     name="isthmus",
@@ -210,6 +212,24 @@ def explain(
     emit(json, payload, lambda: say(*"\n\n".join(str(e) for e in explanations).split("\n")))
 
 
+def _run(
+    file: PlanFile,
+    chosen: Callable[[PlanFile, Study], list[Plan]],
+    profile: str | None,
+    wait: bool,
+    quiet: bool,
+    out: Path | None,
+    json: bool,
+) -> None:
+    """Run what is chosen of a plan over its study, and deliver the results."""
+    from isthmus_client.connection import connect
+
+    with connect(profile=profile) as connection:
+        study = connection.study(file.written.study, file.written.version)
+        fits = [p.run(progress=not quiet, wait=wait) for p in chosen(file, study)]
+    deliver(fits, out, json)
+
+
 def _explained(explanation: PlanExplanation) -> list[dict[str, object]]:
     return [
         {
@@ -239,14 +259,9 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Run the analyses of a plan. Ctrl-C detaches: what was ordered goes on."""
-    from isthmus_client.connection import connect
-    from isthmus_client.plan_file import read_plan
+    from isthmus_client.plan_file import PlanFile, read_plan
 
-    file = read_plan(plan)
-    with connect(profile=profile) as connection:
-        study = connection.study(file.written.study, file.written.version)
-        fits = [p.run(progress=not quiet, wait=wait) for p in file.plans(study)]
-    deliver(fits, out, json)
+    _run(read_plan(plan), PlanFile.plans, profile, wait, quiet, out, json)
 
 
 @app.command()
@@ -261,14 +276,9 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train the models of a plan and save them, each with a card that says what it is."""
-    from isthmus_client.connection import connect
-    from isthmus_client.plan_file import read_plan
+    from isthmus_client.plan_file import PlanFile, read_plan
 
-    file = read_plan(plan)
-    with connect(profile=profile) as connection:
-        study = connection.study(file.written.study, file.written.version)
-        fits = [p.run(progress=not quiet, wait=wait) for p in file.trainings(study)]
-    deliver(fits, out, json)
+    _run(read_plan(plan), PlanFile.trainings, profile, wait, quiet, out, json)
 
 
 @app.command()

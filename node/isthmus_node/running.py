@@ -18,7 +18,7 @@ from isthmus.errors import ConfigError, IsthmusError
 from isthmus.v1 import journal_pb2
 from isthmus.version import __version__
 from isthmus_node.admission import Admission, Ourselves
-from isthmus_node.answering import Answering, PolicyInForce
+from isthmus_node.answering import Answering
 from isthmus_node.catalogue import Datasets
 from isthmus_node.config import NodeConfig
 from isthmus_node.custodian.adoption import Adopted, Adoptions, record_of
@@ -26,6 +26,7 @@ from isthmus_node.custodian.contributors import Contributors
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
+from isthmus_node.custodian.policy_in_force import PolicyInForce
 from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal

@@ -24,7 +24,7 @@ from isthmus import command
 from isthmus.errors import IsthmusError
 from isthmus.v1 import exchange_pb2, exchange_pb2_grpc, spec_pb2, study_pb2, summary_pb2
 from isthmus_node.admission import Admission, Ourselves
-from isthmus_node.answering import Answering, PolicyInForce
+from isthmus_node.answering import Answering
 from isthmus_node.catalogue import Datasets
 from isthmus_node.cli import app
 from isthmus_node.config import Address, Proxy
@@ -33,6 +33,7 @@ from isthmus_node.custodian.contributors import Contributors
 from isthmus_node.custodian.decisions import Decisions
 from isthmus_node.custodian.held import HeldAnswers
 from isthmus_node.custodian.locks import Locks
+from isthmus_node.custodian.policy_in_force import PolicyInForce
 from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.egress.auditor import Auditor
 from isthmus_node.egress.journal import Journal

@@ -16,9 +16,9 @@ import pytest
 from isthmus.errors import ConfigError
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_methods.contract import Kind
-from isthmus_node.answering import PolicyInForce
 from isthmus_node.custodian.adoption import Adoptions
 from isthmus_node.custodian.decisions import RUN, run_digest
+from isthmus_node.custodian.policy_in_force import PolicyInForce
 from isthmus_node.custodian.stating import OF_KINDS
 from isthmus_node.egress import rules
 from isthmus_node.egress.journal_read import read

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from isthmus.command import say
 from isthmus_node.commands.common import HomeOption, JsonOption, config_of, moment, show, show_table
-
-if TYPE_CHECKING:
-    from isthmus.v1 import journal_pb2
-
-
-class _Past:
-    """The debits of a journal that is only read: nothing is paid for here."""
-
-    def __init__(self, records: list[journal_pb2.Record]) -> None:
-        self._records = records
-
-    def debits(self) -> list[journal_pb2.Record]:
-        return self._records
-
-    def append(self, record: journal_pb2.Record) -> None:
-        raise NotImplementedError
 
 
 def privacy(home: HomeOption = None, json: JsonOption = False) -> None:
     """Show what noise in trained models has spent of each dataset's privacy budget, over all runs."""
     from isthmus_node.egress.journal_read import read
-    from isthmus_node.egress.privacy import ACCOUNTANT, DELTA, Accountant, epsilon_of, spent_in
+    from isthmus_node.egress.privacy import ACCOUNTANT, DELTA, Spent, epsilon_of, spent_in
 
     where = config_of(home).home
     records = [entry.record for entry in read(where.journal) if entry.record.event == "DEBITED"]
     found = []
-    for dataset, rho in Accountant(where.auditor, _Past(records)).totals().items():
+    for dataset, rho in Spent(where.auditor, records).totals().items():
         own = [record for record in records if record.dataset == dataset]
         found.append(
             {

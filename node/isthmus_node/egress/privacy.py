@@ -14,7 +14,7 @@ import math
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -77,15 +77,15 @@ def epsilon_of(rho: float, delta: float = DELTA) -> float:
     return rho + 2 * math.sqrt(rho * math.log(1 / delta))
 
 
-class Accountant:
-    """The accountant of a running node. Safe to use from several threads.
+class Spent:
+    """What the debits of a journal have spent. Safe to use from several threads.
 
     Parameters
     ----------
     folder
-        The auditor's: persons are known by its key, and lists of their pseudonyms are beside its states.
-    journal
-        The ledger.
+        The auditor's: lists of the pseudonyms of persons are beside its states.
+    debits
+        Of the journal, in order.
 
     Raises
     ------
@@ -93,20 +93,75 @@ class Accountant:
         ``PRIVACY_BEHIND``: the journal has a debit of persons whose list is gone or is another.
     """
 
-    def __init__(self, folder: Path, journal: Recorder) -> None:
+    def __init__(self, folder: Path, debits: Iterable[journal_pb2.Record]) -> None:
         self._folder = folder
-        self._journal = journal
         self._lock = threading.Lock()
         self._groups: dict[bytes, Pseudonyms] = {}
         self._spent: dict[tuple[str, bytes], float] = {}
         self._of_task: dict[bytes, PrivacySpent] = {}
-        self._seeds: OrderedDict[bytes, bytes] = OrderedDict()
         self._common: dict[tuple[bytes, bytes], bool] = {}
-        self._snapshot: tuple[bytes, bytes] = (b"", b"")
-        for record in journal.debits():
+        for record in debits:
             if record.persons_digest not in self._groups:
                 self._groups[record.persons_digest] = self._read(record.persons_digest)
             self._take(record)
+
+    def totals(self) -> dict[str, float]:
+        """Rho spent by now of each dataset that noise was paid for: of the persons in it who have spent most."""
+        with self._lock:
+            return {
+                dataset: max(self._total(dataset, group) for name, group in self._spent if name == dataset)
+                for dataset in sorted({name for name, _ in self._spent})
+            }
+
+    def _take(self, record: journal_pb2.Record) -> PrivacySpent:
+        key, spent = (record.dataset, record.persons_digest), spent_in(record)
+        self._spent[key] = self._spent.get(key, 0.0) + spent.rho
+        self._of_task[record.task] = spent
+        return spent
+
+    def _total(self, dataset: str, group: bytes) -> float:
+        """What was spent under this name, whoever was in it, and for anybody of these persons, whatever the name."""
+        return math.fsum(
+            rho for (name, other), rho in self._spent.items() if name == dataset or self._have_common(other, group)
+        )
+
+    def _have_common(self, one: bytes, other: bytes) -> bool:
+        if (one, other) not in self._common:
+            self._common[one, other] = bool(np.isin(self._groups[one], self._groups[other]).any())
+        return self._common[one, other]
+
+    def _read(self, digest: bytes) -> Pseudonyms:
+        path = self._path(digest)
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).digest() != digest:
+            raise ConfigError(
+                "PRIVACY_BEHIND",
+                f"the journal has debits of persons whose list {path.name} is gone or is another; "
+                "rule: without what was spent nothing is spent",
+                "restore the node's state folder, journal and auditor together, from the newest backup",
+            )
+        return np.frombuffer(content, dtype="<u8")
+
+    def _path(self, digest: bytes) -> Path:
+        return self._folder / (digest.hex()[:32] + SUFFIX)
+
+
+class Accountant(Spent):
+    """The accountant of a running node: what was spent, and what is spent from now on.
+
+    Parameters
+    ----------
+    folder
+        As `Spent`; persons are known by the auditor's key in it.
+    journal
+        The ledger.
+    """
+
+    def __init__(self, folder: Path, journal: Recorder) -> None:
+        super().__init__(folder, journal.debits())
+        self._journal = journal
+        self._seeds: OrderedDict[bytes, bytes] = OrderedDict()
+        self._snapshot: tuple[bytes, bytes] = (b"", b"")
 
     def debit(self, persons: Persons, limits: Limits, about: journal_pb2.Record) -> Debit:
         """Write down what the noise of one answer spends; on the disk when this returns.
@@ -141,14 +196,6 @@ class Accountant:
                 self._seeds.popitem(last=False)
             return Debit(found, seed)
 
-    def totals(self) -> dict[str, float]:
-        """Rho spent by now of each dataset that noise was paid for: of the persons in it who have spent most."""
-        with self._lock:
-            return {
-                dataset: max(self._total(dataset, group) for name, group in self._spent if name == dataset)
-                for dataset in sorted({name for name, _ in self._spent})
-            }
-
     def _record(self, persons: Persons, limits: Limits, about: journal_pb2.Record) -> journal_pb2.Record:
         group = self._group(persons)
         rho, budget = rho_of(limits.update_noise), limits.privacy_budget
@@ -174,23 +221,6 @@ class Accountant:
         record.words = f"noise of a model costs the persons of {persons.dataset} rho {rho:.6g}: {words(spent)}"
         return record
 
-    def _take(self, record: journal_pb2.Record) -> PrivacySpent:
-        key, spent = (record.dataset, record.persons_digest), spent_in(record)
-        self._spent[key] = self._spent.get(key, 0.0) + spent.rho
-        self._of_task[record.task] = spent
-        return spent
-
-    def _total(self, dataset: str, group: bytes) -> float:
-        """What was spent under this name, whoever was in it, and for anybody of these persons, whatever the name."""
-        return math.fsum(
-            rho for (name, other), rho in self._spent.items() if name == dataset or self._have_common(other, group)
-        )
-
-    def _have_common(self, one: bytes, other: bytes) -> bool:
-        if (one, other) not in self._common:
-            self._common[one, other] = bool(np.isin(self._groups[one], self._groups[other]).any())
-        return self._common[one, other]
-
     def _group(self, persons: Persons) -> bytes:
         """The digest of the persons' list, which is on the disk; lists are made once a snapshot."""
         if self._snapshot[0] != persons.snapshot:
@@ -203,21 +233,6 @@ class Accountant:
                 self._groups[digest] = np.frombuffer(content, dtype="<u8")
             self._snapshot = persons.snapshot, digest
         return self._snapshot[1]
-
-    def _read(self, digest: bytes) -> Pseudonyms:
-        path = self._path(digest)
-        content = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(content).digest() != digest:
-            raise ConfigError(
-                "PRIVACY_BEHIND",
-                f"the journal has debits of persons whose list {path.name} is gone or is another; "
-                "rule: without what was spent nothing is spent",
-                "restore the node's state folder, journal and auditor together, from the newest backup",
-            )
-        return np.frombuffer(content, dtype="<u8")
-
-    def _path(self, digest: bytes) -> Path:
-        return self._folder / (digest.hex()[:32] + SUFFIX)
 
 
 def spent_in(record: journal_pb2.Record) -> PrivacySpent:
