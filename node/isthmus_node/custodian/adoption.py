@@ -9,8 +9,9 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from isthmus.errors import AuthenticationError, ConfigError
+from isthmus.errors import ConfigError
 from isthmus.v1 import journal_pb2, study_pb2
+from isthmus_node.custodian.signing import check_key, time_of_change
 from isthmus_node.egress.journal_read import number_in, read
 from isthmus_node.egress.policy import Policy
 from isthmus_trust.documents import POLICY, canonical, digest as digest_of, open_signed
@@ -78,12 +79,7 @@ class Adoptions:
         AuthenticationError
             ``NOT_THE_CUSTODIAN`` where the key is not the one that the node enrolled with.
         """
-        if key.public != self._custodian:
-            raise AuthenticationError(
-                "NOT_THE_CUSTODIAN",
-                "the key given is not the custodian's key that this node joined with",
-                "use the custodian's key, named by custodian_key in node.toml",
-            )
+        check_key(key, self._custodian)
         document = study_pb2.AdoptedPolicy(
             node=self._node,
             serial=max([above, *self._serials()]) + 1,
@@ -175,10 +171,7 @@ class Adoptions:
 
     def stamp(self) -> int:
         """Changes whenever a policy is adopted: the folder's time of change."""
-        try:
-            return self._folder.stat().st_mtime_ns
-        except OSError:
-            return 0
+        return time_of_change(self._folder)
 
     def _serials(self) -> list[int]:
         found = [path.name.removesuffix(_SUFFIX) for path in self._folder.glob(f"*{_SUFFIX}")]

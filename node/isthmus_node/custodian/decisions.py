@@ -13,6 +13,7 @@ from isthmus.errors import AuthenticationError, ConfigError, IsthmusError
 from isthmus.v1 import study_pb2
 
 # What decisions are about is read by inspectors too; the rest of the node takes it from here.
+from isthmus_node.custodian.signing import check_key, time_of_change
 from isthmus_trust.documents import (
     DECISION,
     RELEASE as RELEASE,
@@ -95,12 +96,7 @@ class Decisions:
         AuthenticationError
             ``NOT_THE_CUSTODIAN`` where the key is not the one that the node enrolled with.
         """
-        if key.public != self._custodian:
-            raise AuthenticationError(
-                "NOT_THE_CUSTODIAN",
-                "the key given is not the custodian's key that this node joined with",
-                "use the custodian's key, named by custodian_key in node.toml",
-            )
+        check_key(key, self._custodian)
         decision = study_pb2.Decision(
             study_digest=digest,
             node=self._node,
@@ -151,10 +147,7 @@ class Decisions:
 
     def stamp(self) -> int:
         """Changes whenever a decision is made: the folder's time of change."""
-        try:
-            return self._folder.stat().st_mtime_ns
-        except OSError:
-            return 0
+        return time_of_change(self._folder)
 
     def _path(self, context: str, digest: bytes) -> Path:
         return self._folder / f"{digest.hex()}{_SUFFIX[context]}"
