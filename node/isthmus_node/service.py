@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +22,7 @@ from isthmus.errors import (
     VersionError,
     WaitingForApproval as Waiting,
 )
+from isthmus.recent import Recent
 from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_node.admission import open_task
@@ -36,8 +36,8 @@ from isthmus_node.slots import Slots
 from isthmus_node.waiting import Waiting as WaitingTasks
 from isthmus_trust.documents import canonical, digest as digest_of
 
-# Tasks the coordinator took back; remembered so that work under way on one is dropped before it leaves.
-_WITHDRAWN_KEPT = 1024
+# Tasks the coordinator took back, and answers it does not want: remembered so that neither leaves (again).
+_KEPT = 1024
 # Orders that came and are not looked at yet.
 _ORDERS_KEPT = 4096
 
@@ -75,9 +75,8 @@ class Service:
         self._session: Session | None = None
         self._waiting = WaitingTasks(parts.waiting_room, parts.held, parts.log, self._tell_waiting)
         self._unwritten: dict[bytes, study_pb2.Signed] = {}
-        self._withdrawn: OrderedDict[bytes, None] = OrderedDict()
-        self._counted: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
-        self._not_wanted: set[bytes] = set()
+        self._withdrawn: Recent[bytes] = Recent(_KEPT)
+        self._not_wanted: Recent[bytes] = Recent(_KEPT)
         self._slots = Slots(
             lambda: parts.answering.pace().slot_seconds,
             lambda task: self._work.put(partial(self._leave_again, task)),
@@ -142,9 +141,7 @@ class Service:
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
         self._check_room()
         # noted at once, so that work under way on it stops before it leaves
-        self._withdrawn[withdrawal.task] = None
-        while len(self._withdrawn) > _WITHDRAWN_KEPT:
-            self._withdrawn.popitem(last=False)
+        self._withdrawn.add(withdrawal.task)
         self._work.put(lambda: self._take_back(withdrawal))
 
     # ------------------------------------------------------------------ told by the main thread
@@ -374,21 +371,14 @@ class Service:
         )
 
     def _count(self, header: Header) -> None:
-        """Once a run and snapshot: how many persons are behind what left."""
-        run = header.run, header.dataset_digest
-        if run in self._counted:
-            return
+        """How many persons are behind what left; those that were counted today cost next to nothing."""
         behind = self._parts.answering.behind(header.task)
         try:
             if behind is not None:
                 self._parts.contributors.count(header.study, behind, datetime.now(UTC).date())
         except ConfigError as error:
-            # the answer is in the journal and has left; the next round of the run, or the next run, counts them
+            # the answer is in the journal and has left; the next one counts them
             self._log("not-counted", error)
-            return
-        self._counted[run] = None
-        while len(self._counted) > _WITHDRAWN_KEPT:
-            self._counted.popitem(last=False)
 
     def _tell_waiting(self, task: bytes, code: str) -> None:
         session = self._session

@@ -10,7 +10,6 @@ import hashlib
 import io
 import secrets
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import ConfigError
+from isthmus.recent import Recent
 from isthmus_methods.contract import Integers
 from isthmus_trust.key_files import read_secret, replace, write_new
 
@@ -51,7 +51,7 @@ class Contributors:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._counted: OrderedDict[bytes, None] = OrderedDict()
+        self._counted: Recent[bytes] = Recent(_COUNTED_KEPT)
         self._known: tuple[bytes, Pseudonyms] | None = None
 
     def count(self, study: str, behind: Behind, day: date) -> None:
@@ -79,9 +79,7 @@ class Contributors:
             last=newest,
         )
         replace(self._path(study), file.getvalue())
-        self._counted[asked.digest()] = None
-        while len(self._counted) > _COUNTED_KEPT:
-            self._counted.popitem(last=False)
+        self._counted.add(asked.digest())
 
     def _pseudonyms(self, behind: Behind) -> Pseudonyms:
         """Of all persons of a snapshot, by number; made once for the snapshot that was counted last."""

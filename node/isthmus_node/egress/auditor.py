@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from isthmus.errors import ConfigError
+from isthmus.recent import Recent
 from isthmus.v1 import journal_pb2
 from isthmus_methods.contract import Integers
 from isthmus_methods.rows import Cohorts
@@ -109,8 +109,8 @@ class Auditor:
         self._journal = journal
         self._field_size = prime()
         self._lock = threading.Lock()
-        self._accepted: OrderedDict[bytes, None] = OrderedDict()
-        self._looked_at: OrderedDict[bytes, None] = OrderedDict()
+        self._accepted: Recent[bytes] = Recent(_REMEMBERED)
+        self._looked_at: Recent[bytes] = Recent(_REMEMBERED)
         self._states: dict[str, tuple[Released, bytes]] = {}
         self._snapshots: dict[str, _Snapshot] = {}
         path = folder / KEY_FILE
@@ -133,7 +133,7 @@ class Auditor:
         """See `Audit.violation`. Raises `ConfigError` where the decision cannot be written."""
         name = _named(audit, limits)
         with self._lock:
-            if _is_known(name, self._accepted):
+            if name in self._accepted:
                 return None
             verdicts = []
             for cohorts in audit.cohorts():
@@ -144,14 +144,14 @@ class Auditor:
                 verdicts.append(verdict)
             for before, after in verdicts:
                 self._keep(before, after, audit.about)
-            _remember(name, self._accepted)
+            self._accepted.add(name)
         return None
 
     def first_violation(self, audit: Audit, limits: Limits) -> Violation | None:
         """See `Audit.first_violation`. Raises `ConfigError` where the cut points cannot be written."""
         name = _named(audit, limits)
         with self._lock:
-            if _is_known(name, self._looked_at):
+            if name in self._looked_at:
                 return None
             every = audit.cohorts()
             for cohorts in every:
@@ -163,7 +163,7 @@ class Auditor:
                 if violation is not None:
                     self._keep_cut_points(audit, limits)
                     return violation
-            _remember(name, self._looked_at)
+            self._looked_at.add(name)
         return None
 
     def _keep_cut_points(self, audit: Audit, limits: Limits) -> None:
@@ -242,18 +242,6 @@ class Auditor:
 
 def _named(audit: Audit, limits: Limits) -> bytes:
     return hashlib.sha256(audit.name + repr((audit.in_plan, limits)).encode()).digest()
-
-
-def _is_known(name: bytes, among: OrderedDict[bytes, None]) -> bool:
-    if name in among:
-        among.move_to_end(name)
-    return name in among
-
-
-def _remember(name: bytes, among: OrderedDict[bytes, None]) -> None:
-    among[name] = None
-    while len(among) > _REMEMBERED:
-        among.popitem(last=False)
 
 
 def read_states(folder: Path) -> list[tuple[Released, bytes]]:
