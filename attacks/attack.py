@@ -69,6 +69,7 @@ class Outcome:
     codes: tuple[str, ...]  # what the gate, the node and the coordinator said
     seconds: float
     error: str = ""  # the attack itself broke
+    fault: bool = False  # the node answered with a fault of its own
 
     @property
     def succeeded(self) -> bool:

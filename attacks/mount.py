@@ -74,6 +74,8 @@ def judged(attack: Attack, off: Outcome, on: Outcome) -> tuple[str, str]:
         return "broken", f"the attack itself broke: {on.error or off.error}"
     if not off.succeeded:
         return "broken", f"does not succeed without its guard, so that it shows nothing ({', '.join(off.codes)})"
+    if off.fault and "BUG" not in attack.stopped_by:
+        return "broken", "without its guard the node ran into a fault, which tells something too: it shows nothing"
     if attack.stopped_by and not attack.stopped_by & set(on.codes):
         wanted = " or ".join(sorted(attack.stopped_by))
         return "broken", f"stopped, but not by {wanted}: {', '.join(on.codes) or 'nothing was said'}"
@@ -109,7 +111,8 @@ def _once(network: Network, connection: Connection, attack: Attack, node: str, o
     except Exception as fault:  # noqa: BLE001 - an attack that breaks is that attack's verdict
         error = f"{type(fault).__name__}: {fault}"
     found = (*claimed(claims), *standing_in(at.evidence(), attack.words))
-    return Outcome(found, at.codes(), time.monotonic() - began, error)
+    broke = any(answer.code == "BUG" for answer in at.answers)
+    return Outcome(found, at.codes(), time.monotonic() - began, error, broke)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -135,8 +135,8 @@ FOUND, NOTHING = ("age worked out as 97",), ()
 ATTACK = Attack(1, "t", "analyst", "d", ("cells_are_large",), frozenset({"SMALL_CELL"}), lambda scene: {})
 
 
-def outcome(found: tuple[str, ...], *codes: str, error: str = "") -> Outcome:
-    return Outcome(found, codes, 0.0, error)
+def outcome(found: tuple[str, ...], *codes: str, error: str = "", fault: bool = False) -> Outcome:
+    return Outcome(found, codes, 0.0, error, fault)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,7 @@ def outcome(found: tuple[str, ...], *codes: str, error: str = "") -> Outcome:
         (outcome(FOUND), outcome(NOTHING), "broken"),
         (outcome(FOUND), outcome(NOTHING, "SMALL_CELL", error="KeyError"), "broken"),
         (outcome(NOTHING, error="KeyError"), outcome(NOTHING, "SMALL_CELL"), "broken"),
+        (outcome(FOUND, fault=True), outcome(NOTHING, "SMALL_CELL"), "broken"),
     ],
 )
 def test_attack_is_stopped_only_by_what_should_stop_it(off: Outcome, on: Outcome, standing: str) -> None:
