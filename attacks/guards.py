@@ -138,6 +138,14 @@ def _nobody_is_not_a_few() -> None:
     put(Policy, "without_zeros", lambda self: self)
 
 
+def _exact_counts() -> None:
+    """Counts leave as they are, whatever the purpose."""
+    from isthmus_node.egress import gate
+
+    put(gate, "as_they_leave", lambda values, leaves, limits: values)
+    put(gate, "step_of", lambda leaves, limits: 1)
+
+
 def _any_support() -> None:
     """Support need not agree with what it supports."""
     from isthmus_node.egress import gate
@@ -286,6 +294,7 @@ def _grid_of_the_rows() -> None:
 GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "all or nothing": (("isthmus_node.egress.gate:judge",), _mask_single_cells),
     "persons are counted": (("isthmus_node.compute.answer:prepare",), _count_rows),
+    "rounded counts": (("isthmus_node.egress.rounding:as_they_leave",), _exact_counts),
     "auditor": (("isthmus_node.egress.auditor:Auditor.violation",), _no_auditor),
     "auditor of combined factors": (
         ("isthmus_node.egress.combined_rules:triples_are_loose",),

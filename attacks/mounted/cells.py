@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linprog
 
+from attacks import rows
 from attacks.attack import Attack, Claims
 from attacks.evidence import Numbers
+from attacks.network import COUNTRIES, SEEDS
 from attacks.scene import Scene
 
 SMALL = frozenset({"SMALL_CELL"})
@@ -61,6 +63,13 @@ def cell_of_three(scene: Scene) -> Claims:
 def rounding_gap(scene: Scene) -> Claims:
     counts = first(scene, "table_one", roles={"variables": ["GRADE"]}, purpose="publication").get("count[GRADE]")
     return {} if counts is None else {"six": float(counts[0, 0])}
+
+
+def last_of_a_published_count(scene: Scene) -> Claims:
+    """Whoever knows all others in a published cell learns from it whether the victim is in it too."""
+    counts = first(scene, "table_one", roles={"variables": ["SEX"]}, purpose="publication").get("count[SEX]")
+    known = rows.persons(COUNTRIES[scene.node], SEEDS[scene.node], True).drop(index=rows.PLACE)
+    return {} if counts is None else {"present": float(counts[0, 0] - (known.SEX == "F").sum())}
 
 
 def nobody_of_a_class(scene: Scene) -> Claims:
@@ -140,9 +149,19 @@ ATTACKS = (
         "six or seven behind a rounded five",
         "analyst",
         "publication: 11 a cell, above every gap of rounding",
-        ("cells_are_large",),
+        ("cells_are_large", "rounded counts"),
         SMALL,
         rounding_gap,
+    ),
+    Attack(
+        4,
+        "the last of a published count",
+        "analyst",
+        "publication: counts are multiples of 5",
+        ("rounded counts",),
+        frozenset(),
+        last_of_a_published_count,
+        "b",
     ),
     Attack(
         5,

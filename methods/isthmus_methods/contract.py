@@ -104,6 +104,9 @@ class Field:
     required: bool = True
     # The upper triangle of sums of squares and products of columns with themselves: positive semi-definite.
     gram: bool = False
+    # A COUNT that sums beside it are divided by, or take their degrees of freedom from: where a policy rounds counts
+    # it stays exact beside them.
+    divides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ class Cleared:
     values: Mapping[tuple[str, str], Array | Integers]
     withheld: Mapping[tuple[str, str], str] = field(default_factory=dict)  # -> code of the rule
     notes: frozenset[str] = frozenset()
+    rounded_to: int = 1  # counts are multiples of this, but for those that sums are over; 1: as they are
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Cox:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Cox model"
     leaves: ClassVar[Mapping[str, Field]] = {
-        "outcomes": Field(Kind.COUNT, "rows with and without an event", "rows", "2"),
+        "outcomes": Field(Kind.COUNT, "rows with and without an event", "rows", "2", divides=True),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
         "loglik": Field(Kind.SCORE, "log partial likelihood", size="1"),

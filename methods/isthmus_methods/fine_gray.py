@@ -131,7 +131,7 @@ class FineGray:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Fine-Gray model"
     leaves: ClassVar[Mapping[str, Field]] = {
-        "outcomes": Field(Kind.COUNT, "rows with the cause of interest, and all others", "rows", "2"),
+        "outcomes": Field(Kind.COUNT, "rows with the cause of interest, and all others", "rows", "2", divides=True),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
         "time_table": Field(Kind.EVENTS, "leavers by cause at each step of the time grid", "rows", "causes x T"),

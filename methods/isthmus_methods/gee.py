@@ -107,10 +107,10 @@ class Gee:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Generalised estimating equations"
     leaves: ClassVar[Mapping[str, Field]] = {
-        "rows": Field(Kind.COUNT, "rows used", "rows", "1"),
+        "rows": Field(Kind.COUNT, "rows used", "rows", "1", divides=True),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
-        "clusters": Field(Kind.COUNT, "clusters", "clusters", "1"),
+        "clusters": Field(Kind.COUNT, "clusters", "clusters", "1", divides=True),
         "pairs": Field(Kind.CROSS_PRODUCT, "pairs of rows of the same cluster, summed", "pairs", "1"),
         "cluster_sizes": Field(Kind.HISTOGRAM, "clusters of each size", "clusters", "2 sizes", required=False),
         "columns": Field(Kind.CROSS_PRODUCT, "sums of the outcome and of the model's columns", size="p"),

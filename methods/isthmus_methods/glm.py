@@ -108,8 +108,10 @@ class Glm:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Generalised linear model"
     leaves: ClassVar[Mapping[str, Field]] = {
-        "outcomes": Field(Kind.COUNT, "rows with outcome 1 and 0 (binomial)", "rows", "2", required=False),
-        "rows": Field(Kind.COUNT, "rows used (other families)", "rows", "1", required=False),
+        "outcomes": Field(
+            Kind.COUNT, "rows with outcome 1 and 0 (binomial)", "rows", "2", required=False, divides=True
+        ),
+        "rows": Field(Kind.COUNT, "rows used (other families)", "rows", "1", required=False, divides=True),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
         "columns": Field(Kind.CROSS_PRODUCT, "rows, and sums of outcome and model's columns", size="p + 1"),

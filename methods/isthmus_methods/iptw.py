@@ -52,7 +52,9 @@ class Iptw:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Inverse probability of treatment weighting"
     leaves: ClassVar[Mapping[str, Field]] = {
-        "outcomes": Field(Kind.COUNT, "rows treated and not; rows with and without an event", "rows", "2"),
+        "outcomes": Field(
+            Kind.COUNT, "rows treated and not; rows with and without an event", "rows", "2", divides=True
+        ),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
         **{name: Glm.leaves[name] for name in _OF_GLM},

@@ -221,7 +221,7 @@ class LinearModel:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Linear model"
     leaves: ClassVar[Mapping[str, Field]] = {
-        "rows": Field(Kind.COUNT, "rows used", "rows", "1"),
+        "rows": Field(Kind.COUNT, "rows used", "rows", "1", divides=True),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
         "sums": Field(Kind.CROSS_PRODUCT, "rows, and each column summed", size="p"),

@@ -119,10 +119,10 @@ class Ordinal:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Proportional odds model"
     leaves: ClassVar[Mapping[str, Field]] = {
-        "rows": Field(Kind.COUNT, "rows used", "rows", "1"),
+        "rows": Field(Kind.COUNT, "rows used", "rows", "1", divides=True),
         "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
         "levels": Field(Kind.COUNT, "rows at each level of a factor", "rows", "levels", required=False),
-        "categories": Field(Kind.COUNT, "rows in each category of the outcome", "rows", "C"),
+        "categories": Field(Kind.COUNT, "rows in each category of the outcome", "rows", "C", divides=True),
         "columns": Field(Kind.CROSS_PRODUCT, "sums of the model's columns", size="p"),
         "loglik": Field(Kind.SCORE, "log-likelihood of each model", size="1"),
         "score": Field(Kind.SCORE, "its gradient", size="q"),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import DataError
-from isthmus_methods.contract import Array, Cleared, Column, Integers, Kind, Method, Ref, Spec
+from isthmus_methods.contract import Array, Cleared, Column, Field, Integers, Kind, Method, Ref, Spec
 
 # Sums of the same numbers in another order, and products of centred columns, differ in their last digits.
 ROUNDING = 1e-6
@@ -64,6 +64,8 @@ def check_plausible(method: Method, summaries: Sequence[Cleared], spec: Spec) ->
             for rule, holds in rules:
                 if not holds(np.asarray(value)):
                     raise Implausible(summary.country, place(name, label), rule)
+            if _is_rounded(field, summary) and np.any(np.asarray(value) % summary.rounded_to):
+                raise Implausible(summary.country, place(name, label), "rounded counts are multiples of what they say")
         for bound in bounds:
             for where in bound.broken(summary, spec):
                 raise Implausible(summary.country, where, bound.rule)
@@ -71,6 +73,15 @@ def check_plausible(method: Method, summaries: Sequence[Cleared], spec: Spec) ->
 
 def place(name: str, label: str) -> str:
     return f"{name}[{label}]" if label else name
+
+
+def _is_rounded(field: Field, summary: Cleared) -> bool:
+    return summary.rounded_to > 1 and field.kind is Kind.COUNT and not field.divides
+
+
+def _off(summary: Cleared, cells: int) -> int:
+    """How far rounding may put the sum of so many counts from the sum of what was counted."""
+    return cells * (summary.rounded_to // 2)
 
 
 # --------------------------------------------------------------------------- by kind
@@ -142,8 +153,9 @@ def parts_within(part: str, whole: str, *, summed: bool = False) -> Bound:
             totals = totals.sum()
         for (name, label), value in summary.values.items():
             if name == part and totals is not None:
-                cells = np.atleast_1d(np.asarray(value)).sum(axis=-1)
-                if not _fits(cells, totals) or np.any(cells > totals):
+                parts = np.atleast_1d(np.asarray(value))
+                cells = parts.sum(axis=-1)
+                if not _fits(cells, totals) or np.any(cells > totals + _off(summary, parts.shape[-1] + 1)):
                     yield place(name, label)
 
     return Bound(f"the cells of {part} together are no more than {whole}", broken)

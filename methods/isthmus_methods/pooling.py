@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from isthmus.errors import MethodError
-from isthmus_methods.contract import Cleared, Contributions, Done, Method, Next, Spec, State
+from isthmus_methods.contract import Cleared, Contributions, Done, Kind, Method, Next, Spec, State, leaving
+from isthmus_methods.parts.caveats import joined
 from isthmus_methods.plausible import check_plausible
 
 
@@ -37,10 +39,25 @@ def pool_round(
     """
     check_plausible(method, summaries, spec)
     turn = method.pool(Contributions(tuple(summaries)), spec, state, memory)
-    if isinstance(turn, Next) and number >= method.rounds[1]:
+    if isinstance(turn, Done):
+        return replace(turn, caveats=(*turn.caveats, *_rounded(method, summaries, spec)))
+    if number >= method.rounds[1]:
         raise MethodError(
             "NOT_CONVERGED",
             f"{method.name} did not converge in {method.rounds[1]} rounds",
             "simplify the model: fewer terms, or merged levels",
         )
     return turn
+
+
+def _rounded(method: Method, summaries: Sequence[Cleared], spec: Spec) -> list[str]:
+    """Sentences on the countries whose policies round counts, where the request has counts that are rounded."""
+    if not any(field.kind is Kind.COUNT for field in leaving(method, spec.options).values()):
+        return []
+    steps = sorted({summary.rounded_to for summary in summaries} - {1})
+    return [
+        f"Counts of {joined(tuple(s.country for s in summaries if s.rounded_to == step))} are rounded to multiples of "
+        f"{step}, as the policy asks for this purpose, before they are added: totals and what is worked out of counts "
+        "are those of the rounded ones. Numbers of rows that sums and models are over are exact."
+        for step in steps
+    ]

@@ -151,7 +151,7 @@ def cleared_from_message(summary: summary_pb2.Summary, method: Procedure) -> Cle
             f"the summary holds a note that method {method.name} does not declare",
             _SAME_RELEASE,
         )
-    return Cleared(summary.country, values, withheld, frozenset(summary.notes))
+    return Cleared(summary.country, values, withheld, frozenset(summary.notes), max(summary.counts_rounded_to, 1))
 
 
 def check_padding(padding: Sequence[bytes]) -> None:

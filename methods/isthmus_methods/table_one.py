@@ -190,7 +190,12 @@ class TableOne:
     leaves: ClassVar[Mapping[str, Field]] = {
         "arms": Field(Kind.COUNT, "rows by arm", "persons", "A"),
         "count": Field(
-            Kind.COUNT, "rows by arm and level, and those missing", "persons", "A x (levels + 1)", required=False
+            Kind.COUNT,
+            "rows by arm and level, and those missing",
+            "persons",
+            "A x (levels + 1)",
+            required=False,
+            divides=True,
         ),
         "sum": Field(
             Kind.SUM, "sum by arm, from the value of the variable's range nearest to zero", "", "A", required=False

@@ -287,7 +287,7 @@ def test_kinds_that_a_threshold_is_told_of_are_those_it_is_asked_of() -> None:
     # zeros are asked about in most of them
     del asked["zeros_shown"]
     # these are asked where a task comes in or noise is drawn, or change what leaves
-    elsewhere = {"update_contributors", "privacy_budget", "metric_digits", "examples_rounding"}
+    elsewhere = {"count_rounding", "update_contributors", "privacy_budget", "metric_digits", "examples_rounding"}
     assert asked == {name: set(kinds) for name, kinds in OF_KINDS.items() if name not in elsewhere}
 
 

@@ -15,6 +15,7 @@ from isthmus_client.replay import Outcome, exit_code_of, read_bundles, replay
 from isthmus_client.replay.held import withheld_of
 from isthmus_methods.codec import answer_to_message
 from isthmus_methods.registry import METHODS
+from isthmus_node.egress.policy import Policy
 
 # One request a method is enough to see its pooled half; those of several rounds with memory are among them.
 ANALYSES = [next(title for title, (name, _) in REQUESTS.items() if name == method) for method in METHODS]
@@ -56,3 +57,20 @@ def test_answer_with_withheld_fields_is_the_same_and_they_are_named(analysis: st
     (judged,) = replay(bundles, region.result_file(tmp_path / "result.json", result), exact=True)
     assert judged.replayed.outcome is Outcome.POOLED, judged.replayed.why
     assert [withheld_of(judged.replayed, a.node) for a in judged.replayed.rounds[-1].answers] == told
+
+
+@pytest.mark.parametrize("analysis", ["table_one, by country", "mmrm, with least-squares means"])
+def test_rounded_counts_are_pooled_again_as_they_left(analysis: str, tmp_path: Path) -> None:
+    region = Region(tmp_path)
+    region.open_data = False
+    region.policy = Policy.read("[purpose.trial_analysis]\ncount_rounding = 5")
+    region.approve()
+    result = region.run(analysis)
+    assert (result.state, result.exact) == ("done", False)
+    (said,) = [caveat for caveat in result.caveats if "rounded to multiples of 5" in caveat]
+    bundles = read_bundles(region.export(tmp_path / "out"))
+    (judged,) = replay(bundles, region.result_file(tmp_path / "result.json", result), exact=True)
+    assert judged.replayed.outcome is Outcome.POOLED, judged.replayed.why
+    assert judged.replayed.done is not None
+    assert said in judged.replayed.done.caveats
+    assert exit_code_of([judged]) == 0

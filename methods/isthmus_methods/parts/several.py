@@ -19,7 +19,6 @@ from isthmus_methods.contract import (
     Answer,
     Array,
     Block,
-    Cleared,
     Contributions,
     Design,
     Done,
@@ -127,7 +126,7 @@ def contributed(contributions: Contributions, name: str, shared: Collection[str]
         return {**everyone, **own}
 
     return Contributions(
-        tuple(Cleared(s.country, of(s.values), of(s.withheld), s.notes) for s in contributions.summaries)
+        tuple(replace(s, values=of(s.values), withheld=of(s.withheld)) for s in contributions.summaries)
     )
 
 

@@ -15,6 +15,7 @@ _MODELS = (Kind.CROSS_PRODUCT, Kind.SCORE, Kind.INFORMATION, Kind.ESTIMATE)
 # The kinds of fields that the gate asks a threshold of; one that is not here is told as one of every run.
 OF_KINDS: Mapping[str, tuple[Kind, ...]] = {
     "cell_persons": (Kind.COUNT,),
+    "count_rounding": (Kind.COUNT,),
     "sum_persons": (Kind.SUM, *_MODELS),
     "two_largest_share": (Kind.SUM, *_MODELS),
     "remainder_share": (Kind.SUM, *_MODELS),

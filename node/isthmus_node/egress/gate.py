@@ -18,9 +18,10 @@ from isthmus_node.egress.frames import PLACE, REMEDY, RULE, room_of
 from isthmus_node.egress.judges import JUDGES, OF_MODELS
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.refusals import is_about_data, violation_of
+from isthmus_node.egress.rounding import as_they_leave, step_of
 from isthmus_node.egress.thresholds import Limits
 from isthmus_node.egress.unplanned import OFF_GRID
-from isthmus_node.egress.update_rules import Trained, coarse, trains
+from isthmus_node.egress.update_rules import Trained
 
 _SEAL = object()
 NO_PURPOSE = Violation(
@@ -69,6 +70,7 @@ class Cleared:
     notes: tuple[str, ...]  # sorted
     purpose: int
     policy_digest: bytes
+    rounded_to: int  # counts are multiples of this, but for what sums are over; 1: as they are
     room: int  # bytes that an answer of these shapes takes at most
     by_hand: bool  # a person at the site sees it before it leaves
     privacy: summary_pb2.PrivacySpent | None  # what noise cost; None where none was drawn
@@ -155,7 +157,7 @@ def judge(
             violation, place = _declared(item, leaves, seen), _place(item, leaves)
         if violation is not None:
             return _refusal(violation, place, purpose, policy.digest, room, not open_data)
-    cleared, coarsened = [], trains(leaves) and not open_data
+    withheld: dict[tuple[str, str], str] = {}
     for item in items:
         declared = leaves[item.field]
         violation = None if open_data else JUDGES[declared.kind].floor(item, limits)
@@ -164,24 +166,19 @@ def judge(
         if violation is not None and declared.required:
             place = "" if unsaid else _place(item, leaves)
             return _refusal(violation, place, purpose, policy.digest, room, not open_data)
-        cleared.append(
-            ClearedItem(
-                item.field,
-                item.label,
-                declared.about,
-                declared.unit,
-                None if violation else coarse(item.value, declared.kind, limits) if coarsened else item.value,
-                "" if violation is None else violation.code,
-                item.axes,
-            )
-        )
+        if violation is not None:
+            withheld[item.field, item.label] = violation.code
     if not open_data:
         violation = trained.unpaid(items, limits) or (NOT_AUDITED if audit is None else audit(limits))
         if violation is not None:
             return _refusal(violation, "", purpose, policy.digest, room, not open_data)
+    values = {(i.field, i.label): i.value for i in items if (i.field, i.label) not in withheld}
+    values = values if open_data else as_they_leave(values, leaves, limits)
+    cleared = tuple(_cleared(item, leaves[item.field], values, withheld) for item in items)
+    step = 1 if open_data else step_of(leaves, limits)
     by_hand = policy.outputs == "ask" and not open_data
     told = tuple(sorted(summary.notes))
-    return Cleared(tuple(cleared), told, purpose, policy.digest, room, by_hand, trained.privacy, _SEAL)
+    return Cleared(cleared, told, purpose, policy.digest, step, room, by_hand, trained.privacy, _SEAL)
 
 
 def first_look(purpose: int, policy: Policy, asked: Callable[[Limits], Violation | None]) -> Refusal | None:
@@ -241,6 +238,16 @@ def _frozen(item: Item) -> Item:
     value = item.value.copy()
     value.setflags(write=False)
     return replace(item, value=value)
+
+
+def _cleared(
+    item: Item,
+    declared: Field,
+    values: Mapping[tuple[str, str], Array | Integers],
+    withheld: Mapping[tuple[str, str], str],
+) -> ClearedItem:
+    key = item.field, item.label
+    return ClearedItem(*key, declared.about, declared.unit, values.get(key), withheld.get(key, ""), item.axes)
 
 
 def _place(item: Item, leaves: Mapping[str, Field]) -> str:

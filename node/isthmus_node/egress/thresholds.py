@@ -12,6 +12,7 @@ from typing import Any
 
 from isthmus.v1 import study_pb2
 from isthmus_node.egress.auditor_thresholds import OVER_RELEASES, Number as Number, Pair as Pair
+from isthmus_node.egress.time_thresholds import ALONG_TIME
 from isthmus_node.egress.training_thresholds import OF_TRAINING
 
 # As a purpose is written in policy.toml and in the journal.
@@ -85,6 +86,16 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             (True, True),
             "false: a zero tells something of everybody in the class; true: NDB Japan, and trial tables need it",
             "a count of nobody is withheld as a small one is",
+        ),
+        "count_rounding": Key(
+            "counts leave as multiples of {}, so that totals are of rounded parts; what a sum is over stays exact",
+            "larger",
+            (5, 5),
+            (1, 1),
+            (1, 1),
+            "5: OpenSAFELY; who knows all others of a published count learns the last from an exact one",
+            "counts leave as they are",
+            1,
         ),
         "sum_persons": Key(
             "each sum, and each model and its events, is of {} or more persons",
@@ -161,49 +172,7 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             (30.0, 30.0),
             "30: at exp(30) one person outweighs every other",
         ),
-        "table_persons": Key(
-            "a time table is over {} or more persons", "larger", (11, 5), (5, 3), (1, 1), "as cell_persons"
-        ),
-        "leavers_per_step": Key(
-            "{} or more persons leave the risk set at each step of a time table",
-            "larger",
-            (11, 5),
-            (0, 0),
-            (0, 0),
-            "ACRO merges the steps of a curve until 10 leave; trials have a grid of days: 0, or 3 where asked for",
-        ),
-        "at_risk": Key(
-            "{} or more persons are at risk at each step of a time table",
-            "larger",
-            (11, 5),
-            (0, 0),
-            (0, 0),
-            "as leavers_per_step",
-        ),
-        "hazard_at_risk": Key(
-            "{} or more persons are at risk at each step of a baseline hazard",
-            "larger",
-            (11, 5),
-            (5, 3),
-            (5, 3),
-            "as cell_persons",
-        ),
-        "risk_set_persons": Key(
-            "each sum over persons at risk is of {} or more persons",
-            "larger",
-            (11, 5),
-            (5, 3),
-            (5, 3),
-            "as cell_persons",
-        ),
-        "risk_set_leavers": Key(
-            "{} or more persons leave between two listed times of sums over persons at risk, or none",
-            "larger",
-            (11, 5),
-            (5, 3),
-            (5, 3),
-            "as cell_persons: two such sums differ by the covariates of those who left",
-        ),
+        **{name: Key(*row) for name, row in ALONG_TIME.items()},
         "histogram_persons": Key(
             "a histogram is of {} or more persons",
             "larger",
@@ -240,6 +209,7 @@ class Limits:
 
     cell_persons: int
     zeros_shown: bool
+    count_rounding: int
     sum_persons: int
     two_largest_share: float
     remainder_share: float

@@ -158,17 +158,3 @@ def metric_has_persons(support: MetricSupport, limits: Limits) -> Violation | No
     if support.persons < limits.metric_persons:
         return Violation("FEW_PERSONS", limits.rule("metric_persons"), MORE_PERSONS)
     return None
-
-
-# --------------------------------------------------------------------------- coarsening
-
-
-def coarse(value: Array | Integers, kind: Kind, limits: Limits) -> Array | Integers:
-    """A number of a training as it leaves: measures with the policy's digits, counts as multiples of its number."""
-    if kind is Kind.METRIC:
-        return np.array([float(f"{x:.{limits.metric_digits}g}") for x in value.reshape(-1)]).reshape(value.shape)
-    if kind is Kind.COUNT:
-        step = limits.examples_rounding
-        rounded: Integers = (value.astype(np.int64) + step // 2) // step * step
-        return rounded
-    return value

@@ -65,6 +65,7 @@ def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
         software=header.software,
         reference=header.reference,
         privacy=cleared.privacy,
+        counts_rounded_to=cleared.rounded_to if cleared.rounded_to > 1 else 0,
     )
     parts: list[Part] = []
     for item in cleared.items:

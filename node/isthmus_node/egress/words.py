@@ -24,6 +24,8 @@ MOST_COLUMNS = 12
 def words_of_cleared(cleared: Cleared) -> str:
     """One line an item: what it is and how many numbers leave."""
     lines = [words_of_item(item) for item in cleared.items]
+    if cleared.rounded_to > 1:
+        lines.append(f"counts are rounded to multiples of {cleared.rounded_to}")
     if cleared.notes:
         lines.append(f"notes: {', '.join(cleared.notes)}")
     return "\n".join(lines) or "nothing but the word that there is nothing"
@@ -62,6 +64,8 @@ def tables_of_payload(payload: bytes, most_rows: int = MOST_ROWS) -> str:
 
 def _summary(summary: summary_pb2.Summary, most_rows: int) -> Iterator[str]:
     yield shown(f"node {summary.node}, country {summary.country}, isthmus {summary.software}")
+    if summary.counts_rounded_to:
+        yield f"counts are rounded to multiples of {summary.counts_rounded_to}"
     for item in summary.items:
         place = shown(f"{item.field}[{item.label}]" if item.label else item.field)
         if item.withheld_by:

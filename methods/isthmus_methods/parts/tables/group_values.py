@@ -43,7 +43,7 @@ NOTES: Mapping[str, str] = {
     persons.REPEATED: persons.REPEATED_SAYS,
 }
 FIELDS: Mapping[str, Field] = {
-    "rows": Field(Kind.COUNT, "rows in each group", "rows", "groups"),
+    "rows": Field(Kind.COUNT, "rows in each group", "rows", "groups", divides=True),
     "excluded": Field(Kind.COUNT, "rows left out for a missing value", "rows", "1", required=False),
     "sums": Field(Kind.SUM, "sum in each group, from the value of the range nearest to zero", "", "groups"),
     "deviations": Field(Kind.SUM, "sum in each group beyond its pooled mean, second round", "", "groups"),
