@@ -146,6 +146,13 @@ def _exact_counts() -> None:
     put(gate, "step_of", lambda leaves, limits: 1)
 
 
+def _ages_as_they_are() -> None:
+    """Nobody is too old."""
+    from isthmus_node.compute.ages import Ages
+
+    put(Ages, "up_to", lambda self, table, years: table)
+
+
 def _any_support() -> None:
     """Support need not agree with what it supports."""
     from isthmus_node.egress import gate
@@ -295,6 +302,7 @@ GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "all or nothing": (("isthmus_node.egress.gate:judge",), _mask_single_cells),
     "persons are counted": (("isthmus_node.compute.answer:prepare",), _count_rows),
     "rounded counts": (("isthmus_node.egress.rounding:as_they_leave",), _exact_counts),
+    "ages up to ninety": (("isthmus_node.compute.ages:Ages.up_to",), _ages_as_they_are),
     "auditor": (("isthmus_node.egress.auditor:Auditor.violation",), _no_auditor),
     "auditor of combined factors": (
         ("isthmus_node.egress.combined_rules:triples_are_loose",),

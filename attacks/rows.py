@@ -137,13 +137,14 @@ def visits(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(folder: Path, country: str, seed: int, victim: bool) -> dict[str, Path]:
-    """A country's files by dataset: persons, the same on a coarse time grid, visits, and one with a broken cell."""
+    """A country's files by dataset: persons, the same on a coarse grid of times, visits, a broken cell, ages."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = persons(country, seed, victim)
     broken = rows[["SUBJ", "ARM", "LAB"]].astype({"LAB": str})
     if victim:
         broken.loc[PLACE, "LAB"] = STRANGE_CELL
-    tables = {"PERSONS": rows, "COARSE": rows, "VISITS": visits(rows), "BROKEN": broken}
+    ages = rows[["SUBJ", "AGE"]]
+    tables = {"PERSONS": rows, "COARSE": rows, "VISITS": visits(rows), "BROKEN": broken, "AGES": ages}
     paths = {}
     for name, table in tables.items():
         paths[name] = folder / f"{name}-{country}.csv"
@@ -158,9 +159,14 @@ def dictionary() -> str:
             _dataset("PERSONS", _variables(1)),
             _dataset("COARSE", _variables(30)),
             _dataset("VISITS", {n: _variables(1)[n] for n in ("SUBJ", "ARM", "CLASS")}, repeated=True),
+            _dataset("AGES", {"SUBJ": _variables(1)["SUBJ"], "AGE": AGE}),
             _dataset("BROKEN", {n: _variables(1)[n] for n in ("SUBJ", "ARM", "LAB")}),
         ]
     )
+
+
+# The dictionary of one dataset says that it is an age.
+AGE = 'type = "integer"\nunit = "years"\nminimum = 18\nmaximum = 110\nroles = ["age"]'
 
 
 def _variables(grid: int) -> dict[str, str]:

@@ -100,6 +100,14 @@ def rows_of_a_join(scene: Scene) -> Claims:
     return {} if table is None else {"cell": float(table[:, 2].sum()) / 8}
 
 
+def oldest_of_a_sum(scene: Scene) -> Claims:
+    """Whoever knows all other ages takes them off the sum."""
+    total = first(scene, "table_one", roles={"variables": ["AGE"]}, dataset="AGES").get("sum[AGE]")
+    others = rows.persons(COUNTRIES[scene.node], SEEDS[scene.node], True).drop(index=rows.PLACE).AGE
+    # summed from the least age of the dictionary on
+    return {} if total is None else {"age": float(total[0]) - float((others - 18).sum()) + 18}
+
+
 def largest_value(scene: Scene) -> Claims:
     cells = first(scene, "table_one", roles={"variables": ["MARK"]}, options={"quantiles": True}).get(
         "values[quantiles of MARK]"
@@ -209,6 +217,16 @@ ATTACKS = (
         ("persons are counted",),
         SMALL,
         rows_of_a_join,
+    ),
+    Attack(
+        37,
+        "an age above ninety, from a sum",
+        "analyst",
+        "ages are read up to 90",
+        ("ages up to ninety",),
+        frozenset(),
+        oldest_of_a_sum,
+        "b",
     ),
     Attack(
         19,

@@ -29,7 +29,7 @@ from isthmus_methods.registry import find_procedure
 VariableName = Annotated[str, Field(min_length=1, max_length=63)]
 PurposeWord = Literal["feasibility", "publication", "trial analysis", "closed committee"]
 TypeWord = Literal["numeric", "integer", "factor", "text", "date"]
-RoleWord = Literal["identifier", "quasi-identifier", "treatment arm", "unblinding", "country", "genomic"]
+RoleWord = Literal["identifier", "quasi-identifier", "treatment arm", "unblinding", "country", "genomic", "age"]
 RecipientWord = Literal["statistician", "sponsor", "committee", "authority", "public"]
 
 

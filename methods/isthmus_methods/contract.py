@@ -137,6 +137,7 @@ class Cleared:
     withheld: Mapping[tuple[str, str], str] = field(default_factory=dict)  # -> code of the rule
     notes: frozenset[str] = frozenset()
     rounded_to: int = 1  # counts are multiples of this, but for those that sums are over; 1: as they are
+    ages_up_to: float = 0.0  # ages above so many years were read as so many; 0: none were
 
 
 @dataclass(frozen=True, slots=True)

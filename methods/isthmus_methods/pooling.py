@@ -40,7 +40,7 @@ def pool_round(
     check_plausible(method, summaries, spec)
     turn = method.pool(Contributions(tuple(summaries)), spec, state, memory)
     if isinstance(turn, Done):
-        return replace(turn, caveats=(*turn.caveats, *_rounded(method, summaries, spec)))
+        return replace(turn, caveats=(*turn.caveats, *_rounded(method, summaries, spec), *_topped(summaries)))
     if number >= method.rounds[1]:
         raise MethodError(
             "NOT_CONVERGED",
@@ -60,4 +60,13 @@ def _rounded(method: Method, summaries: Sequence[Cleared], spec: Spec) -> list[s
         f"{step}, as the policy asks for this purpose, before they are added: totals and what is worked out of counts "
         "are those of the rounded ones. Numbers of rows that sums and models are over are exact."
         for step in steps
+    ]
+
+
+def _topped(summaries: Sequence[Cleared]) -> list[str]:
+    """Sentences on the countries that read great ages as smaller ones."""
+    return [
+        f"Ages above {top:g} years are taken as {top:g} in "
+        f"{joined(tuple(s.country for s in summaries if s.ages_up_to == top))}, as the policy asks."
+        for top in sorted({summary.ages_up_to for summary in summaries} - {0.0})
     ]

@@ -30,7 +30,8 @@ class Variable:
     levels: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    roles: frozenset[str] = frozenset()  # IDENTIFIER, QUASI_IDENTIFIER, TREATMENT_ARM, UNBLINDING, COUNTRY
+    # IDENTIFIER, QUASI_IDENTIFIER, TREATMENT_ARM, UNBLINDING, COUNTRY, GENOMIC, AGE
+    roles: frozenset[str] = frozenset()
     grid: float | None = None
     may_be_missing: bool = False
 

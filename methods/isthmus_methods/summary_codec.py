@@ -6,6 +6,7 @@ The coordinator asks and reads with this, and an inspection asks and reads again
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -145,13 +146,22 @@ def cleared_from_message(summary: summary_pb2.Summary, method: Procedure) -> Cle
             withheld[key] = item.withheld_by
         else:
             values[key] = _finite(item.field, item.value)
+    if not 0.0 <= summary.ages_up_to < math.inf:
+        raise UsageError("MALFORMED_SUMMARY", "ages are said to be read up to what is no age", _SAME_RELEASE)
     if set(summary.notes) - set(method.notes):
         raise UsageError(
             "MALFORMED_SUMMARY",
             f"the summary holds a note that method {method.name} does not declare",
             _SAME_RELEASE,
         )
-    return Cleared(summary.country, values, withheld, frozenset(summary.notes), max(summary.counts_rounded_to, 1))
+    return Cleared(
+        summary.country,
+        values,
+        withheld,
+        frozenset(summary.notes),
+        max(summary.counts_rounded_to, 1),
+        summary.ages_up_to,
+    )
 
 
 def check_padding(padding: Sequence[bytes]) -> None:

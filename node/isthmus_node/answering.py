@@ -20,6 +20,7 @@ from isthmus_methods.registry import METHODS, PROCEDURES, find_procedure
 from isthmus_methods.validate import check_spec
 from isthmus_node.admission import Order, Ourselves
 from isthmus_node.catalogue import Datasets
+from isthmus_node.compute.ages import Ages, told_of
 from isthmus_node.compute.answer import Cache, answer
 from isthmus_node.compute.cohorts import Place, cohorts_of, listed_places
 from isthmus_node.compute.normal import request_name
@@ -32,7 +33,7 @@ from isthmus_node.egress.gate import Refusal, first_look, judge, refuse
 from isthmus_node.egress.pace import Pace
 from isthmus_node.egress.policy import Policy
 from isthmus_node.egress.privacy import Accountant, Debit, Persons
-from isthmus_node.egress.thresholds import Limits
+from isthmus_node.egress.thresholds import KEYS, Limits
 from isthmus_node.egress.update_rules import Trained
 from isthmus_node.egress.wire import Header, Outbound, encode, encode_refusal
 from isthmus_node.shelf import Shelved
@@ -86,6 +87,7 @@ class Answering:
         self._auditor = auditor
         self._reruns = reruns
         self._cache = Cache()
+        self._ages = Ages()
         self._stated: tuple[bytes, study_pb2.Signed | None] = (b"", None)
         self._told_of: tuple[bytes, tuple[str, ...]] = (b"", ())
         self._behind: tuple[bytes, Callable[[], Behind]] | None = None
@@ -109,11 +111,18 @@ class Answering:
         """
         task = order.task
         table, open_data = self._load(order.dataset, task)
-        events, snapshot = None, table.digest
+        events = None
         if order.events is not None:
             events, both_open = self._load(order.events, task)
             # what comes from two datasets is as open as the less open of them
             open_data = open_data and both_open
+        policy, trained = self._policy().towards(task.purpose, order.recipients), None
+        top = self._age_top(task, policy, open_data)
+        if top:
+            table = self._ages.up_to(table, top)
+            events = None if events is None else self._ages.up_to(events, top)
+        snapshot = table.digest
+        if events is not None:
             snapshot = hashlib.sha256(table.named_digest() + events.named_digest()).digest()
         self._check_snapshot(task, snapshot)
         if not open_data:
@@ -124,9 +133,9 @@ class Answering:
                 )
         # a request that cannot be computed is told so, whatever its cohort
         self._cache.prepared(order.spec, table, order.method, events)
-        policy, trained = self._policy().towards(task.purpose, order.recipients), None
         audit = self._audit(order, table, events, snapshot)
         header = self._header(order.digest, task, order.shelved, snapshot)
+        header = replace(header, ages_up_to=told_of(order.spec, top) if top else 0.0)
         if not open_data:
             if not task.analysis and self._name(order)[1]:
                 policy = policy.without_zeros()
@@ -289,6 +298,7 @@ class Answering:
     def forget(self) -> None:
         """Drop prepared rows: a dataset was registered anew."""
         self._cache.clear()
+        self._ages = Ages()
         self._runs.close()
 
     def run_ended(self, run: bytes) -> None:
@@ -315,6 +325,11 @@ class Answering:
         """A dataset, and whether its custodian marked it as open data."""
         registration = self._datasets.get(dataset.name)
         return self._datasets.load(dataset.name, dataset, refresh=task.round == 1), registration.open_data
+
+    def _age_top(self, task: summary_pb2.Task, policy: Policy, open_data: bool) -> float:
+        """Years above which ages are read as that; 0: as they are."""
+        limits = None if open_data else policy.limits.get(task.purpose)
+        return 0.0 if limits is None or limits.age_top >= KEYS["age_top"].off else float(limits.age_top)
 
     def _check_contributors(self, order: Order) -> None:
         """As many countries in the run as the policy asks for."""

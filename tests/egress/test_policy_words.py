@@ -144,11 +144,12 @@ AT: Mapping[str, tuple[Callable[..., tuple[Kind, Item]], st.SearchStrategy[Numbe
     "metric_persons": (a_measure, st.integers(10, 90)),
 }
 # Judged where the run is known, not by the gate: tests/node_run/test_policy.py. Over several releases: test_auditor.py.
-# What counts are rounded to: test_rounding.py.
+# What counts are rounded to: test_rounding.py. What ages are read up to: tests/node_run/test_ages.py.
 # What a training's counts and measures are rounded to, and what its noise may spend: test_update_rules.py.
 ELSEWHERE = {
     "contributors",
     "count_rounding",
+    "age_top",
     "update_contributors",
     "privacy_budget",
     "metric_digits",

@@ -1,4 +1,4 @@
-"""Counts that are published leave as multiples of the policy's number; what sums are over stays as it is."""
+"""Published counts leave as multiples of a number, what sums are over as it is; each answer says what was done."""
 
 from __future__ import annotations
 
@@ -89,6 +89,13 @@ def test_answer_says_what_its_counts_are_rounded_to(
     assert message.counts_rounded_to == (step if step > 1 else 0)
     said = f"counts are rounded to multiples of {step}"
     assert (said in words_of_cleared(found)) == (said in tables_of_payload(payload)) == (step > 1)
+
+
+def test_answer_says_up_to_what_age_it_read(policy: Policy, header: Callable[[str], Header]) -> None:
+    of_ages = replace(header("task"), ages_up_to=90.0)
+    payload = encode(verdict((count("n", 12, 33),), TABLE, policy), of_ages, KEY).payload
+    assert in_bytes(payload).ages_up_to == 90.0
+    assert "ages above 90 years are read as 90" in tables_of_payload(payload)
 
 
 def test_no_policy_publishes_exact_counts() -> None:

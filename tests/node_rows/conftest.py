@@ -34,7 +34,15 @@ def dictionary(**changes: Any) -> study_pb2.Dataset:
     dataset = study_pb2.Dataset(name="ADTTE", subject="USUBJID", one_row_a_subject=True)
     add = dataset.variables.add
     add(name="USUBJID", type=VARIABLE.TEXT, roles=[VARIABLE.IDENTIFIER])
-    add(name="AGE", type=VARIABLE.NUMERIC, unit="years", minimum=-1, maximum=120, may_be_missing=True)
+    add(
+        name="AGE",
+        type=VARIABLE.NUMERIC,
+        unit="years",
+        roles=[VARIABLE.AGE],
+        minimum=-1,
+        maximum=120,
+        may_be_missing=True,
+    )
     add(name="SEX", type=VARIABLE.FACTOR, levels=["F", "M"], may_be_missing=True)
     add(name="RACE", type=VARIABLE.FACTOR, levels=["NO", "NA", "0", "1"], may_be_missing=True)
     add(name="CNSR", type=VARIABLE.INTEGER, levels=[])

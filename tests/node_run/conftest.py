@@ -429,7 +429,7 @@ def make_study(participants: Sequence[study_pb2.Participant], **more) -> study_p
             variable("USUBJID", kinds.TEXT, roles=[kinds.IDENTIFIER]),
             variable("COUNTRY", kinds.FACTOR, levels=["NL", "DE"], roles=[kinds.COUNTRY]),
             variable("ARM", kinds.FACTOR, levels=["A", "B"], roles=[kinds.TREATMENT_ARM]),
-            variable("AGE", kinds.NUMERIC, unit="years", minimum=18, maximum=110),
+            variable("AGE", kinds.NUMERIC, unit="years", minimum=18, maximum=110, roles=[kinds.AGE]),
             variable("AVAL", kinds.INTEGER, unit="days", minimum=0, maximum=9000),
             variable("CNSR", kinds.INTEGER, levels=["0", "1"]),
         ],

@@ -147,6 +147,15 @@ def _numbers(variable: Variable, values: Array) -> Iterator[Finding]:
                 f"{name}: {_rows(count, 'hold')} a number that is not whole, but the dictionary says integer",
                 Severity.FAIL,
             )
+    if _may_be_an_age(variable):
+        yield Finding(
+            "AGE_UNDECLARED",
+            name,
+            0,
+            f"{name}: a number of years that may be an age, which the study's dictionary does not say (role age): then "
+            "ages above the policy's number are read as they are",
+            Severity.WARN,
+        )
     low = -np.inf if variable.minimum is None else variable.minimum
     high = np.inf if variable.maximum is None else variable.maximum
     count = int(np.count_nonzero((present < low) | (present > high)))
@@ -184,6 +193,12 @@ def _numbers(variable: Variable, values: Array) -> Iterator[Finding]:
                 f"{', '.join(variable.levels)}; taken as a factor they count as missing",
                 Severity.WARN,
             )
+
+
+def _may_be_an_age(variable: Variable) -> bool:
+    """By name and unit: nothing but a reason to look."""
+    named = variable.name.upper().startswith("AGE") or "age" in variable.label.lower().split()
+    return named and "AGE" not in variable.roles and variable.unit.strip().lower() in ("years", "year", "a")
 
 
 def _is_number(text: str) -> bool:

@@ -189,6 +189,16 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             (5, 3),
             "as cell_persons",
         ),
+        "age_top": Key(
+            "ages above {0} years are read as {0}",
+            "smaller",
+            (90, 90),
+            (90, 150),
+            (90, 150),
+            "90: ages of 90 and more are one in 45 CFR 164.514(b)(2)(i)(C); 150: nobody is older",
+            "ages are read as they are",
+            150,
+        ),
         "contributors": Key(
             "a run is over {} or more countries",
             "larger",
@@ -228,6 +238,7 @@ class Limits:
     risk_set_leavers: int
     histogram_persons: int
     bin_persons: int
+    age_top: int
     contributors: int
     difference_persons: int
     plan_covers_missing: bool

@@ -31,6 +31,7 @@ class Header:
     dataset_digest: bytes = b""  # of the snapshot; empty where no rows were read
     software: str = ""
     reference: str = ""  # numbers of permit and dossier
+    ages_up_to: float = 0.0  # years; ages above were read as this; 0: as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
         software=header.software,
         reference=header.reference,
         privacy=cleared.privacy,
+        ages_up_to=header.ages_up_to,
         counts_rounded_to=cleared.rounded_to if cleared.rounded_to > 1 else 0,
     )
     parts: list[Part] = []

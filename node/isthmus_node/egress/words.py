@@ -66,6 +66,8 @@ def _summary(summary: summary_pb2.Summary, most_rows: int) -> Iterator[str]:
     yield shown(f"node {summary.node}, country {summary.country}, isthmus {summary.software}")
     if summary.counts_rounded_to:
         yield f"counts are rounded to multiples of {summary.counts_rounded_to}"
+    if summary.ages_up_to:
+        yield f"ages above {summary.ages_up_to:g} years are read as {summary.ages_up_to:g}"
     for item in summary.items:
         place = shown(f"{item.field}[{item.label}]" if item.label else item.field)
         if item.withheld_by:

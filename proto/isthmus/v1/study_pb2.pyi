@@ -84,6 +84,7 @@ class Variable(_message.Message):
         UNBLINDING: _ClassVar[Variable.Role]
         COUNTRY: _ClassVar[Variable.Role]
         GENOMIC: _ClassVar[Variable.Role]
+        AGE: _ClassVar[Variable.Role]
     ROLE_UNSPECIFIED: Variable.Role
     IDENTIFIER: Variable.Role
     QUASI_IDENTIFIER: Variable.Role
@@ -91,6 +92,7 @@ class Variable(_message.Message):
     UNBLINDING: Variable.Role
     COUNTRY: Variable.Role
     GENOMIC: Variable.Role
+    AGE: Variable.Role
     NAME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]

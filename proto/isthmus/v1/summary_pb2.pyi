@@ -82,7 +82,7 @@ class Item(_message.Message):
     def __init__(self, field: _Optional[str] = ..., label: _Optional[str] = ..., value: _Optional[_Union[_values_pb2.Array, _Mapping]] = ..., withheld_by: _Optional[str] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("task", "node", "country", "items", "notes", "policy_digest", "dataset_digest", "software", "padding", "privacy", "reference", "counts_rounded_to")
+    __slots__ = ("task", "node", "country", "items", "notes", "policy_digest", "dataset_digest", "software", "padding", "privacy", "reference", "counts_rounded_to", "ages_up_to")
     TASK_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +95,7 @@ class Summary(_message.Message):
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     COUNTS_ROUNDED_TO_FIELD_NUMBER: _ClassVar[int]
+    AGES_UP_TO_FIELD_NUMBER: _ClassVar[int]
     task: bytes
     node: str
     country: str
@@ -107,7 +108,8 @@ class Summary(_message.Message):
     privacy: PrivacySpent
     reference: str
     counts_rounded_to: int
-    def __init__(self, task: _Optional[bytes] = ..., node: _Optional[str] = ..., country: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., padding: _Optional[_Iterable[bytes]] = ..., privacy: _Optional[_Union[PrivacySpent, _Mapping]] = ..., reference: _Optional[str] = ..., counts_rounded_to: _Optional[int] = ...) -> None: ...
+    ages_up_to: float
+    def __init__(self, task: _Optional[bytes] = ..., node: _Optional[str] = ..., country: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., software: _Optional[str] = ..., padding: _Optional[_Iterable[bytes]] = ..., privacy: _Optional[_Union[PrivacySpent, _Mapping]] = ..., reference: _Optional[str] = ..., counts_rounded_to: _Optional[int] = ..., ages_up_to: _Optional[float] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("task", "node", "country", "code", "rule", "field", "remedy", "padding")
