@@ -59,6 +59,16 @@ def entry_times(scene: Scene) -> Claims:
     return {"age": float(whole[1] / whole[0] + one[1] / one[0])}
 
 
+def before_the_first(scene: Scene) -> Claims:
+    """Everybody less those at risk at the first event is whoever was censored before it."""
+    answers = scene.ask("cox", "Surv(DAY, GRADE != '1') ~ AGE", options={"stratify_by_country": False})
+    shares = at_risk(answers)
+    if shares is None:
+        return {}
+    whole, own, there = pooled(scene, answers[0], "whole")[0], answers[0]["whole"][0], shares["at_risk"][0]
+    return {"age": float(own[1] - (there[1] + there[0] * whole[1] / whole[0]))}
+
+
 def one_event(scene: Scene) -> Claims:
     """The score of a single event is that person's covariate about the mean of all, which is told elsewhere."""
     mean = first(scene, "table_one", roles={"variables": ["AGE"]}).get("sum[AGE]")
@@ -94,7 +104,7 @@ ATTACKS = (
         "sums at consecutive times differ by one row",
         "analyst",
         "leavers between two listed times",
-        ("risk_steps_have_leavers", "risk_sets_have_persons"),
+        ("risk_steps_have_leavers", "risk_sets_have_persons", "risk_sets_are_apart"),
         LATE,
         consecutive_risk_sets,
     ),
@@ -112,8 +122,18 @@ ATTACKS = (
         "entry times that leave one at risk",
         "analyst",
         "persons at risk at listed times",
-        ("risk_sets_have_persons", "risk_steps_have_leavers"),
+        ("risk_sets_have_persons", "risk_steps_have_leavers", "risk_sets_are_apart"),
         LATE,
         entry_times,
+    ),
+    Attack(
+        25,
+        "whoever is at risk at no listed time",
+        "analyst",
+        "sums over those at risk, and over everybody, held together",
+        ("risk_sets_are_apart",),
+        LATE,
+        before_the_first,
+        "b",
     ),
 )

@@ -84,6 +84,12 @@ class RiskSetSupport:
 
     time: TimeSupport
     model: ModelSupport
+    # Persons by when they come and go, (m, 3): place of the first sum that is over them, one more than that of the
+    # last, and how many they are. Who goes by an event whose sums leave as well goes to a place of its own, beyond
+    # the last by as many. None: all come before the first sum.
+    stays: Integers | None = None
+    # Persons whom these sums leave of sums over everybody, and over all events, that leave as well.
+    beside: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

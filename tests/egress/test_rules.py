@@ -84,6 +84,14 @@ def risk_sets(leavers: list[int], at_risk: list[int], **changed: object) -> Item
     return Item("f", sums, RiskSetSupport(time, replace(SOUND, **changed)))  # type: ignore[arg-type]
 
 
+def stays(*rows: tuple[int, int, int], beside: tuple[int, ...] = ()) -> Item:
+    """Sums over those at risk at four times; many persons come, and many go, between any two of them."""
+    come, go, persons = np.array(rows).T
+    at_risk = [int(persons[(come <= k) & (go > k)].sum()) for k in range(4)]
+    item = risk_sets([5, 5, 5, 25], at_risk)
+    return replace(item, support=replace(item.support, stays=np.array(rows), beside=beside))  # type: ignore[type-var]
+
+
 def bins(*cells: int, total: int = 0, gaps: bool = True) -> Item:
     """Cells at places 0, 2, 4 ... of a grid."""
     value = np.array([[2 * k, n] for k, n in enumerate(cells)], dtype=np.int64).reshape(-1, 2)
@@ -181,6 +189,19 @@ CASES = (
     Case(rules.bins_are_large, Kind.HISTOGRAM, bins(40, 40), "SMALL_BIN", PUBLIC),
     Case(time_rules.risk_sets_have_persons, Kind.RISK_SETS, risk_sets([40, 0], [44, 4]), "FEW_AT_RISK"),
     Case(time_rules.risk_sets_have_persons, Kind.RISK_SETS, risk_sets([50, 0], [60, 10]), "FEW_AT_RISK", PUBLIC),
+    # the one who comes with five, and goes with five who came before
+    Case(
+        time_rules.risk_sets_are_apart,
+        Kind.RISK_SETS,
+        stays((0, 4, 20), (1, 3, 5), (2, 4, 5), (2, 3, 1)),
+        "SMALL_STEP",
+    ),
+    Case(
+        time_rules.risk_sets_are_apart,
+        Kind.RISK_SETS,
+        stays((0, 4, 20), (1, 3, 5), (2, 4, 5), beside=(1, 0)),
+        "SMALL_STEP",
+    ),
     Case(time_rules.risk_steps_have_leavers, Kind.RISK_SETS, risk_sets([1, 20], [60, 59]), "SMALL_STEP"),
     Case(time_rules.risk_steps_have_leavers, Kind.RISK_SETS, risk_sets([10, 20], [60, 50]), "SMALL_STEP", PUBLIC),
     Case(

@@ -162,7 +162,25 @@ def risk_sets_fit(value: Array | Integers, support: RiskSetSupport) -> bool:
         and time.persons <= model.persons
         and value.shape[0] == time.leavers.size
         and not bool(np.any(value[time.at_risk == 0]))
+        and all(is_whole(n) and 0 <= n <= model.persons for n in support.beside)
+        and (support.stays is None or _stays_fit(support.stays, time))
     )
+
+
+def _stays_fit(stays: Integers, time: TimeSupport) -> bool:
+    """Stays are of persons, end after they begin, and give those at risk at each time."""
+    size = time.at_risk.size
+    if type(stays) is not np.ndarray or stays.dtype != np.int64 or stays.ndim != 2 or stays.shape[1] != 3:
+        return False
+    come, go, persons = stays.T
+    # a place beyond the last is that of an event of its own
+    last = np.where(go > size, go - size, go)
+    if np.any((come < 0) | (last <= come) | (last > size) | (persons < 1)):
+        return False
+    change = np.zeros(size + 1, dtype=np.int64)
+    np.add.at(change, come, persons)
+    np.add.at(change, last, -persons)
+    return bool(np.array_equal(np.cumsum(change)[:size], time.at_risk))
 
 
 def bins_fit(value: Array | Integers, support: BinSupport) -> bool:

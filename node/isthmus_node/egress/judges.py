@@ -164,6 +164,7 @@ JUDGES: Mapping[Kind, AnyJudge] = MappingProxyType(
             floors=(
                 time_rules.risk_sets_have_persons,
                 time_rules.risk_steps_have_leavers,
+                time_rules.risk_sets_are_apart,
                 time_rules.risk_sets_have_sound_weights,
             ),
             nobody=_risk_sets_of_nobody,

@@ -7,6 +7,7 @@ import numpy as np
 from isthmus_methods.contract import RiskSetSupport, TimeSupport
 from isthmus_node.egress import rules
 from isthmus_node.egress.form import Violation
+from isthmus_node.egress.stays import tells_few
 from isthmus_node.egress.thresholds import Limits
 
 WIDER = "widen the time grid, merge arms or strata, or stop the table earlier"
@@ -59,6 +60,15 @@ def risk_steps_have_leavers(support: RiskSetSupport, limits: Limits) -> Violatio
     """Attack 23: sums at two listed times never differ by a few persons' covariates."""
     leavers = support.time.leavers
     if np.any((leavers > 0) & (leavers < limits.risk_set_leavers)):
+        return Violation("SMALL_STEP", limits.rule("risk_set_leavers"), STRATIFY)
+    return None
+
+
+def risk_sets_are_apart(support: RiskSetSupport, limits: Limits) -> Violation | None:
+    """Attack 25: no combination of sums at several times, with those over everybody and all events, tells a few."""
+    fewest = limits.risk_set_leavers
+    few = any(0 < persons < fewest for persons in support.beside)
+    if few or (support.stays is not None and tells_few(support.stays, fewest)):
         return Violation("SMALL_STEP", limits.rule("risk_set_leavers"), STRATIFY)
     return None
 

@@ -62,6 +62,7 @@ from isthmus_methods.parts.survival.pooled_risk_sets import (
     FARTHEST,
     Listed,
     Stays,
+    apart_at,
     pooled_sets,
     shares_at,
     supports_at,
@@ -283,6 +284,7 @@ def tied_times(plan: Plan, listed: Listed) -> Booleans:
 def _shares(total: Sums, spec: Spec, plan: Plan, asked: Asked, listed: Listed) -> Summary:
     tied = tied_times(plan, listed)
     at, of_events = supports_at(total.stays, listed, tied)
+    stays, beside = apart_at(total.stays, listed, tied)
     squares = float(total.weights @ total.weights)
     effective = float(total.weights.sum()) ** 2 / squares if squares > 0 else 0.0
     model = total.there.support(spec, plan.p, effective)
@@ -295,7 +297,7 @@ def _shares(total: Sums, spec: Spec, plan: Plan, asked: Asked, listed: Listed) -
         at_risk, dying = shares_at(total.table, listed, asked.place, tied)
         at_risk[at.at_risk == 0] = 0.0
         observed = np.concatenate([[dying[:, -1].sum()], total.table.death_x])
-    items = _share_items(tied, at_risk, dying, at, of_events, model)
+    items = _share_items(tied, at_risk, dying, RiskSetSupport(at, model, stays, beside), of_events)
     if plan.weighted:
         _, everyone = supports_at(total.stays, listed, np.ones(listed.size, dtype=np.bool_))
         items.append(Item("event_weight", dying[:, -1:], RiskSetSupport(everyone, model)))
@@ -309,13 +311,12 @@ def _share_items(
     tied: Booleans,
     at_risk: Array,
     dying: Array,
-    at: TimeSupport,
+    at: RiskSetSupport,
     of_events: TimeSupport,
-    model: ModelSupport,
 ) -> list[Item]:
-    items = [Item("at_risk", at_risk, RiskSetSupport(at, model))]
+    items = [Item("at_risk", at_risk, at)]
     if tied.any():
-        items.append(Item("dying", np.ascontiguousarray(dying[:, :-1]), RiskSetSupport(of_events, model)))
+        items.append(Item("dying", np.ascontiguousarray(dying[:, :-1]), RiskSetSupport(of_events, at.model)))
     return items
 
 
@@ -358,7 +359,7 @@ def _summary_of_nobody(plan: Plan, spec: Spec, asked: Asked, wanted: Wanted) -> 
         none: Integers = np.zeros(asked.listed.size, dtype=np.int64)
         time = TimeSupport(0, none, none)
         zeros = np.zeros((asked.listed.size, 2 + plan.p))
-        items = _share_items(tied_times(plan, asked.listed), zeros[:, :-1], zeros, time, time, model)
+        items = _share_items(tied_times(plan, asked.listed), zeros[:, :-1], zeros, RiskSetSupport(time, model), time)
         if plan.weighted:
             items.append(Item("event_weight", zeros[:, -1:], RiskSetSupport(time, model)))
         if asked.null:

@@ -212,6 +212,41 @@ class Stays:
         )
 
 
+def apart_at(stays: Stays, listed: Listed, tied: Booleans) -> tuple[Integers, tuple[int, ...]]:
+    """What sums at several times tell together: `RiskSetSupport.stays`, and `RiskSetSupport.beside`.
+
+    A person who goes on with another row stays; one who goes and comes again has several stays. Beside the sums at the
+    listed times those over everybody leave, and those over all events: so whoever is at risk at none of these times is
+    told, and of those who leave at a time the ones with the event from the others, unless these have sums of their own.
+    """
+    size = listed.size
+    low = listed.place(stays.stratum, stays.start)
+    high = listed.place(stays.stratum, stays.stop) - 1
+    kept = low <= high
+    everybody, there = (
+        int(np.count_nonzero(np.bincount(s))) if len(s) else 0 for s in (stays.subject, stays.subject[kept])
+    )
+    subject, stratum = stays.subject[kept], stays.stratum[kept]
+    order = np.lexsort((high[kept], low[kept], stratum, subject))
+    low, high, subject, stratum = low[kept][order], high[kept][order], subject[order], stratum[order]
+    died = stays.event[kept][order] & (listed.step[high] == stays.stop[kept][order] if size else True)
+    number = np.r_[0, np.cumsum((subject[1:] != subject[:-1]) | (stratum[1:] != stratum[:-1]))] * (size + 1)
+    number = number[: len(high)]
+    reached = np.maximum.accumulate(high + number) - number if len(high) else high
+    goes_on = np.zeros(len(low), dtype=np.bool_)
+    goes_on[1:] = (number[1:] == number[:-1]) & (reached[:-1] >= low[1:] - 1)
+    first = np.flatnonzero(~goes_on)
+    last = np.append(first[1:], len(low))[: len(first)] - 1
+    come, go, event = low[first], reached[last] + 1, died[last] & (reached[last] == high[last])
+    apart = event & tied[go - 1] if size else event
+    mixed = 0
+    for place in np.unique(go[event & ~apart]):
+        at = (go == place) & ~apart
+        mixed += int(min(np.count_nonzero(at & event), np.count_nonzero(at & ~event)))
+    rows, persons = np.unique(np.column_stack([come, go + size * apart]), axis=0, return_counts=True)
+    return np.column_stack([rows, persons]).astype(np.int64), (everybody - there, mixed)
+
+
 def supports_at(stays: Stays, listed: Listed, tied: Booleans) -> tuple[TimeSupport, TimeSupport]:
     """What the gate judges the sums over those at risk and those over the events by, in persons.
 
