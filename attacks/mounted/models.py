@@ -124,6 +124,21 @@ def hostile_inverse(scene: Scene) -> Claims:
     return {} if meat is None else {"age": CENTRE + float(meat[1] / meat[0])}
 
 
+def scale_of_time(scene: Scene) -> Claims:
+    """A scale of time that is 0 up to the victim's event and 1 from there on, in the test of proportional hazards.
+
+    With it and without it the score differs by the victim's age about the mean of all, which is told elsewhere.
+    """
+    counted = scene.order(scene.spec("table_one", roles={"variables": ["AGE"]}))
+    spec = scene.spec("cox", "Surv(DAY, EVENT) ~ AGE", options={"zph": "km"})
+    after = (np.arange(421) > 33).astype(np.float64)
+    answer = scene.order(spec, {"beta": np.zeros(1), "last": np.ones(1), "km": after}, number=2)
+    shaped = None if answer is None else answer.values.get(("shape_score", "km"))
+    if counted is None or answer is None or shaped is None:
+        return {}
+    return {"age": 18 + float(counted["sum"][0]) / rows.PERSONS + float(answer["score"][0] - shaped[0])}
+
+
 def hostile_exponential(scene: Scene) -> Claims:
     spec = scene.spec("glm", "EPISODES ~ AGE", options={"family": "poisson"})
     return heaviest(scene.order(spec, state(0.0, 1.0), number=3), "age")
@@ -297,6 +312,16 @@ ATTACKS = (
         ("derived state",),
         frozenset({"ROUND_OUT_OF_BOUNDS"}),
         chosen_functionals,
+    ),
+    Attack(
+        28,
+        "a scale of time that singles out an event",
+        "coordinator",
+        "dominance of the scale among the events",
+        ("outcome_is_of_many",),
+        LATE,
+        scale_of_time,
+        "c",
     ),
     Attack(
         29,

@@ -26,6 +26,7 @@ from isthmus_methods.contract import (
     option,
 )
 from isthmus_methods.parts.inference import chi_square, f_p, number
+from isthmus_methods.parts.moments import zero_of
 from isthmus_methods.parts.tables import group_values, rank_tests
 from isthmus_methods.parts.tables.group_values import (
     Groups,
@@ -43,7 +44,7 @@ def groups_of(spec: Spec, method: Anova) -> Groups:
     """Every declared level; those without rows are left out at the end."""
     group, outcome = spec.role("group")[0], spec.role("outcome")[0]
     grid = ValueGrid.of(outcome, spec) if option(spec, method, "ranks") else None
-    return Groups(column_name(group), spec.levels(group), group_values.zero_of(spec, outcome), grid)
+    return Groups(column_name(group), spec.levels(group), zero_of(spec, outcome), grid)
 
 
 class Anova:

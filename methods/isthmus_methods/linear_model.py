@@ -37,7 +37,7 @@ from isthmus_methods.parts import clusters, persons
 from isthmus_methods.parts.clusters import ClusterScores, cluster_items, cluster_scores
 from isthmus_methods.parts.first_round import LEVEL_ABSENT, LEVEL_ABSENT_SAYS, NO_ROWS, NO_ROWS_SAYS
 from isthmus_methods.parts.model_support import ROWS, count_items, nobody
-from isthmus_methods.parts.moments import Sums
+from isthmus_methods.parts.moments import Sums, zero_of
 from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.regression import linear_answer
 from isthmus_methods.parts.regression.linear_plan import MOST_ROUNDS, OPTIONS, Plan, plan_of
@@ -51,7 +51,6 @@ from isthmus_methods.parts.regression_support import (
     support_of_nobody,
 )
 from isthmus_methods.parts.symmetric import packed
-from isthmus_methods.parts.tables.group_values import zero_of
 from isthmus_methods.plausible import Bound, parts_within, sums_within_range
 
 FITTED_BY_ITSELF = "FITTED_BY_ITSELF"

@@ -30,6 +30,7 @@ from isthmus_methods.contract import (
 from isthmus_methods.parts import persons
 from isthmus_methods.parts.first_round import NO_ROWS
 from isthmus_methods.parts.inference import number, t_limits, t_p
+from isthmus_methods.parts.moments import zero_of
 from isthmus_methods.parts.tables import group_values, rank_tests
 from isthmus_methods.parts.tables.group_values import (
     Groups,
@@ -60,7 +61,7 @@ def groups_of(spec: Spec, method: TTest) -> Groups:
             f"name `treated` and `control`, two of: {', '.join(map(repr, levels))}",
         )
     grid = ValueGrid.of(outcome, spec) if option(spec, method, "ranks") else None
-    return Groups(column_name(arm), (treated, control), group_values.zero_of(spec, outcome), grid)
+    return Groups(column_name(arm), (treated, control), zero_of(spec, outcome), grid)
 
 
 class TTest:

@@ -451,3 +451,22 @@ def test_outcome_of_a_size_that_overflows_is_refused(case: Case) -> None:
     with pytest.raises(MethodError) as error:
         pooled(rows, mmrm_spec(case))
     assert error.value.code == "OUTCOME_SCALE"
+
+
+def test_whose_the_outcomes_sum_is_is_taken_from_the_least_value_of_its_range(case: Case) -> None:
+    """About zero an outcome that lies far from it is never one person's, however far from the others he is."""
+    spec = mmrm_spec(case)
+    name = spec.role("outcome")[0].variable  # type: ignore[union-attr]
+    shares = []
+    for minimum in (None, 900.0):
+        variable = replace(spec.variables[name], minimum=minimum, maximum=10_000.0)
+        own = replace(spec, variables={**spec.variables, name: variable})
+        (block,) = blocks_of(case.rows(case.plan[0]), own)["NO"]
+        y = block.numbers("outcome")
+        y[:] = 901.0 + 0.001 * np.arange(len(y))
+        y[0] = 9000.0
+        sums = next(i for i in summarise(find("mmrm", 1), [block], own, {}).items if i.field == "sums")
+        assert isinstance(sums.support, c.ModelSupport)
+        assert sums.support.outcome is not None
+        shares.append(sums.support.outcome.largest / sums.support.outcome.total)
+    assert shares[0] < 0.5 < 0.9 < shares[1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus_methods.contract import Answer, Array, Integers, SumSupport
+from isthmus_methods.contract import Answer, Array, Column, Integers, Ref, Spec, SumSupport
 from isthmus_methods.parts.inference import number, t_limits
 from isthmus_methods.parts.persons import widened
 
@@ -127,3 +127,9 @@ def nearest_to_zero(low: float | None, high: float | None) -> float:
     if low is not None and low > 0:
         return low
     return high if high is not None and high < 0 else 0.0
+
+
+def zero_of(spec: Spec, column: Column) -> float:
+    """The value of a column's range nearest to zero; zero where the dictionary gives it none."""
+    variable = spec.variables.get(column.variable) if isinstance(column, Ref) else None
+    return nearest_to_zero(variable.minimum, variable.maximum) if variable is not None else 0.0

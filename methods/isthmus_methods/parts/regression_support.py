@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus_methods.contract import Array, Block, Booleans, ModelSupport, OutcomeSupport, Ref, Spec
+from isthmus_methods.contract import Array, Block, Booleans, ModelSupport, OutcomeSupport, Spec
 from isthmus_methods.parts.cross_product import (
     CrossProduct,
     KnownDistances,
@@ -23,7 +23,7 @@ from isthmus_methods.parts.cross_product import (
     whitening,
 )
 from isthmus_methods.parts.model_support import EVENTS, ROWS, Used, level_persons, nobody, used_rows
-from isthmus_methods.parts.moments import largest_two, nearest_to_zero
+from isthmus_methods.parts.moments import largest_two, zero_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,9 @@ def outcome_of(block: Block, spec: Spec) -> Outcome | None:
         return None
 
     def build() -> Outcome:
-        y, column = block.numbers("outcome"), spec.role("outcome")
-        variable = spec.variables.get(column[0].variable) if column and isinstance(column[0], Ref) else None
-        zero = nearest_to_zero(variable.minimum, variable.maximum) if variable is not None else 0.0
+        y = block.numbers("outcome")
         binary = bool(np.all((y == 0.0) | (y == 1.0)))
-        given = y if binary else y - zero
+        given = y if binary else y - zero_of(spec, spec.roles["outcome"][0])
         return Outcome(np.bincount(block.subject, weights=given, minlength=1).astype(np.float64), binary)
 
     return block.memo("outcome by person", build)

@@ -252,9 +252,22 @@ def test_extras_that_weights_have_not_are_refused(extra: dict[str, c.Setting]) -
         summarise(Cox(), [], request(roles=(*ROLES, "weights"), **extra), {})
 
 
-@pytest.mark.parametrize("change", [{"beta": np.zeros(3)}, {"centre": np.zeros(1)}, {"step": np.array([1.0, 0.0])}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"beta": np.zeros(3)},
+        {"centre": np.zeros(1)},
+        {"step": np.array([1.0, 0.0])},
+        # scales of time that choose an event
+        {"shape km": np.array([1.0, 0.0])},
+        {"shape km": np.array([0.0, 1.5])},
+        {"shape km": np.array([np.nan, 0.0])},
+        {"shape identity": np.array([-0.5, 2.5])},
+        {"shape identity": np.zeros(1)},
+    ],
+)
 def test_state_of_another_model_is_refused(change: dict[str, np.ndarray]) -> None:
-    spec = request()
+    spec = request(zph="both")
     state = {
         "beta": np.zeros(2),
         "centre": np.zeros(2),

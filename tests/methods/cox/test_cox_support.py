@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isthmus.errors import MethodError
 from isthmus_methods import contract as c
 from isthmus_methods.cox import Cox
 from isthmus_methods.in_process import summarise
+from isthmus_methods.parts.time_table import grid_of
 
 LUNG = {"time": "time", "event": "status", "terms": ["age", "sex", "ph.ecog", "wt.loss"]}
 CGD = {"start": "tstart", "time": "tstop", "event": "status", "terms": ["treat", "age", "inherit", "steroids"]}
@@ -152,6 +154,50 @@ def test_weight_of_one_row_shows_in_the_effective_persons(reference: Any) -> Non
     hostile = model_support(summarise(Cox(), [block], spec, {"beta": np.array([0.0, 0.0, 0.0, 2.0])}))
     assert hostile.effective_persons < 5
     assert hostile.predictor > 30
+
+
+def scaled(block: c.Block, spec: c.Spec, scale: np.ndarray) -> c.Summary:
+    state = {"beta": np.zeros(4), "last": np.ones(1), "km": scale}
+    return summarise(Cox(), [block], spec, state)
+
+
+def test_scale_of_time_is_supported_by_what_each_person_has_of_it(reference: Any) -> None:
+    table = reference("p12_cox_lung")
+    spec = table.spec(**LUNG, options={"zph": "km"})
+    (block,) = table.blocks(spec)["NO"]
+    times, died = block.numbers("time"), block.numbers("event") == 1.0
+    first = np.sort(times[died])[0]
+    assert np.count_nonzero(times[died] == first) == 1
+    grid = np.arange(2000.0)
+
+    def outcome(scale: np.ndarray) -> c.OutcomeSupport:
+        items = [i for i in scaled(block, spec, scale).items if i.field.startswith("shape_")]
+        (support,) = {id(i.support): i.support for i in items}.values()
+        assert len(items) == 4
+        assert isinstance(support, c.ModelSupport)
+        assert support.outcome is not None
+        return support.outcome
+
+    size = grid_of(spec, spec.role("time")[0]).size
+    honest = outcome(np.minimum(grid[:size] / size, 1.0))
+    assert honest.persons > 20
+    assert honest.largest + honest.second < 0.3 * honest.total
+    # all events but the first are at 0.5: about the median the first has it all, whatever the others are at
+    for low, high in ((0.0, 0.5), (0.5 - 1e-9, 0.5)):
+        alone = outcome(np.where(grid[:size] > first, high, low))
+        assert (alone.persons, alone.rest) == (1, None)
+        assert alone.largest == pytest.approx(alone.total)
+
+
+@pytest.mark.parametrize("spoilt", [-0.1, 1.1, np.nan, 0.2])
+def test_scale_that_falls_or_leaves_its_range_is_no_state(spoilt: float, reference: Any) -> None:
+    table = reference("p12_cox_lung")
+    spec = table.spec(**LUNG, options={"zph": "km"})
+    (block,) = table.blocks(spec)["NO"]
+    scale = np.linspace(0.0, 1.0, grid_of(spec, spec.role("time")[0]).size)
+    scale[len(scale) // 2] = spoilt
+    with pytest.raises(MethodError, match="WRONG_STATE"):
+        scaled(block, spec, scale)
 
 
 def test_time_table_and_hazard_count_persons_by_step(reference: Any) -> None:

@@ -19,6 +19,7 @@ from isthmus.errors import MethodError
 from isthmus_methods.contract import Array, Block, Integers, Spec, column_name
 from isthmus_methods.parts.ls_means import numbers_in
 from isthmus_methods.parts.model_terms import ModelTerms, model_terms
+from isthmus_methods.parts.moments import zero_of
 
 # (factor, level) pairs, and numbers, whose product a column is.
 Levels = frozenset[tuple[str, str]]
@@ -38,6 +39,7 @@ class Basis:
     visit: str  # the factor of the terms that says which record it is; "" where they have none
     visits: tuple[str, ...]
     country: str  # the factor that is the country; "" where the terms have none
+    zero: float  # from where a person's share of the outcome's sum is taken
 
     @property
     def k(self) -> int:
@@ -151,6 +153,7 @@ def basis_of(spec: Spec, visit: str = "", visits: tuple[str, ...] = ()) -> Basis
         visit=visit if any(name == visit for name, _ in terms.factors) else "",
         visits=visits,
         country=country,
+        zero=zero_of(spec, spec.roles["outcome"][0]),
     )
 
 

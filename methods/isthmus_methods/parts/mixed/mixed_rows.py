@@ -31,7 +31,7 @@ class Records:
     codes: Integers  # (n, f): levels of the factors in `level_names`
     selected_rows: int
     selected_persons: int
-    outcome: Array  # (n,) as it is
+    outcome: Array  # (n,) from the basis's zero
 
     def __add__(self, other: Records, /) -> Records:
         return Records(
@@ -94,7 +94,7 @@ def records_of(block: Block, basis: Basis, centre: Array, middle: float, at: str
         np.column_stack(mine) if mine else np.zeros((block.rows, 0), dtype=np.int64),
         block.rows_selected,
         block.persons_selected,
-        block.numbers("outcome"),
+        block.numbers("outcome") - basis.zero,
     )
 
 

@@ -23,13 +23,13 @@ from isthmus_methods.parts.first_round import (
 from isthmus_methods.parts.gathered import needed
 from isthmus_methods.parts.inference import f_p, matrix, number, t_tests
 from isthmus_methods.parts.model_terms import level_rows
+from isthmus_methods.parts.moments import zero_of
 from isthmus_methods.parts.newton import Solved, solve
 from isthmus_methods.parts.regression.linear_fit import Fit, Solution, projection, sandwich, start
 from isthmus_methods.parts.regression.linear_means import put_means
 from isthmus_methods.parts.regression.linear_plan import MOST_ROUNDS, Plan
 from isthmus_methods.parts.regression.term_tests import type_three, type_two
 from isthmus_methods.parts.symmetric import unpacked
-from isthmus_methods.parts.tables.group_values import zero_of
 
 # Another round where the cross-product in the model's own coordinates is further than this from the identity, or
 # where the columns still explain more than this of the residuals' length.

@@ -29,7 +29,7 @@ from isthmus_methods.parts.survival.country_fit import (
     weighed,
 )
 from isthmus_methods.parts.survival.cox_plan import EMPTY_INTERVAL, NO_EVENTS, Plan
-from isthmus_methods.parts.survival.proportionality import pieces
+from isthmus_methods.parts.survival.proportionality import is_scale, pieces, shape_support
 from isthmus_methods.parts.survival.risk_steps import Steps, cumulative_hazard
 from isthmus_methods.parts.symmetric import packed
 from isthmus_methods.parts.time_table import ROUNDED
@@ -92,7 +92,7 @@ def _shape(plan: Plan, name: str, local: Gathered, state: State) -> Array:
     if name == "identity":
         return times
     scale = state.get("km")
-    if plan.grid is None or scale is None or scale.shape != (plan.grid.size,):
+    if plan.grid is None or scale is None or scale.shape != (plan.grid.size,) or not is_scale(scale):
         raise MethodError("WRONG_STATE", "the scale of time is missing from the state", "start the analysis anew")
     return scale[plan.grid.steps(times)[0]]
 
@@ -120,12 +120,12 @@ def _summary(plan: Plan, spec: Spec, state: State, wanted: Wanted, local: Weighe
             label = plan.stratum_label(int(code))
             items.append(Item("hazard", hazard, known.times.support(s), label))
     for name, shape, total in zip(wanted.shapes, local.shapes, second.shapes, strict=True):
-        values = pieces(total, sets, shape)
+        values, own = pieces(total, sets, shape), shape_support(total, support)
         items += [
-            Item("shape_events", values["events"], support, name),
-            Item("shape_score", values["score"], support, name),
-            Item("shape_information", packed(values["information"]), support, name),
-            Item("shape_information_squared", packed(values["information_squared"]), support, name),
+            Item("shape_events", values["events"], own, name),
+            Item("shape_score", values["score"], own, name),
+            Item("shape_information", packed(values["information"]), own, name),
+            Item("shape_information_squared", packed(values["information_squared"]), own, name),
         ]
     if second.predictors is not None:
         pairs, squares = pair_counts(second.predictors)

@@ -67,10 +67,11 @@ from isthmus_methods.parts.survival.pooled_risk_sets import (
     shares_at,
     supports_at,
 )
+from isthmus_methods.parts.survival.proportionality import is_scale, shape_support
 from isthmus_methods.parts.survival.risk_sets import RiskTable, SortedRows, risk_table
 from isthmus_methods.parts.survival.risk_steps import Steps, TimeCounts, time_counts
 from isthmus_methods.parts.symmetric import packed
-from isthmus_methods.parts.time_table import ROUNDED, Grid
+from isthmus_methods.parts.time_table import ROUNDED, TIE, Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,20 @@ def _asked(plan: Plan, state: State) -> Asked:
             raise wrong_state()
         sums = at_risk, dying
     shapes = tuple((name, state[f"shape {name}"]) for name in plan.shapes if f"shape {name}" in state)
-    if any(shape.shape != (listed.size,) for _, shape in shapes):
+    if not all(_is_of_time(name, shape, listed, plan) for name, shape in shapes):
         raise wrong_state()
     return Asked(listed, place, sums, "null" in state, "last" in state, shapes)
+
+
+def _is_of_time(name: str, shape: Array, listed: Listed, plan: Plan) -> bool:
+    """Whether these are the times, or a scale of them, less one number: any others would choose an event."""
+    if shape.shape != (listed.size,) or not np.all(np.isfinite(shape)) or plan.grid is None:
+        return False
+    if name == "identity":
+        times = plan.grid.times(listed.step)
+        return bool(np.ptp(shape - times, axis=0) <= TIE * (1.0 + np.abs(times).max())) if len(times) else True
+    ascending = shape[np.argsort(listed.step, kind="stable")]
+    return is_scale(ascending - ascending[:1])
 
 
 def _wanted(plan: Plan, asked: Asked, spec: Spec) -> Wanted:
@@ -330,11 +342,12 @@ def _products(asked: Asked, wanted: Wanted, local: Weighed, heaviest: Heaviest, 
     if second.residuals is not None:
         items += meat_items(second.residuals, wanted.residuals, support)
     for (name, _), total in zip(asked.shapes, second.shapes, strict=True):
+        own = shape_support(total, support)
         observed = total.events_x + total.events_g * (total.centre - sets.centre)
         items += [
-            Item("shape_score", observed, support, name),
-            Item("shape_cross_product", packed(total.once.about(sets.centre)), support, name),
-            Item("shape_cross_product", packed(total.twice.about(sets.centre)), support, squared(name)),
+            Item("shape_score", observed, own, name),
+            Item("shape_cross_product", packed(total.once.about(sets.centre)), own, name),
+            Item("shape_cross_product", packed(total.twice.about(sets.centre)), own, squared(name)),
         ]
     if wanted.pairs:
         cells, bins = predictor_cells(second.predictors)

@@ -6,13 +6,14 @@ Source: Grambsch & Therneau (1994), Biometrika 81, 515-526; as an exact score te
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isthmus_methods.contract import Answer, Array, Booleans
-from isthmus_methods.parts.cross_product import CrossProduct
+from isthmus_methods.contract import Answer, Array, Booleans, ModelSupport, OutcomeSupport
+from isthmus_methods.parts.cross_product import CrossProduct, padded_sum
 from isthmus_methods.parts.inference import chi_square_p
+from isthmus_methods.parts.moments import largest_two
 from isthmus_methods.parts.newton import quadratic, solve
 from isthmus_methods.parts.survival.partial_likelihood import RiskSets, cross_product, information, row_slots
 from isthmus_methods.parts.survival.risk_sets import SortedRows
@@ -27,6 +28,8 @@ class Weighted:
     twice: CrossProduct
     events_x: Array  # (p,) sum over events of g (x - centre)
     events_g: float  # sum over events of g
+    g_by_person: Array  # the same by person
+    events_by_person: Array  # number of events by person
 
     def __add__(self, other: Weighted) -> Weighted:
         moved = other.events_x + other.events_g * (other.centre - self.centre)
@@ -36,20 +39,40 @@ class Weighted:
             self.twice + other.twice,
             self.events_x + moved,
             self.events_g + other.events_g,
+            padded_sum(self.g_by_person, other.g_by_person),
+            padded_sum(self.events_by_person, other.events_by_person),
         )
 
 
 def weighted(rows: SortedRows, sets: RiskSets, g: Array) -> Weighted:
     """The sums of one block; `g` (J,) at the event times."""
     _, died, _ = row_slots(rows, sets)
-    at_events = g[died]
+    at_events, subject = g[died], rows.subject[rows.death_rows]
     return Weighted(
         rows.centre,
         cross_product(rows, sets, False, g),
         cross_product(rows, sets, False, g * g),
         at_events @ rows.x[rows.death_rows, 1:],
         float(at_events.sum()),
+        np.bincount(subject, weights=at_events, minlength=1).astype(np.float64),
+        np.bincount(subject, minlength=1).astype(np.float64),
     )
+
+
+def shape_support(total: Weighted, model: ModelSupport) -> ModelSupport:
+    """What the gate judges the sums with g by: the model's own support, and whose g it is.
+
+    The same sums without g leave too, and g and g - c tell as much: each person's share is taken about the events'
+    median, so that a g which is the same for all events but a few is theirs.
+    """
+    there = total.events_by_person > 0
+    g, events = total.g_by_person[there], total.events_by_person[there]
+    if not len(g):
+        return model
+    sizes = np.abs(g - events * np.median(g / events))
+    largest, second = largest_two(sizes)
+    some = int(np.count_nonzero(sizes))
+    return replace(model, outcome=OutcomeSupport(some, None, float(largest), float(second), float(sizes.sum())))
 
 
 def pieces(total: Weighted, sets: RiskSets, g: Array) -> dict[str, Array]:
@@ -62,6 +85,11 @@ def pieces(total: Weighted, sets: RiskSets, g: Array) -> dict[str, Array]:
         "information": information(total.once, sets, g),
         "information_squared": information(total.twice, sets, g * g),
     }
+
+
+def is_scale(values: Array) -> bool:
+    """Whether these may be a scale of time, at times that ascend: from 0 to 1, and never falling."""
+    return bool(np.all((values >= 0.0) & (values <= 1.0)) and np.all(np.diff(values) >= 0.0))
 
 
 def left_continuous_survival(table: Array) -> Array:

@@ -18,14 +18,12 @@ from isthmus_methods.contract import (
     Array,
     Booleans,
     CellSupport,
-    Column,
     Contributions,
     Field,
     Integers,
     Item,
     Kind,
     Next,
-    Ref,
     Spec,
     State,
     Summary,
@@ -33,7 +31,7 @@ from isthmus_methods.contract import (
 from isthmus_methods.parts import caveats, persons
 from isthmus_methods.parts.first_round import NO_ROWS, check_same_countries, remember_notes, taking_part, told_notes
 from isthmus_methods.parts.model_support import excluded_item
-from isthmus_methods.parts.moments import Sums, nearest_to_zero
+from isthmus_methods.parts.moments import Sums
 from isthmus_methods.parts.persons import widened
 from isthmus_methods.parts.value_grid import ROUNDED, ROUNDED_SAYS, Cells, Distribution, ValueGrid
 
@@ -71,12 +69,6 @@ class Groups:
         if centre is None or centre.shape != (self.number,) or not np.isfinite(centre).all():
             raise MethodError("WRONG_STATE", "the coordinator sent means that are not these groups'", "start it anew")
         return centre
-
-
-def zero_of(spec: Spec, column: Column) -> float:
-    """The value of a column's range nearest to zero."""
-    variable = spec.variables.get(column.variable) if isinstance(column, Ref) else None
-    return nearest_to_zero(variable.minimum, variable.maximum) if variable is not None else 0.0
 
 
 # --------------------------------------------------------------------------- inside a country
