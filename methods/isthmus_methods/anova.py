@@ -38,6 +38,7 @@ from isthmus_methods.parts.tables.group_values import (
     told,
 )
 from isthmus_methods.parts.value_grid import ValueGrid
+from isthmus_methods.plausible import Bound
 
 
 def groups_of(spec: Spec, method: Anova) -> Groups:
@@ -58,6 +59,7 @@ class Anova:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "One-way analysis of variance"
     leaves: ClassVar[Mapping[str, Field]] = {**group_values.FIELDS, "values": group_values.VALUES}
+    bounds: ClassVar[tuple[Bound, ...]] = group_values.bounds_of("outcome")
     roles: ClassVar[Mapping[str, Role]] = {
         "outcome": Role("what is compared", holds="number"),
         "group": Role("the factor that makes the groups", holds="factor"),

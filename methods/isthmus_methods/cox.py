@@ -33,6 +33,7 @@ from isthmus_methods.parts.survival import cox_answer, cox_country, cox_plan, po
 from isthmus_methods.parts.survival.cox_plan import EMPTY_INTERVAL, FAR_OFF, NO_EVENTS, plan_of
 from isthmus_methods.parts.time_table import ROUNDED, ROUNDED_SAYS
 from isthmus_methods.plausible import Bound, events_among_leavers, parts_within
+from isthmus_methods.plausible_time import risk_sets_shrink, table_within, whole_in_range
 
 # Fields of a fit in which each country has a baseline hazard of its own, and of one in which all share one.
 BY_COUNTRY = frozenset(
@@ -111,6 +112,9 @@ class Cox:
     bounds: ClassVar[tuple[Bound, ...]] = (
         parts_within("levels", "outcomes", summed=True),
         events_among_leavers("time_table"),
+        table_within("time_table", "outcomes", "start"),
+        whole_in_range("whole"),
+        risk_sets_shrink("at_risk", "dying", "start", "strata"),
     )
     roles: ClassVar[Mapping[str, Role]] = {
         "time": Role("time of the event or of censoring", holds="number"),

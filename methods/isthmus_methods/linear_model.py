@@ -51,7 +51,7 @@ from isthmus_methods.parts.regression_support import (
     support_of_nobody,
 )
 from isthmus_methods.parts.symmetric import packed
-from isthmus_methods.plausible import Bound, parts_within, sums_within_range
+from isthmus_methods.plausible import Bound, outcome_squares_cover, parts_within, sums_within_range
 
 FITTED_BY_ITSELF = "FITTED_BY_ITSELF"
 # A row whose leverage is nearer to 1 has no residual of its own.
@@ -251,6 +251,7 @@ class LinearModel:
     }
     bounds: ClassVar[tuple[Bound, ...]] = (
         parts_within("levels", "rows"),
+        outcome_squares_cover("cross", "products"),
         sums_within_range("outcome_sum", "rows", lambda spec, _: spec.roles["outcome"][0]),
     )
     roles: ClassVar[Mapping[str, Role]] = {

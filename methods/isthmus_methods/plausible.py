@@ -6,14 +6,27 @@ given. Sums that some rows could have given, and these rows do not, pass: see wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from isthmus.errors import DataError
-from isthmus_methods.contract import Array, Cleared, Column, Field, Integers, Kind, Method, Ref, Spec
+from isthmus_methods.contract import (
+    Array,
+    Cleared,
+    Column,
+    Field,
+    Integers,
+    Kind,
+    Method,
+    Ref,
+    Spec,
+    State,
+)
 
 # Sums of the same numbers in another order, and products of centred columns, differ in their last digits.
 ROUNDING = 1e-6
@@ -41,15 +54,23 @@ class Bound:
     """A rule over several fields of one method.
 
     `broken`: names the place, as ``field`` or ``field[label]``, of each item that breaks it; only what was given is
-    looked at.
+    looked at. `earlier`: fields of earlier rounds that it looks at beside those of this one.
     """
 
     rule: str
     broken: Callable[[Cleared, Spec], Iterator[str]]
+    earlier: tuple[str, ...] = ()
 
 
-def check_plausible(method: Method, summaries: Sequence[Cleared], spec: Spec) -> None:
+def check_plausible(
+    method: Method, summaries: Sequence[Cleared], spec: Spec, earlier: State = MappingProxyType({})
+) -> None:
     """Hold each country's sums of one round against every rule.
+
+    Parameters
+    ----------
+    earlier
+        What `remembered` kept of earlier rounds.
 
     Raises
     ------
@@ -66,9 +87,30 @@ def check_plausible(method: Method, summaries: Sequence[Cleared], spec: Spec) ->
                     raise Implausible(summary.country, place(name, label), rule)
             if _is_rounded(field, summary) and np.any(np.asarray(value) % summary.rounded_to):
                 raise Implausible(summary.country, place(name, label), "rounded counts are multiples of what they say")
+        known = _with_earlier(summary, earlier)
         for bound in bounds:
-            for where in bound.broken(summary, spec):
+            for where in bound.broken(known, spec):
                 raise Implausible(summary.country, where, bound.rule)
+
+
+def remembered(method: Method, summaries: Sequence[Cleared], earlier: State) -> dict[str, Array]:
+    """Of this round and those before it what rules of later rounds look at: ``country/field/label``."""
+    names = {name for bound in getattr(method, "bounds", ()) for name in bound.earlier}
+    kept = dict(earlier)
+    for summary in summaries:
+        for (name, label), value in summary.values.items():
+            if name in names:
+                kept[f"{summary.country}/{name}/{label}"] = np.asarray(value, dtype=np.float64)
+    return kept
+
+
+def _with_earlier(summary: Cleared, earlier: State) -> Cleared:
+    start, values = f"{summary.country}/", dict(summary.values)
+    for key, value in earlier.items():
+        if key.startswith(start):
+            name, label = key.removeprefix(start).split("/", 1)
+            values.setdefault((name, label), value)
+    return replace(summary, values=values)
 
 
 def place(name: str, label: str) -> str:
@@ -79,7 +121,7 @@ def _is_rounded(field: Field, summary: Cleared) -> bool:
     return summary.rounded_to > 1 and field.kind is Kind.COUNT and not field.divides
 
 
-def _off(summary: Cleared, cells: int) -> int:
+def off(summary: Cleared, cells: int) -> int:
     """How far rounding may put the sum of so many counts from the sum of what was counted."""
     return cells * (summary.rounded_to // 2)
 
@@ -148,14 +190,14 @@ def parts_within(part: str, whole: str, *, summed: bool = False) -> Bound:
     """
 
     def broken(summary: Cleared, _spec: Spec) -> Iterator[str]:
-        totals = _only(summary, whole)
+        totals = only(summary, whole)
         if totals is not None and (summed or totals.size == 1):
             totals = totals.sum()
         for (name, label), value in summary.values.items():
             if name == part and totals is not None:
                 parts = np.atleast_1d(np.asarray(value))
                 cells = parts.sum(axis=-1)
-                if not _fits(cells, totals) or np.any(cells > totals + _off(summary, parts.shape[-1] + 1)):
+                if not _fits(cells, totals) or np.any(cells > totals + off(summary, parts.shape[-1] + 1)):
                     yield place(name, label)
 
     return Bound(f"the cells of {part} together are no more than {whole}", broken)
@@ -183,7 +225,7 @@ def sums_within_range(total: str, whole: str, column: Callable[[Spec, str], Colu
             if variable is None or variable.minimum is None or variable.maximum is None:
                 continue
             cells = summary.values.get((own, label))
-            counts = _only(summary, whole) if cells is None else np.asarray(cells)[..., 0]
+            counts = only(summary, whole) if cells is None else np.asarray(cells)[..., 0]
             if counts is None or not _fits(np.asarray(value), counts):
                 continue
             zero = min(max(0.0, variable.minimum), variable.maximum)
@@ -195,23 +237,73 @@ def sums_within_range(total: str, whole: str, column: Callable[[Spec, str], Colu
     return Bound(f"{total} lies within the dictionary's range, times the number of values", broken)
 
 
-def squares_cover(total: str, squares: str) -> Bound:
-    """Squares are not negative, and nothing deviates where they are nothing (Cauchy-Schwarz, whatever the count)."""
+def squares_cover(total: str, squares: str, whole: str, column: Callable[[Spec, str], Column | None]) -> Bound:
+    """Squared deviations of n values are no less than their sum, squared, by n, and no more than n times the range.
+
+    Parameters
+    ----------
+    total, squares
+        Fields of sums of deviations from a value in the range, and of their squares, by group.
+    whole
+        Field of counts of the same label, or of the only one, by group; of several along a last axis the first. It may
+        have left in an earlier round.
+    column
+        What is summed in the field of a label.
+
+    Source: Cauchy-Schwarz.
+    """
+
+    def broken(summary: Cleared, spec: Spec) -> Iterator[str]:
+        for (name, label), given in summary.values.items():
+            sums, value = summary.values.get((total, label)), np.asarray(given)
+            if name != squares or sums is None:
+                continue
+            away = np.asarray(sums)
+            size = np.abs(away).max(initial=0.0)
+            wrong = away.shape != value.shape or np.any(value < 0)
+            wrong = wrong or np.any((value == 0) & (np.abs(away) > ROUNDING * (1 + size)))
+            cells = summary.values.get((whole, label))
+            counts = only(summary, whole) if cells is None else np.asarray(cells)
+            if counts is not None and counts.ndim > value.ndim:
+                counts = counts[..., 0]
+            if not wrong and counts is not None and counts.shape == value.shape:
+                wrong = np.any(away**2 > counts * value * (1 + ROUNDING) + (ROUNDING * (1 + size)) ** 2)
+                low, high = range_of(column(spec, label), spec)
+                if math.isfinite(high - low):
+                    wrong = wrong or np.any(value > counts * (high - low) ** 2 * (1 + ROUNDING) + ROUNDING)
+            if wrong:
+                yield place(name, label)
+
+    rule = f"{squares} are no less than {total} squared, by their number, and no more than the squared range of each"
+    return Bound(rule, broken, (whole,))
+
+
+def range_of(column: Column | None, spec: Spec) -> tuple[float, float]:
+    """The least and the greatest value of a variable by the dictionary; infinite where it says nothing."""
+    variable = spec.variables.get(column.variable) if isinstance(column, Ref) else None
+    low, high = (None, None) if variable is None else (variable.minimum, variable.maximum)
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def outcome_squares_cover(cross: str, products: str) -> Bound:
+    """Products of columns (p (p + 1) / 2,), with an outcome's by each and squared (p + 1,), are a Gram matrix."""
 
     def broken(summary: Cleared, _spec: Spec) -> Iterator[str]:
         for (name, label), value in summary.values.items():
-            sums = summary.values.get((total, label))
-            if name != squares or sums is None:
+            inner = summary.values.get((cross, label))
+            if name != products or inner is None:
                 continue
-            size = np.abs(np.asarray(sums)).max(initial=0.0)
-            if (
-                np.shape(sums) != np.shape(value)
-                or np.any(np.asarray(value) < 0)
-                or np.any((np.asarray(value) == 0) & (np.abs(sums) > ROUNDING * (1 + size)))
-            ):
+            p = np.size(value) - 1
+            if np.ndim(value) != 1 or np.shape(inner) != (p * (p + 1) // 2,):
+                yield place(name, label)
+                continue
+            whole, rows = np.empty((p + 1, p + 1)), np.triu_indices(p)
+            whole[:p, :p][rows] = inner
+            whole[:, p] = value
+            if not is_gram(whole[np.triu_indices(p + 1)]):
                 yield place(name, label)
 
-    return Bound(f"{squares} are not negative, and nothing deviates where they are nothing", broken)
+    return Bound(f"{products} are products of the columns of {cross} and one more", broken)
 
 
 def events_among_leavers(*fields: str) -> Bound:
@@ -226,7 +318,7 @@ def events_among_leavers(*fields: str) -> Bound:
     return Bound("at each step no more have the event than leave", broken)
 
 
-def _only(summary: Cleared, name: str) -> Any:
+def only(summary: Cleared, name: str) -> Any:
     """The field of one label, whatever that is; None where it was not given."""
     return next((np.asarray(value) for (field, _), value in summary.values.items() if field == name), None)
 

@@ -8,7 +8,10 @@ from dataclasses import replace
 from isthmus.errors import MethodError
 from isthmus_methods.contract import Cleared, Contributions, Done, Kind, Method, Next, Spec, State, leaving
 from isthmus_methods.parts.caveats import joined
-from isthmus_methods.plausible import check_plausible
+from isthmus_methods.plausible import check_plausible, remembered
+
+# Before the names of what is kept in a method's memory for the rules of later rounds.
+_EARLIER = "plausible:"
 
 
 def pool_round(
@@ -37,8 +40,10 @@ def pool_round(
     Implausible
         ``IMPLAUSIBLE`` where a country sent sums that no rows can have: nothing is pooled.
     """
-    check_plausible(method, summaries, spec)
-    turn = method.pool(Contributions(tuple(summaries)), spec, state, memory)
+    earlier = {key.removeprefix(_EARLIER): value for key, value in memory.items() if key.startswith(_EARLIER)}
+    check_plausible(method, summaries, spec, earlier)
+    own = {key: value for key, value in memory.items() if not key.startswith(_EARLIER)}
+    turn = method.pool(Contributions(tuple(summaries)), spec, state, own)
     if isinstance(turn, Done):
         return replace(turn, caveats=(*turn.caveats, *_rounded(method, summaries, spec), *_topped(summaries)))
     if number >= method.rounds[1]:
@@ -47,7 +52,8 @@ def pool_round(
             f"{method.name} did not converge in {method.rounds[1]} rounds",
             "simplify the model: fewer terms, or merged levels",
         )
-    return turn
+    kept = {f"{_EARLIER}{key}": value for key, value in remembered(method, summaries, earlier).items()}
+    return replace(turn, memory={**turn.memory, **kept})
 
 
 def _rounded(method: Method, summaries: Sequence[Cleared], spec: Spec) -> list[str]:

@@ -42,6 +42,7 @@ from isthmus_methods.parts.tables.group_values import (
     told,
 )
 from isthmus_methods.parts.value_grid import ValueGrid
+from isthmus_methods.plausible import Bound
 
 DIFFERENCE = "difference"
 
@@ -75,6 +76,7 @@ class TTest:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Two-sample t test"
     leaves: ClassVar[Mapping[str, Field]] = {**group_values.FIELDS, "values": group_values.VALUES}
+    bounds: ClassVar[tuple[Bound, ...]] = group_values.bounds_of("outcome")
     roles: ClassVar[Mapping[str, Role]] = {
         "outcome": Role("what is compared", holds="number"),
         "arm": Role("the factor with the two groups", holds="factor"),
@@ -196,6 +198,7 @@ class PairedTTest:
     version: ClassVar[int] = 1
     title: ClassVar[str] = "Paired t test"
     leaves: ClassVar[Mapping[str, Field]] = group_values.FIELDS
+    bounds: ClassVar[tuple[Bound, ...]] = group_values.bounds_of()
     roles: ClassVar[Mapping[str, Role]] = {
         "first": Role("the number that the other is taken from", holds="number"),
         "second": Role("the number that is taken from it", holds="number"),

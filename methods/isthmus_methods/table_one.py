@@ -211,7 +211,7 @@ class TableOne:
     bounds: ClassVar[tuple[Bound, ...]] = (
         parts_within("count", "arms"),
         sums_within_range("sum", "arms", lambda _, label: Ref(label), own="count"),
-        squares_cover("deviations", "squares"),
+        squares_cover("deviations", "squares", "count", lambda _, label: Ref(label)),
     )
     roles: ClassVar[Mapping[str, Role]] = {
         "variables": Role("numeric variables and factors, one a row", many=True, each=True),

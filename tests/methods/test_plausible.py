@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from isthmus.errors import MethodError
 from isthmus_methods import pooling
-from isthmus_methods.contract import Cleared, Field, Kind, Ref, Spec, Variable, VariableType
+from isthmus_methods.contract import Cleared, Field, Kind, Ref, Spec, Term, Variable, VariableType
 from isthmus_methods.parts.symmetric import packed
 from isthmus_methods.plausible import (
     Implausible,
     check_plausible,
     events_among_leavers,
     is_gram,
+    outcome_squares_cover,
     parts_within,
+    remembered,
     squares_cover,
     sums_within_range,
 )
-from isthmus_methods.registry import METHODS
+from isthmus_methods.registry import METHODS, find
 
 AGE = Variable("AGE", VariableType.NUMERIC, minimum=18.0, maximum=100.0)
 SPEC = Spec("m", "D", roles={"outcome": (Ref("AGE"),)}, variables={"AGE": AGE})
@@ -39,6 +42,8 @@ class Sums:
         "hazard": Field(Kind.HAZARD, ""),
         "values": Field(Kind.HISTOGRAM, ""),
         "gram": Field(Kind.CROSS_PRODUCT, "", gram=True),
+        "inner": Field(Kind.CROSS_PRODUCT, "", gram=True),
+        "products": Field(Kind.SUM, ""),
         "sum": Field(Kind.SUM, ""),
         "deviations": Field(Kind.SUM, ""),
         "squares": Field(Kind.SUM, ""),
@@ -46,7 +51,8 @@ class Sums:
     bounds = (
         parts_within("cells", "rows"),
         sums_within_range("sum", "rows", lambda spec, _: spec.roles["outcome"][0]),
-        squares_cover("deviations", "squares"),
+        squares_cover("deviations", "squares", "rows", lambda spec, _: spec.roles["outcome"][0]),
+        outcome_squares_cover("inner", "products"),
         events_among_leavers("table"),
     )
 
@@ -70,6 +76,10 @@ HONEST = [
     {"values": [[18, 2], [19, 1]]},
     {"deviations": [1.0, 0.0], "squares": [5.0, 0.0]},
     {"gram": packed(np.zeros((3, 3)))},
+    # two of them are 3 above and 1 below
+    {"rows": [2], "deviations": [2.0], "squares": [10.0]},
+    {"inner": [4.0, 1.0, 9.0], "products": [2.0, 3.0, 2.5]},
+    {"products": [2.0, 3.0, 0.1]},
 ]
 FALSE = [
     ("rows", {"rows": [-1]}),
@@ -88,6 +98,12 @@ FALSE = [
     ("squares", {"deviations": [1.0], "squares": [-5.0]}),
     ("squares", {"deviations": [9.0], "squares": [0.0]}),
     ("squares", {"deviations": [1.0, 2.0], "squares": [5.0]}),
+    # Cauchy-Schwarz, and the range of 82 years squared
+    ("squares", {"rows": [2], "deviations": [5.0], "squares": [10.0]}),
+    ("squares", {"rows": [2], "deviations": [0.0], "squares": [2 * 83.0**2]}),
+    ("squares", {"rows": [0], "deviations": [0.0], "squares": [4.0]}),
+    ("products", {"inner": [4.0, 1.0, 9.0], "products": [2.0, 3.0, 0.1]}),
+    ("products", {"inner": [4.0, 1.0, 9.0], "products": [2.0, 2.5]}),
     ("gram", {"gram": [1.0, 2.0, 1.0]}),
     ("gram", {"gram": [-1.0, 0.0, 1.0]}),
     ("gram", {"gram": [1.0, 2.0]}),
@@ -119,6 +135,84 @@ def test_false_sums_are_pooled_where_the_guard_is_left_out(
     assert pooled() == "IMPLAUSIBLE"
     monkeypatch.setattr(pooling, "check_plausible", lambda *_: None)
     assert pooled() == "POOLED"
+
+
+def test_counts_of_an_earlier_round_are_held_against_squares_of_a_later_one() -> None:
+    first, second = given(rows=[2]), given(deviations=[5.0], squares=[10.0])
+    check_plausible(Sums(), [second], SPEC)  # type: ignore[arg-type]
+    kept = remembered(Sums(), [first], {})  # type: ignore[arg-type]
+    assert list(kept) == ["KR/rows/AGE"]
+    with pytest.raises(Implausible, match="squares"):
+        check_plausible(Sums(), [second], SPEC, kept)  # type: ignore[arg-type]
+    # another country's counts are not its own
+    check_plausible(Sums(), [replace(second, country="JP")], SPEC, kept)  # type: ignore[arg-type]
+
+
+# --------------------------------------------------------------------------- along time
+
+ARM = Variable("ARM", VariableType.FACTOR, levels=("A", "B"))
+LOG = Variable("LOG", VariableType.NUMERIC)
+HAZARD = Spec(
+    "cox", "D", {"AGE": AGE, "ARM": ARM, "LOG": LOG}, terms=tuple(Term((Ref(n),)) for n in ("AGE", "ARM", "LOG"))
+)
+# weight, and age about 50, arm B about a half, and something of which no range is known
+RISK = [[10.0, 20.0, 1.0, 1e6], [7.0, 5.0, 0.5, 0.0], [2.0, 1.0, 0.2, 0.0]]
+DYING = [[1.0, 2.0, 0.1, 0.0], [1.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]]
+
+
+def along(**values: object) -> dict[tuple[str, str], np.ndarray]:
+    return {(name, ""): np.asarray(value) for name, value in values.items()}
+
+
+def put(table: list[list[float]], row: int, column: int, value: float) -> list[list[float]]:
+    changed = [list(line) for line in table]
+    changed[row][column] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("values", "roles"),
+    [
+        (along(at_risk=RISK, dying=DYING), ()),
+        (along(at_risk=RISK), ()),
+        # somebody comes late, or another stratum begins
+        (along(at_risk=put(RISK, 2, 0, 9.0)), ("start",)),
+        (along(at_risk=put(RISK, 2, 0, 9.0)), ("strata",)),
+        (along(whole=[[10.0, 420.0, 10.0, 1e9]]), ()),
+        (along(outcomes=[3, 7], time_table=[[1, 2], [4, 6], [0, 0]]), ()),
+        (along(outcomes=[3, 7], time_table=[[1, 2], [4, 6], [2, 0]]), ("start",)),
+        (along(time_table=[[1, 2], [4, 6], [0, 0]]), ()),
+    ],
+)
+def test_sums_along_time_that_rows_can_have_pass(values: Any, roles: tuple[str, ...]) -> None:
+    spec = replace(HAZARD, roles=dict.fromkeys(roles, (Ref("AGE"),)))
+    check_plausible(find("cox", 1), [Cleared("KR", values)], spec)
+
+
+@pytest.mark.parametrize(
+    ("place", "values"),
+    [
+        ("at_risk", along(at_risk=put(RISK, 2, 0, 9.0))),  # somebody comes back
+        ("at_risk", along(at_risk=RISK, dying=put(DYING, 0, 0, 4.0))),  # who dies is still there
+        ("at_risk", along(at_risk=RISK, dying=put(DYING, 2, 0, 3.0))),  # more die than are there
+        ("at_risk", along(at_risk=RISK, dying=put(DYING, 2, 0, -1.0))),
+        ("at_risk", along(at_risk=put(RISK, 2, 0, -1.0))),
+        ("at_risk", along(at_risk=put(RISK, 2, 1, 200.0))),  # two of them a hundred years from somebody
+        ("at_risk", along(at_risk=put(RISK, 2, 2, 2.5))),
+        ("at_risk", along(at_risk=[line[:3] for line in RISK])),
+        ("whole", along(whole=[[10.0, 4200.0, 5.0, 0.0]])),
+        ("whole", along(whole=[[10.0, 170.0, 5.0, 0.0]])),
+        ("whole", along(whole=[[10.0, 420.0, 11.0, 0.0]])),
+        ("whole", along(whole=[[10.0, 420.0, 5.0]])),
+        ("time_table", along(outcomes=[2, 7], time_table=[[1, 2], [4, 6], [0, 0]])),
+        ("time_table", along(outcomes=[3, 6], time_table=[[1, 2], [4, 6], [0, 0]])),
+        ("time_table", along(time_table=[[1, 2], [4, 6], [1, 0]])),
+        ("time_table", along(time_table=[[1, 2], [4, 6]])),
+    ],
+)
+def test_sums_along_time_that_no_rows_can_have_are_found(place: str, values: Any) -> None:
+    with pytest.raises(Implausible, match=rf"at {place}; rule"):
+        check_plausible(find("cox", 1), [Cleared("KR", values)], HAZARD)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])

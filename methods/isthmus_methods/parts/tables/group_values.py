@@ -18,6 +18,7 @@ from isthmus_methods.contract import (
     Array,
     Booleans,
     CellSupport,
+    Column,
     Contributions,
     Field,
     Integers,
@@ -34,6 +35,7 @@ from isthmus_methods.parts.model_support import excluded_item
 from isthmus_methods.parts.moments import Sums
 from isthmus_methods.parts.persons import widened
 from isthmus_methods.parts.value_grid import ROUNDED, ROUNDED_SAYS, Cells, Distribution, ValueGrid
+from isthmus_methods.plausible import Bound, squares_cover, sums_within_range
 
 NOTES: Mapping[str, str] = {
     NO_ROWS: "{countries}: no complete rows, so nothing of it is in the answer",
@@ -48,6 +50,18 @@ FIELDS: Mapping[str, Field] = {
     "squares": Field(Kind.SUM, "squared deviations from the pooled mean, second round", "squared", "groups"),
 }
 VALUES = Field(Kind.HISTOGRAM, "rows at each value that anybody has, by group", "rows", "2 x values", required=False)
+
+
+def bounds_of(role: str = "") -> tuple[Bound, ...]:
+    """What no country's sums can break; `role` holds the numbers, and there is none where they are differences."""
+
+    def column(spec: Spec, _: str) -> Column | None:
+        return spec.roles[role][0] if role else None
+
+    return (
+        sums_within_range("sums", "rows", column),
+        squares_cover("deviations", "squares", "rows", column),
+    )
 
 
 @dataclass(frozen=True, slots=True)
