@@ -187,7 +187,7 @@ def _write_document(entry: Entry, folder: Path) -> None:
     record = entry.record
     if not record.document:
         return
-    if record.event in _ANSWERS:
+    if record.event in (*_ANSWERS, "HELD"):
         if not record.analysis:
             _put(folder / "tasks" / f"{record.task.hex()}.pb", record.document)
         return

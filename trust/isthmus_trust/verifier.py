@@ -35,8 +35,10 @@ CHECKPOINT, COSIGNATURE = "isthmus/checkpoint/1", "isthmus/cosignature/1"
 SUMMARY, REFUSAL, TASK = "isthmus/summary/1", "isthmus/refusal/1", "isthmus/task/1"
 DECISIONS = (
     *("isthmus/decision/1", "isthmus/request/1", "isthmus/run/1"),
-    *("isthmus/release/1", "isthmus/series/1", "isthmus/unlock/1"),
+    *("isthmus/release/1", "isthmus/series/1"),
 )
+# What a decision in a record says, and the kinds that it is of: a study that was locked is unlocked by one for that.
+DECIDED = {"APPROVED": (1, DECISIONS), "DECLINED": (0, DECISIONS), "UNLOCKED": (1, ("isthmus/unlock/1",))}
 POLICY = "isthmus/policy/1"
 MAGIC = b"isthmus journal 1\n"
 MAX_DOCUMENT = 64 << 20
@@ -546,9 +548,11 @@ class Check:
                 raise Failed(where, "the answer names another policy or dataset than the record")
             if context == SUMMARY and self.policies and record["policy_digest"].hex() not in self.policies:
                 raise Failed(where, "it left under a policy that was not in force before")
+        if record["event"] == "UNLOCKED" and not record["document"]:
+            raise Failed(where, "refusals were counted anew without the custodian's word")
         if record["document"]:
             signed = Signed.of(record["document"], where)
-            if answer:
+            if answer or record["event"] == "HELD":
                 signed.check(where, "the task", (TASK,), self.coordinator, self.holds)
                 about = hashlib.sha256(signed.body).digest()
                 if about != record["task"]:
@@ -556,8 +560,16 @@ class Check:
             elif record["event"] == "POLICY":
                 about = self._policy(signed.read(where, "the policy", (POLICY,), self.custodian), record, where)
             else:
-                about = _one(self._opened(signed, where, "the decision", DECISIONS, self.custodian), 1)
+                about = self._decision(signed, record["event"], where)
             self.documents[hashlib.sha256(record["document"]).digest()] = about.hex()
+
+    def _decision(self, signed: Signed, event: str, where: str) -> bytes:
+        """What the custodian decided on: in a document of the kind that the record needs, saying what it says."""
+        says, contexts = DECIDED.get(event, (None, ()))
+        fields = self._opened(signed, where, "the decision", contexts, self.custodian)
+        if _number(fields, 3) != says or _text(_one(fields, 2), where) != self.node:
+            raise Failed(where, "the custodian decided otherwise, or for another node")
+        return _one(fields, 1)
 
     def _policy(self, fields: Fields, record: dict[str, Any], where: str) -> bytes:
         """The digest of a policy as the custodian signed it for this node: none with a smaller number than before."""
