@@ -17,16 +17,19 @@ def megabytes(pid: int) -> tuple[float, float]:
     return own, sum(below)
 
 
-def _tree(pid: int) -> list[float]:
+def _tree(pid: int, above: bytes = b"") -> list[float]:
     """Of a process, then of those that it started and of theirs."""
     try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
         # a process may be started by any thread
         children = [p.read_text(encoding="ascii") for p in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:
         return []  # it ended meanwhile
+    if command == above:
+        return []  # a copy, for a moment, of the one that starts it: the memory is the same
     own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0) / 1024
-    return [own, *(value for text in children for child in text.split() for value in _tree(int(child)))]
+    return [own, *(value for text in children for child in text.split() for value in _tree(int(child), command))]
 
 
 class Watched:

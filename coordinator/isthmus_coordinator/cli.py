@@ -16,6 +16,7 @@ import typer
 from isthmus.command import console, emit, main as run_command, say, version_line
 from isthmus.confined import forbid_core_dumps, only_the_log_speaks, refuse_traces
 from isthmus.errors import UsageError
+from isthmus.memory import few_heaps
 from isthmus_coordinator.clock import moment, words
 from isthmus_coordinator.config import Home, default_home
 from isthmus_coordinator.roster.members import Member, state_words
@@ -100,6 +101,7 @@ def run(
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    few_heaps()
     with only_the_log_speaks() as stream, logs.events_written(quiet, stream):
         coordinator = Coordinator(open_office(_home(home)))
         try:

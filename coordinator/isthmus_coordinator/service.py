@@ -135,7 +135,9 @@ class Coordinator:
         settings = office.settings
         self.hub = Hub(office.clock)
         trainings = Trainings(
-            Bounds(settings.training.seconds, settings.training.memory_mib, settings.max_submission_bytes),
+            Bounds(
+                settings.training.seconds, settings.training.memory_mib, settings.max_submission_bytes, office.home.path
+            ),
             settings.training.strategies,
             Answered(office.database),
         )
@@ -179,6 +181,7 @@ class Coordinator:
             self.rounds,
             limits,
             witnesses,
+            office.home.path,
             max_submission=settings.max_submission_bytes,
             heartbeat=heartbeat,
         )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
+from isthmus.delimited import Part, before
 from isthmus.errors import UsageError
 from isthmus.v1 import spec_pb2, study_pb2, values_pb2
 from isthmus_methods import contract as c
@@ -22,6 +23,12 @@ from isthmus_methods.settings_codec import (
     training_from_message,
     training_to_message,
 )
+
+# Of the encodings of floating numbers: type and number of the field.
+_FLOATING: dict[str | None, np.dtype[Any]] = {"doubles": np.dtype("<f8"), "floats": np.dtype("<f4")}
+_NUMBERS = {"<f8": values_pb2.Array.DOUBLES_FIELD_NUMBER, "<f4": values_pb2.Array.FLOATS_FIELD_NUMBER}
+# For `take_out`: the fields of an array that are large.
+NUMBERS = frozenset(_NUMBERS.values())
 
 # Caps before anything is built from a message.
 MAX_ARRAY = 50_000_000
@@ -70,8 +77,25 @@ def array_to_message(array: c.Array | c.Integers) -> values_pb2.Array:
     return message
 
 
-def array_from_message(message: values_pb2.Array) -> c.Array | c.Integers:
+def array_parts(array: c.Array | c.Integers) -> list[Part]:
+    """The bytes of `array_to_message`, in parts: the numbers of floats and doubles are not copied."""
+    if array.dtype.kind in "iu":
+        return [array_to_message(array).SerializeToString(deterministic=True)]
+    little = "<f4" if array.dtype == np.float32 else "<f8"
+    numbers = np.ascontiguousarray(array, dtype=little).reshape(-1).view(np.uint8).data
+    shape = values_pb2.Array(shape=list(array.shape)).SerializeToString(deterministic=True)
+    return [shape, before(_NUMBERS[little], len(numbers)), numbers]
+
+
+def array_from_message(message: values_pb2.Array, apart: memoryview | None = None) -> c.Array | c.Integers:
     """The array of a message; int64 where it was packed as counts, float32 where it was sent as floats.
+
+    Parameters
+    ----------
+    message
+        As received.
+    apart
+        Its floats or doubles, where they were taken out of it: the array is made of these bytes, not a copy.
 
     Raises `UsageError` where it is malformed.
     """
@@ -85,14 +109,13 @@ def array_from_message(message: values_pb2.Array) -> c.Array | c.Integers:
         if len(message.counts.values) != size:
             raise malformed("an array's shape and length disagree")
         return np.array(message.counts.values, dtype=np.int64).reshape(shape)
-    if which == "doubles":
-        if len(message.doubles) != 8 * size:
+    if which in _FLOATING:
+        little = _FLOATING[which]
+        numbers = getattr(message, which) if apart is None else apart
+        if len(numbers) != little.itemsize * size:
             raise malformed("an array's shape and length disagree")
-        return np.frombuffer(message.doubles, dtype="<f8").astype(np.float64).reshape(shape)
-    if which == "floats":
-        if len(message.floats) != 4 * size:
-            raise malformed("an array's shape and length disagree")
-        return cast(c.Array, np.frombuffer(message.floats, dtype="<f4").astype(np.float32).reshape(shape))
+        array = np.frombuffer(numbers, dtype=little).astype(little.newbyteorder("="), copy=apart is None)
+        return cast(c.Array, array.reshape(shape))
     raise malformed("an array without values")
 
 
@@ -100,8 +123,14 @@ def state_to_messages(state: c.State) -> list[values_pb2.NamedArray]:
     return [values_pb2.NamedArray(name=name, array=array_to_message(state[name])) for name in sorted(state)]
 
 
-def state_from_messages(messages: Sequence[values_pb2.NamedArray]) -> dict[str, c.Array]:
-    state = {m.name: _floating(array_from_message(m.array)) for m in messages}
+def state_from_messages(
+    messages: Sequence[values_pb2.NamedArray], apart: Sequence[memoryview] | None = None
+) -> dict[str, c.Array]:
+    """The state of such messages; `apart`: the numbers of each array, where they were taken out."""
+    if apart is not None and len(apart) != len(messages):
+        raise malformed("an array without values")
+    numbers = [None] * len(messages) if apart is None else apart
+    state = {m.name: _floating(array_from_message(m.array, n)) for m, n in zip(messages, numbers, strict=True)}
     if len(state) != len(messages):
         raise malformed("a state with a name twice")
     return state

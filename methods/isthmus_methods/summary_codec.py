@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from isthmus.delimited import Part, before, length_of, sliced, take_out
 from isthmus.errors import Refused, UsageError
 from isthmus.v1 import spec_pb2, study_pb2, summary_pb2, values_pb2
-from isthmus_methods.codec import array_from_message, state_from_messages, state_to_messages
+from isthmus_methods.codec import (
+    NUMBERS,
+    array_from_message,
+    array_parts,
+    state_from_messages,
+    state_to_messages,
+)
 from isthmus_methods.contract import AppMessage, Array, Cleared, Integers, Procedure, State
 from isthmus_methods.settings_codec import settings_from_messages, settings_to_messages
+
+# Numbers of fields in the contract, and where the large ones of a summary are.
+_ARRAYS, _ARRAY = summary_pb2.State.ARRAYS_FIELD_NUMBER, values_pb2.NamedArray.ARRAY_FIELD_NUMBER
+LARGE = ({summary_pb2.Summary.ITEMS_FIELD_NUMBER}, {summary_pb2.Item.VALUE_FIELD_NUMBER}, NUMBERS)
 
 _SAME_RELEASE = "run the same release of isthmus at the coordinator and at the site"
 
@@ -34,7 +45,7 @@ def task_to_message(
     deadline: int,
     requester: str,
     message: AppMessage | None = None,
-    apart: bytes = b"",
+    apart: Serialised | None = None,
 ) -> summary_pb2.Task:
     """What every participant is asked in a round; equal parts give equal canonical bytes.
 
@@ -55,7 +66,7 @@ def task_to_message(
     message
         Only in training.
     apart
-        The state as bytes, where it is too large for an order and is fetched; `state` is empty then.
+        The state, where it is too large for an order and is fetched; `state` is empty then.
     """
     task = summary_pb2.Task(
         study_digest=study_digest,
@@ -68,8 +79,8 @@ def task_to_message(
         participants=participants,
         deadline=deadline,
         requester=requester,
-        state_digest=hashlib.sha256(apart).digest() if apart else b"",
-        state_bytes=len(apart),
+        state_digest=b"" if apart is None else apart.digest,
+        state_bytes=0 if apart is None else apart.size,
     )
     if message is not None:
         asked = summary_pb2.AppMessage(type=message.type, config=settings_to_messages(message.config))
@@ -84,18 +95,49 @@ def message_of(task: summary_pb2.Task) -> AppMessage | None:
     return AppMessage(task.message.type, settings_from_messages(task.message.config))
 
 
+class Serialised:
+    """A state on its own, where it does not come with the task. Holds the arrays of the state, and no copy of them.
+
+    Parameters
+    ----------
+    state
+        Not to be changed afterwards.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._parts: list[Part] = []
+        for name in sorted(state):
+            array = array_parts(state[name])
+            named = values_pb2.NamedArray(name=name).SerializeToString(deterministic=True)
+            inner: list[Part] = [named, before(_ARRAY, length_of(array)), *array]
+            self._parts += [before(_ARRAYS, length_of(inner)), *inner]
+        self.size = length_of(self._parts)
+        whole = hashlib.sha256()
+        for part in self._parts:
+            whole.update(part)
+        self.digest = whole.digest()  # SHA-256, 32 bytes
+
+    def slices(self, most: int) -> Iterator[bytes]:
+        """Its bytes, so many at a time; equal states give equal bytes."""
+        return sliced(self._parts, most)
+
+
 def state_to_bytes(state: State) -> bytes:
-    """A state on its own, where it does not come with the task; equal states give equal bytes."""
-    return summary_pb2.State(arrays=state_to_messages(state)).SerializeToString(deterministic=True)
+    """The bytes of `Serialised`, in one piece."""
+    return b"".join(Serialised(state).slices(1 << 20))
 
 
-def state_from_bytes(body: bytes) -> State:
-    """The state of such bytes. Raises `UsageError` where they are none."""
+def state_from_bytes(body: bytes | bytearray) -> dict[str, Array]:
+    """The state of such bytes; its arrays are made of these, and not copies.
+
+    Raises `UsageError` where they are none.
+    """
     try:
-        message = summary_pb2.State.FromString(body)
-    except DecodeError as error:
+        left, numbers = take_out(memoryview(body), ({_ARRAYS}, {_ARRAY}, NUMBERS))
+        message = summary_pb2.State.FromString(left)
+    except (DecodeError, ValueError) as error:
         raise UsageError("MALFORMED_STATE", "the bytes are no state", _SAME_RELEASE) from error
-    return state_from_messages(message.arrays)
+    return state_from_messages(message.arrays, numbers)
 
 
 def memory_to_message(memory: State) -> summary_pb2.Task:
@@ -108,8 +150,15 @@ def as_carried(message: summary_pb2.Task) -> State:
     return state_from_messages(message.state)
 
 
-def cleared_from_message(summary: summary_pb2.Summary, method: Procedure) -> Cleared:
+def cleared_from_message(
+    summary: summary_pb2.Summary, method: Procedure, apart: Sequence[memoryview] | None = None
+) -> Cleared:
     """A country's summary, held against what the method declares.
+
+    Parameters
+    ----------
+    apart
+        The numbers of its arrays in order, where they were taken out (`LARGE`): values are made of these.
 
     Raises
     ------
@@ -120,6 +169,7 @@ def cleared_from_message(summary: summary_pb2.Summary, method: Procedure) -> Cle
     """
     values: dict[tuple[str, str], Array | Integers] = {}
     withheld: dict[tuple[str, str], str] = {}
+    large = None if apart is None else iter(apart)
     for item in summary.items:
         declared = method.leaves.get(item.field)
         if declared is None:
@@ -145,7 +195,8 @@ def cleared_from_message(summary: summary_pb2.Summary, method: Procedure) -> Cle
                 )
             withheld[key] = item.withheld_by
         else:
-            values[key] = _finite(item.field, item.value)
+            floating = large is not None and item.value.WhichOneof("values") != "counts"
+            values[key] = _finite(item.field, item.value, next(large, None) if large and floating else None)
     if not 0.0 <= summary.ages_up_to < math.inf:
         raise UsageError("MALFORMED_SUMMARY", "ages are said to be read up to what is no age", _SAME_RELEASE)
     if set(summary.notes) - set(method.notes):
@@ -172,9 +223,10 @@ def check_padding(padding: Sequence[bytes]) -> None:
         )
 
 
-def _finite(field: str, value: values_pb2.Array) -> Array | Integers:
-    array = array_from_message(value)
-    if not np.isfinite(array).all():
+def _finite(field: str, value: values_pb2.Array, apart: memoryview | None) -> Array | Integers:
+    array = array_from_message(value, apart)
+    # a number that is not finite makes these so
+    if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
         raise Refused(
             "NOT_FINITE",
             f"field {field!r} holds a number that is not finite; rule: sums are finite",

@@ -15,7 +15,7 @@ from isthmus.errors import ConfigError, IsthmusError, Refused
 from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods import codec
-from isthmus_methods.contract import Method, Procedure, Spec, State, Summary, leaving
+from isthmus_methods.contract import Array, Method, Procedure, Spec, Summary, leaving
 from isthmus_methods.registry import METHODS, PROCEDURES, find_procedure
 from isthmus_methods.validate import check_spec
 from isthmus_node.admission import Order, Ourselves
@@ -96,13 +96,13 @@ class Answering:
         self._listed: tuple[bytes, frozenset[Place]] = (b"", frozenset())
         self._snapshots: OrderedDict[bytes, bytes] = OrderedDict()
 
-    def answer(self, order: Order, state: State | None = None) -> Outbound:
+    def answer(self, order: Order, state: dict[str, Array] | None = None) -> Outbound:
         """The country's answer to one round, judged and signed; a refusal by the gate is an answer too.
 
         Parameters
         ----------
         state
-            What came beside the task; None: what is in it.
+            What came beside the task; None: what is in it. A training leaves nothing in it.
 
         Raises
         ------
@@ -160,6 +160,8 @@ class Answering:
             trained,
             late=task.round > 1,
         )
+        # the gate has a copy of its own, and a model is large
+        del summary
         if isinstance(outcome, Refusal):
             return encode_refusal(outcome, header, self._identity)
         if not open_data:
@@ -187,7 +189,7 @@ class Answering:
         return kept[3]
 
     def _train(
-        self, order: Order, table: Table, state: State, limits: Limits | None, is_seen_first: bool
+        self, order: Order, table: Table, state: dict[str, Array], limits: Limits | None, is_seen_first: bool
     ) -> tuple[Summary, Trained]:
         prepared = self._cache.prepared(order.spec, table, order.method)
         run = self._runs.run(order.task, order.spec, table, prepared)

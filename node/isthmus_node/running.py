@@ -15,6 +15,7 @@ from types import FrameType
 
 from isthmus.confined import forbid_core_dumps, libraries_heard, only_the_log_speaks, refuse_traces
 from isthmus.errors import ConfigError, IsthmusError
+from isthmus.memory import few_heaps
 from isthmus.v1 import journal_pb2
 from isthmus.version import __version__
 from isthmus_node.admission import Admission, Ourselves
@@ -358,6 +359,7 @@ def run_node(config: NodeConfig) -> None:
     """
     refuse_traces()
     forbid_core_dumps()
+    few_heaps()
     with only_the_log_speaks() as stream:
         log = Log(config.log_level, stream)
         with libraries_heard(log):

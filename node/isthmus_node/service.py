@@ -22,6 +22,7 @@ from isthmus.errors import (
     VersionError,
     WaitingForApproval as Waiting,
 )
+from isthmus.memory import give_back
 from isthmus.recent import Recent
 from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
@@ -30,7 +31,7 @@ from isthmus_node.egress.journal import Journaled
 from isthmus_node.egress.wire import Header, Outbound
 from isthmus_node.link.channel import Session
 from isthmus_node.link.fetch import fetch_state
-from isthmus_node.link.submit import decide, submit
+from isthmus_node.link.submit import CHUNK, decide, submit
 from isthmus_node.parts import Parts
 from isthmus_node.slots import Slots
 from isthmus_node.waiting import Waiting as WaitingTasks
@@ -360,6 +361,8 @@ class Service:
         if outbound.event == "RELEASED":
             # nobody waits for it
             self._count(header)
+        if len(journaled.payload) > CHUNK:
+            give_back()
         milliseconds = round((self._clock() - began) * 1000, 1)
         self._parts.log.event(
             "released" if outbound.event == "RELEASED" else "refused",

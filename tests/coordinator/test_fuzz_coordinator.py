@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from mutating import mutated, mutated_bytes
 from isthmus.errors import IsthmusError
 from isthmus.event_log import EventLog
 from isthmus.v1 import analyst_pb2, exchange_pb2, study_pb2, summary_pb2
+from isthmus_coordinator.analyses.answers import read_answer
+from isthmus_coordinator.analyses.run import Request
+from isthmus_coordinator.analyses.submission import Submission
 from isthmus_coordinator.logs import EVENTS, EventHandler
 from isthmus_trust.documents import DECISION, STUDY, SUMMARY, canonical
 
@@ -146,30 +150,34 @@ def test_studies_signed_by_their_author_are_taken_or_refused(region: Region, fau
     assert faults.getvalue() == ""
 
 
-def test_answers_signed_by_their_node_are_taken_or_refused(region: Region, faults: io.StringIO, tries: Tries) -> None:
-    from isthmus_coordinator.analyses.answers import read_answer
+def read(request: Request, task: bytes, signed: study_pb2.Signed) -> None:
+    with contextlib.closing(Submission()) as submission:
+        submission.add(canonical(signed))
+        read_answer(request, "nl", task, submission, 1)
 
+
+def test_answers_signed_by_their_node_are_taken_or_refused(region: Region, faults: io.StringIO, tries: Tries) -> None:
     (node,) = region.nodes("nl")
     run = region.submit(region.approved([node]), "wait")
     live = region.coordinator.rounds.find(run)
     assert live is not None
     request, task = live.run.request, bytes(32)
     whole = node.summary(task, {"x": np.zeros(1)})
-    read = 0
+    taken = 0
     for chance in tries(300):
         try:
             signed = node.identity.sign(SUMMARY, canonical(mutated(whole, chance)))
-            read_answer(request, "nl", task, signed, 1)
-            read += 1
+            read(request, task, signed)
+            taken += 1
         except IsthmusError:
             continue
-    assert read > 20
+    assert taken > 20
     assert faults.getvalue() == ""
     padded = summary_pb2.Summary()
     padded.CopyFrom(whole)
     padded.padding.append(b"\0\0x")
     with pytest.raises(IsthmusError, match="padding"):
-        read_answer(request, "nl", task, node.identity.sign(SUMMARY, canonical(padded)), 1)
+        read(request, task, node.identity.sign(SUMMARY, canonical(padded)))
 
 
 def test_submission_that_lies_about_its_length_is_not_collected(region: Region, faults: io.StringIO) -> None:

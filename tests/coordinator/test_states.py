@@ -58,11 +58,11 @@ def running(policy: int = study_pb2.FAIL, **options: c.Setting) -> Run:
 
 def answer(node: str, value: float = 1.0) -> Answer:
     cleared = c.Cleared(node.upper(), {("score", ""): np.array([value])})
-    return Answer(node, b"d" * 32, b"signed", NOW, cleared=cleared)
+    return Answer(node, b"d" * 32, NOW, cleared)
 
 
 def refusal(node: str) -> Answer:
-    return Answer(node, b"d" * 32, b"signed", NOW, refusal=Failure("SMALL_CELL", "a rule", "a remedy", 12))
+    return Answer(node, b"d" * 32, NOW, refusal=Failure("SMALL_CELL", "a rule", "a remedy", 12))
 
 
 def gone(*nodes: str) -> dict[str, LeftOut]:

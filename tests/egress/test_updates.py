@@ -52,7 +52,9 @@ def made(
     open_data: bool = False,
 ) -> Update:
     limits = None if open_data else policy(text).limits[TRIAL]
-    return ready(trained, sent, persons, batch, limits, (purse or Purse()).debit)
+    # what an app gave is the caller's no more
+    own = {name: np.array(array) for name, array in trained.items()}
+    return ready(own, sent, persons, batch, limits, (purse or Purse()).debit)
 
 
 def judged(update: Update, text: str = "", open_data: bool = False) -> Cleared | Refusal:
@@ -115,6 +117,18 @@ def test_noise_of_two_seeds_has_nothing_in_common_and_of_one_is_the_same() -> No
     other = made(NOISE, purse=Purse(bytes(32)))
     assert first.arrays["weights"].tolist() == again.arrays["weights"].tolist()
     assert not np.any(first.arrays["weights"] == other.arrays["weights"])
+
+
+def test_what_leaves_takes_the_place_of_what_the_app_gave() -> None:
+    given = {name: np.array(array) for name, array in TRAINED.items()}
+    update = ready(given, SENT, 80, 80, policy(CUT).limits[TRIAL], Purse().debit)
+    assert all(update.arrays[name] is given[name] for name in given)
+    for name in given:
+        given[name] = np.array(TRAINED[name])
+        given[name].setflags(write=False)
+    again = ready(given, SENT, 80, 80, policy(CUT).limits[TRIAL], Purse().debit)
+    assert all(again.arrays[name].tolist() == update.arrays[name].tolist() for name in given)
+    assert all(given[name].tolist() == np.array(TRAINED[name]).tolist() for name in given)
 
 
 def test_numbers_with_noise_lie_on_a_grid() -> None:

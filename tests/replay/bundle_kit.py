@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import secrets
@@ -18,6 +19,7 @@ from isthmus_client.results.fit import fit_of
 from isthmus_coordinator.analyses import turns
 from isthmus_coordinator.analyses.answers import read_answer
 from isthmus_coordinator.analyses.run import Request, Run
+from isthmus_coordinator.analyses.submission import Submission
 from isthmus_methods import codec, contract as c
 from isthmus_methods.contract import leaving
 from isthmus_methods.in_process import summarise
@@ -236,8 +238,9 @@ class Region:
                 payload = self._answer(site, request, run.task.signed, task, blocks[site.country], does == "refuse")
                 if does == "too late":
                     continue
-                given = study_pb2.Signed.FromString(payload)
-                answers.append(read_answer(request, site.node, run.task.digest, given, self.now))
+                with contextlib.closing(Submission()) as given:
+                    given.add(payload)
+                    answers.append(read_answer(request, site.node, run.task.digest, given, self.now))
             turn = turns.take_in(run, answers, self.sign, self.now)
             if not turn.run.final and turn.run.task is run.task:
                 turn = turns.out_of_time(turn.run, self.sign, self.now)

@@ -17,7 +17,7 @@ from flwr.serverapp.strategy import FedAvg, Result, Strategy
 from flwr.supercore.task_identity import TaskIdentity
 
 from isthmus_training import flower
-from isthmus_training.exchange import EXAMPLES, Ask, NotCarried, Reply
+from isthmus_training.exchange import EXAMPLES, Ask, Carried, NotCarried, Reply
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAPTER = ROOT / "training/isthmus_training/flower.py"
@@ -113,9 +113,9 @@ def _record(**changes: object) -> RecordDict:
 def _grid(replies: dict[int, Reply]) -> tuple[flower.CarriedGrid, list[tuple[Ask, tuple[int, ...]]]]:
     carried: list[tuple[Ask, tuple[int, ...]]] = []
 
-    def carry(ask: Ask, nodes: tuple[int, ...]) -> dict[int, Reply]:
+    def carry(ask: Ask, nodes: tuple[int, ...]) -> Carried:
         carried.append((ask, nodes))
-        return replies
+        return Carried(replies)
 
     return flower.CarriedGrid((1, 2), carry), carried
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from isthmus_methods.contract import Array, Setting
+from isthmus_training.stored import StoredArrays
 
 # Under this name a reply's measures hold the number of rows that were trained, or evaluated, on: Flower's own.
 EXAMPLES = "num-examples"
@@ -44,6 +45,22 @@ class Reply:
 
     arrays: Mapping[str, Array]
     metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came of a round.
+
+    Parameters
+    ----------
+    replies
+        By node's number.
+    asked
+        The model that was asked with, where it need not be in memory any more; None: it stays where it is.
+    """
+
+    replies: Mapping[int, Reply]
+    asked: StoredArrays | None = None
 
 
 class NotCarried(Exception):

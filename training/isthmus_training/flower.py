@@ -9,6 +9,8 @@ at a node.
 from __future__ import annotations
 
 import inspect
+import io
+import math
 import os
 
 # Flower reads these when it is imported
@@ -26,7 +28,8 @@ from flwr.serverapp.strategy import Strategy as Strategy
 from flwr.supercore.task_identity import TaskIdentity
 
 from isthmus_methods.contract import Array, Setting
-from isthmus_training.exchange import Ask, NotCarried, Reply
+from isthmus_training.exchange import Ask, Carried, NotCarried, Reply
+from isthmus_training.stored import StoredArray, StoredArrays
 
 # Keys of the records that an app finds in its message, and a strategy in a reply: those of Flower's own examples.
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -34,6 +37,8 @@ ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 # here none comes that is not there from the start.
 MOST_LOOKS = 10
 _MESSAGES = ("train", "evaluate")
+# How Flower names arrays that `numpy.save` wrote.
+_NUMPY = "numpy.ndarray"
 _WEIGHTS = (np.dtype(np.float64), np.dtype(np.float32))
 
 # Flower's own strategies, by name.
@@ -44,7 +49,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 # Asks these nodes, and gives what each of them replied.
-Carry = Callable[[Ask, tuple[int, ...]], Mapping[int, Reply]]
+Carry = Callable[[Ask, tuple[int, ...]], Carried]
 
 
 def identify(run: int, node: int) -> None:
@@ -107,9 +112,11 @@ class CarriedGrid(Grid):
             return []
         self._looks = 0
         order = tuple(node for node in self._nodes if node in asked)
-        # a model is large: each country's is held in one form at a time
-        replies = dict(self._carry(content.ask(), order))
-        return [Message(_reply_record(replies.pop(node)), reply_to=asked[node]) for node in order]
+        carried = self._carry(content.ask(), order)
+        if carried.asked is not None:
+            for message in asked.values():
+                content.put_away(message, carried.asked)
+        return [Message(_reply_record(carried.replies[node]), reply_to=asked[node]) for node in order]
 
     def set_run(self, run: Any) -> None:
         """The run is that of the process."""
@@ -146,9 +153,9 @@ class _Content:
             raise NotCarried("UNSUPPORTED_MESSAGE")
         if record.metric_records:
             raise NotCarried("UNSUPPORTED_MESSAGE")
-        # the bytes never change, so they need no copy
+        # what an array holds never changes, so it needs no copy
         self.arrays = {
-            name: (a.stype, a.dtype, tuple(a.shape), a.data)
+            name: (a.stype, a.dtype, tuple(a.shape), a if isinstance(a, _Stored) else a.data)
             for name, a in next(iter(record.array_records.values())).items()
         }
         self.config = {
@@ -158,33 +165,70 @@ class _Content:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Content):
             return NotImplemented
-        return (self.type, self.config, list(self.arrays.items())) == (
-            other.type,
-            other.config,
-            list(other.arrays.items()),
+        return (self.type, self.config, list(self.arrays)) == (other.type, other.config, list(other.arrays)) and all(
+            one[:3] == another[:3] and (one[3] is another[3] or _bytes(one[3]) == _bytes(another[3]))
+            for one, another in zip(self.arrays.values(), other.arrays.values(), strict=True)
         )
 
     __hash__ = None  # type: ignore[assignment]
 
     def ask(self) -> Ask:
         arrays = {
-            name: _weights(FlowerArray(dtype, shape, stype, body))
+            name: _weights(body if isinstance(body, _Stored) else FlowerArray(dtype, shape, stype, body))
             for name, (stype, dtype, shape, body) in self.arrays.items()
         }
         return Ask(self.type, arrays, self.config)
 
+    def put_away(self, message: Message, stored: StoredArrays) -> None:
+        """Have the arrays that were sent with a message read from a file from now on, where they are its own still."""
+        record = next(iter(message.content.array_records.values()))
+        for name, (_, dtype, _, body) in self.arrays.items():
+            # as it was sent it may have another type than the strategy's
+            same = name in stored.parts and stored.parts[name].type == np.dtype(dtype)
+            if same and name in record and record[name].__dict__.get("data") is body:
+                record[name] = _Stored(stored.parts[name])
 
-def run_strategy(strategy: Strategy, grid: Grid, start: Mapping[str, Array], rounds: int) -> dict[str, Array]:
-    """Have a strategy train a model; its last weights, empty where nothing was trained."""
-    result = strategy.start(grid=grid, initial_arrays=_array_record(start), num_rounds=rounds)
+
+class _Stored(FlowerArray):
+    """An array of Flower's whose numbers are in a file until somebody asks for them."""
+
+    def __init__(self, part: StoredArray) -> None:
+        self.dtype, self.shape, self.stype = str(part.type), part.shape, _NUMPY
+        self.part = part
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        """As Flower's own arrays have it."""
+        whole: bytes = FlowerArray(self.numpy()).data
+        return whole
+
+    def numpy(self) -> Any:
+        """Its numbers; what is written to them is not in the file."""
+        return self.part.read()
+
+
+def _bytes(body: bytes | _Stored) -> bytes:
+    return body.data if isinstance(body, _Stored) else body
+
+
+def run_strategy(
+    strategy: Strategy, grid: Grid, start: dict[str, Array], rounds: int, *, keep_input: bool = True
+) -> dict[str, Array]:
+    """Have a strategy train a model; its last weights, empty where nothing was trained.
+
+    Without `keep_input` the starting values are taken out of `start`: a model is large.
+    """
+    result = strategy.start(grid=grid, initial_arrays=_array_record(start, keep_input), num_rounds=rounds)
     return {name: _weights(array) for name, array in result.arrays.items()}
 
 
 # --------------------------------------------------------------------------- node
 
 
-def call_app(app: FlowerApp, ask: Ask, context: Context) -> Reply:
+def call_app(app: FlowerApp, ask: Ask, context: Context, *, keep_input: bool = True) -> Reply:
     """Have a client app answer a message; `identify` was called before. Whatever the app raises comes through.
+
+    Without `keep_input` the model is taken out of the ask, whose arrays are a dict then: a model is large.
 
     Raises
     ------
@@ -193,7 +237,9 @@ def call_app(app: FlowerApp, ask: Ask, context: Context) -> Reply:
         than one model and one set of measures, ``UNSUPPORTED_ARRAY`` or ``UNSUPPORTED_METRIC`` where a value is of a
         type that is not carried.
     """
-    content = RecordDict({ARRAYS: _array_record(ask.arrays), CONFIG: ConfigRecord(_config_values(ask.config))})
+    content = RecordDict(
+        {ARRAYS: _array_record(ask.arrays, keep_input), CONFIG: ConfigRecord(_config_values(ask.config))}
+    )
     message = Message(content, context.node_id, ask.type)
     # Flower's engine numbers messages; there is no setter
     message.metadata.__dict__["_message_id"] = f"{TaskIdentity.run_id}-{context.node_id}"
@@ -217,8 +263,16 @@ def context_of(run: int, node: int, settings: Mapping[str, Setting]) -> Context:
 # --------------------------------------------------------------------------- records
 
 
-def _array_record(arrays: Mapping[str, Array]) -> ArrayRecord:
-    return ArrayRecord({name: FlowerArray(np.asarray(array)) for name, array in arrays.items()})
+def _array_record(arrays: Mapping[str, Array], keep_input: bool = True) -> ArrayRecord:
+    record = ArrayRecord()
+    for name in list(arrays):
+        if isinstance(arrays, StoredArrays):
+            record[name] = _Stored(arrays.parts[name])
+        elif keep_input or not isinstance(arrays, dict):
+            record[name] = FlowerArray(np.asarray(arrays[name]))
+        else:
+            record[name] = FlowerArray(np.asarray(arrays.pop(name)))
+    return record
 
 
 def _reply_record(reply: Reply) -> RecordDict:
@@ -229,14 +283,30 @@ def _reply_record(reply: Reply) -> RecordDict:
 
 
 def _weights(array: FlowerArray) -> Array:
+    """An array's numbers: those that it holds, not a copy, where they are as `numpy.save` writes them."""
     try:
-        values = array.numpy()
+        values = array.numpy() if isinstance(array, _Stored) or array.stype != _NUMPY else _saved(array.data)
     except (TypeError, ValueError, EOFError, OSError) as error:
         raise NotCarried("UNSUPPORTED_ARRAY") from error
     if values.dtype not in _WEIGHTS:
         raise NotCarried("UNSUPPORTED_ARRAY")
     weights: Array = np.ascontiguousarray(values)
     return weights
+
+
+def _saved(body: bytes) -> Any:
+    """The array that `numpy.save` wrote, read where it stands."""
+    head = io.BytesIO(body)
+    major = np.lib.format.read_magic(head)[0]
+    # other versions are for names of columns, which no weights have
+    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    if major not in read:
+        raise ValueError("an array written in another way")
+    shape, by_columns, kind = read[major](head)
+    if kind.hasobject:
+        raise ValueError("an array of objects")
+    values = np.frombuffer(body, dtype=kind, count=math.prod(shape), offset=head.tell())
+    return values.reshape(shape, order="F" if by_columns else "C")
 
 
 def _setting(value: object) -> Setting:

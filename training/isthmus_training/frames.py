@@ -49,7 +49,7 @@ def write_frame(pipe: BinaryIO, words: Mapping[str, Any], arrays: Mapping[str, A
         By name: float64, float32, int64 or bool.
     """
     sent = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
-    shapes = [[name, _type_of(array), array.shape] for name, array in sent.items()]
+    shapes = [[name, type_of(array), array.shape] for name, array in sent.items()]
     head = json.dumps({**words, "arrays": shapes}).encode()
     try:
         pipe.write(_LENGTH.pack(len(head)))
@@ -93,7 +93,15 @@ def read_frame(pipe: BinaryIO, most_bytes: int) -> tuple[Words, dict[str, Array]
     return words, arrays
 
 
-def _type_of(array: Array) -> str:
+def typed(name: str) -> np.dtype[Any]:
+    """The type of a name that `type_of` gave; `Broken` of another."""
+    if name not in _TYPES:
+        raise Broken("an array of a type that is not carried")
+    return _TYPES[name]
+
+
+def type_of(array: Array) -> str:
+    """The name under which an array's type is carried; `ValueError` where it is not."""
     name = array.dtype.newbyteorder("<").str
     if name not in _TYPES or array.dtype.str != name:
         raise ValueError(f"arrays of type {array.dtype} are not carried")

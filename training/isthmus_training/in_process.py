@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from isthmus_methods.contract import Array, Setting
 from isthmus_methods.training import EVALUATE, TRAIN
 from isthmus_training.apps import load, settings_of, starting_values
-from isthmus_training.exchange import Ask, Reply
+from isthmus_training.exchange import Ask, Carried, Reply
 from isthmus_training.flower import CarriedGrid, Strategy, call_app, context_of, identify, run_strategy
 from isthmus_training.rows import Rows, at_hand
 
@@ -79,10 +79,10 @@ def train_in_process(
     contexts = {number: context_of(1, number, {**chosen, "seed": seed}) for number in range(1, len(names) + 1)}
     tried, trained = Tried(), 0
 
-    def carry(ask: Ask, nodes: tuple[int, ...]) -> dict[int, Reply]:
+    def carry(ask: Ask, nodes: tuple[int, ...]) -> Carried:
         nonlocal trained
         trained += ask.type == TRAIN
-        replies = {}
+        replies: dict[int, Reply] = {}
         for number in nodes:
             country = names[number - 1]
             mine = countries[country].train if ask.type == TRAIN else countries[country].evaluate
@@ -91,7 +91,7 @@ def train_in_process(
             tried.measures.append((trained, ask.type, country, replies[number].metrics))
             if ask.type == EVALUATE and here.scores is not None:
                 tried.scores[country] = here.scores
-        return replies
+        return Carried(replies)
 
     start = starting_values(loaded, first.columns, first.outcome_levels, chosen, seed)
     tried.arrays = run_strategy(strategy, CarriedGrid(tuple(contexts), carry), start, rounds)

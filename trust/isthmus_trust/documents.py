@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from isthmus.delimited import take_out
 from isthmus.errors import AuthenticationError
 from isthmus.v1 import study_pb2, summary_pb2
-from isthmus_trust.identity import IdentityKey, verify
+from isthmus_trust.identity import IdentityKey, verify, verify_in_place
 
 STUDY = "isthmus/study/1"
 TASK = "isthmus/task/1"
@@ -74,11 +76,7 @@ def read_canonical(body: bytes, message_type: type[M]) -> M:
     try:
         message.ParseFromString(body)
     except DecodeError as error:
-        raise AuthenticationError(
-            "NOT_A_DOCUMENT",
-            f"the bytes received are not a {_kind(message)}",
-            "run the same release of isthmus on both sides; if it is the same, report what sent them",
-        ) from error
+        raise _no_document(message_type) from error
     _drop_unknown(message)
     if message.SerializeToString(deterministic=True) != body:
         raise AuthenticationError(
@@ -118,13 +116,36 @@ def open_signed(signed: study_pb2.Signed, context: str, message_type: type[M], k
             "report what sent it: a correct release never does this",
         )
     if key is not None and signed.public_key != key:
-        raise AuthenticationError(
-            "WRONG_SIGNER",
-            f"a {_kind(message_type())} is signed by another key than the one on record",
-            "compare the key's fingerprint with its owner; a new key has to be enrolled before it signs",
-        )
+        raise _wrong_signer(message_type)
     verify(signed.public_key, context, signed.body, signed.signature)
     return read_canonical(signed.body, message_type)
+
+
+def open_in_place(
+    signed: bytearray, context: str, message_type: type[M], key: bytes, large: Sequence[Collection[int]]
+) -> tuple[M, list[memoryview]]:
+    """As `open_signed`, of a document whose large fields are not copied: they are taken out of the message.
+
+    Parameters
+    ----------
+    signed
+        Canonical bytes of the document; they are not to be used otherwise any more.
+    large
+        As `take_out` has it.
+
+    Returns
+    -------
+    tuple
+        The message, its large fields empty, and their contents in order: places in `signed`.
+    """
+    body, public = verify_in_place(signed, context)
+    if public != key:
+        raise _wrong_signer(message_type)
+    try:
+        left, contents = take_out(body, large)
+    except ValueError as error:
+        raise _no_document(message_type) from error
+    return read_canonical(left, message_type), contents
 
 
 def prove(key: IdentityKey, request_pem: bytes) -> bytes:
@@ -186,6 +207,22 @@ def series_digest(answer: summary_pb2.Summary, study_digest: bytes, run: bytes) 
 
 def _drop_unknown(message: Message) -> None:
     message.DiscardUnknownFields()  # type: ignore[attr-defined]  # the published types leave it out
+
+
+def _wrong_signer(message_type: type[Message]) -> AuthenticationError:
+    return AuthenticationError(
+        "WRONG_SIGNER",
+        f"a {_kind(message_type())} is signed by another key than the one on record",
+        "compare the key's fingerprint with its owner; a new key has to be enrolled before it signs",
+    )
+
+
+def _no_document(message_type: type[Message]) -> AuthenticationError:
+    return AuthenticationError(
+        "NOT_A_DOCUMENT",
+        f"the bytes received are not a {_kind(message_type())}",
+        "run the same release of isthmus on both sides; if it is the same, report what sent them",
+    )
 
 
 def _kind(message: Message) -> str:

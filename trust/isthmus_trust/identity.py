@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,13 +11,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from isthmus.delimited import Part, before, length_of
 from isthmus.errors import AuthenticationError, ConfigError
 from isthmus.v1 import study_pb2
-from isthmus_trust.delimited import Part, before
 from isthmus_trust.key_files import read_secret, write_new
 
 PUBLIC_BYTES = 32
 SIGNATURE_BYTES = 64
+# Of key and signature behind a signed body, with what stands before each.
+TAIL_BYTES = 2 + PUBLIC_BYTES + 2 + SIGNATURE_BYTES
 
 # Encodings of the curve's points of order 1, 2, 4 and 8, the sign bit left out. OpenSSL takes them as public keys, and
 # everybody can write "signatures" of such a key: nothing it signs proves anything.
@@ -99,14 +102,18 @@ class IdentityKey:
         )
 
     def sign_parts(self, context: str, parts: Iterable[Part]) -> bytes:
-        """Canonical bytes of what `sign` gives for a body in parts: a large one is copied no more than twice."""
-        front = signed_bytes(context, b"")
-        whole = b"".join([front, *parts])
-        signature = self._private.sign(whole)
-        body = memoryview(whole)[len(front) :]
-        head, tail = study_pb2.Signed(context=context), study_pb2.Signed(public_key=self.public, signature=signature)
-        number = study_pb2.Signed.BODY_FIELD_NUMBER
-        return b"".join([head.SerializeToString(), before(number, len(body)), body, tail.SerializeToString()])
+        """Canonical bytes of what `sign` gives for a body in parts: a large one is copied once."""
+        given = list(parts)
+        front, head = signed_bytes(context, b""), _head_of(context, length_of(given))
+        start, end = len(head), len(head) + length_of(given)
+        whole = io.BytesIO(b"".join([head, *given, bytes(TAIL_BYTES)]))
+        with whole.getbuffer() as place:
+            # what is signed stands in one piece: for a moment the front, which is shorter, is where the head goes
+            place[start - len(front) : start] = front
+            signature = self._private.sign(place[start - len(front) : end])
+            place[:start] = head
+            place[end:] = _tail_of(self.public, signature)
+        return whole.getvalue()
 
 
 def signed_bytes(context: str, body: bytes) -> bytes:
@@ -139,15 +146,71 @@ def verify(public: bytes, context: str, body: bytes, signature: bytes) -> None:
 
     Codes: ``BAD_SIGNATURE``, ``BAD_PUBLIC_KEY``, ``WRONG_CONTEXT``.
     """
+    _verify(public, signed_bytes(context, body), signature)
+
+
+def verify_in_place(signed: bytearray, context: str) -> tuple[memoryview, bytes]:
+    """Body and public key of a signed document, its signature checked; nothing is copied.
+
+    Parameters
+    ----------
+    signed
+        Canonical bytes of the document. What stands before the body is written over.
+    context
+        The kind of document that is expected.
+
+    Raises
+    ------
+    AuthenticationError
+        As `verify`, and ``NOT_CANONICAL`` where the bytes are those of no signed document of that kind.
+    """
+    head = _head_of(context, _body_bytes(context, len(signed)))
+    start, end = len(head), len(signed) - TAIL_BYTES
+    tail = _tail_of(bytes(signed[end + 2 : end + 2 + PUBLIC_BYTES]), bytes(signed[-SIGNATURE_BYTES:]))
+    if start > end or signed[:start] != head or signed[end:] != tail:
+        raise AuthenticationError(
+            "NOT_CANONICAL",
+            f"the bytes are no document that is signed as {context!r}",
+            "run the same release of isthmus on both sides; if it is the same, report what sent them",
+        )
+    front = signed_bytes(context, b"")
+    signed[start - len(front) : start] = front
+    whole = memoryview(signed)
+    public = tail[2 : 2 + PUBLIC_BYTES]
+    _verify(public, whole[start - len(front) : end], tail[-SIGNATURE_BYTES:])
+    return whole[start:end], public
+
+
+def _verify(public: bytes, whole: bytes | memoryview, signature: bytes) -> None:
     check_public_key(public)
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, signed_bytes(context, body))
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, whole)
     except (InvalidSignature, ValueError) as error:
         raise AuthenticationError(
             "BAD_SIGNATURE",
             "a signature does not fit the document it is on; rule: what is signed is never changed afterwards",
             "ask for the document again; if it happens again, somebody between the two sides changes it",
         ) from error
+
+
+def _head_of(context: str, body_bytes: int) -> bytes:
+    """What stands before the body in the canonical bytes of a signed document."""
+    head: bytes = study_pb2.Signed(context=context).SerializeToString()
+    return head + before(study_pb2.Signed.BODY_FIELD_NUMBER, body_bytes)
+
+
+def _tail_of(public: bytes, signature: bytes) -> bytes:
+    """What stands behind it."""
+    tail: bytes = study_pb2.Signed(public_key=public, signature=signature).SerializeToString()
+    return tail
+
+
+def _body_bytes(context: str, signed_bytes: int) -> int:
+    """Bytes of the body in a signed document of so many; 0 where it has room for none."""
+    room = signed_bytes - TAIL_BYTES
+    # the length is written before the body, in as many bytes as it needs
+    lengths = (room - len(_head_of(context, 0)) - k for k in range(5))
+    return next((n for n in lengths if n > 0 and len(_head_of(context, n)) + n == room), 0)
 
 
 def fingerprint(public: bytes) -> str:

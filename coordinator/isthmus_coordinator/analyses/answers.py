@@ -8,12 +8,14 @@ import threading
 from dataclasses import replace
 
 from isthmus.errors import AuthenticationError, Refused, UsageError
+from isthmus.memory import give_back
 from isthmus.untrusted import shown
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_coordinator.analyses.run import Answer, Failure, Request
-from isthmus_methods.summary_codec import check_padding, cleared_from_message
+from isthmus_coordinator.analyses.submission import Given, is_large
+from isthmus_methods.summary_codec import LARGE, check_padding, cleared_from_message
 from isthmus_trust.bounds import check_summary
-from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, open_signed
+from isthmus_trust.documents import REFUSAL, SUMMARY, open_in_place, open_signed, read_canonical
 
 # Longest rule or remedy of a refusal that is kept.
 MAX_WORDS = 1000
@@ -23,9 +25,7 @@ WEIGHTS = "arrays"
 _ONE_LARGE = threading.Lock()
 
 
-def read_answer(
-    request: Request, node: str, task: bytes, signed: study_pb2.Signed, now: int, *, whole: bool = False
-) -> Answer:
+def read_answer(request: Request, node: str, task: bytes, given: Given, now: int, *, whole: bool = False) -> Answer:
     """What a node submitted, checked.
 
     Of a training the weights are checked and not kept: they are read again when they are pooled, one country's at a
@@ -39,7 +39,7 @@ def read_answer(
         Name in the certificate of the connection on which it came.
     task
         Digest of the task it says it answers.
-    signed
+    given
         As received.
     now
         UTC nanoseconds.
@@ -56,37 +56,43 @@ def read_answer(
     participant = next((p for p in request.study.participants if p.node == node), None)
     if participant is None:
         raise not_a_participant(node)
-    with _ONE_LARGE if request.trains else contextlib.nullcontext():
-        return _read(request, participant, task, signed, now, whole or not request.trains)
+    with _ONE_LARGE if is_large(given) else contextlib.nullcontext():
+        if is_large(given):
+            # what it came in, in small pieces to many threads
+            give_back()
+        return _read(request, participant, task, given, now, whole or not request.trains)
 
 
 def _read(
     request: Request,
     participant: study_pb2.Participant,
     task: bytes,
-    signed: study_pb2.Signed,
+    given: Given,
     now: int,
     whole: bool,
 ) -> Answer:
-    node = participant.node
-    if signed.context == REFUSAL:
-        refusal = open_signed(signed, REFUSAL, summary_pb2.Refusal, participant.identity_key)
-        _check_from(refusal.task, refusal.node, refusal.country, task, participant)
-        check_padding(refusal.padding)
-        body = canonical(signed)
-        return Answer(node, digest(body), body, now, refusal=_failure(refusal))
-    summary = open_signed(signed, SUMMARY, summary_pb2.Summary, participant.identity_key)
+    node, key = participant.node, participant.identity_key
+    numbers: list[memoryview] | None = None
+    if is_large(given):
+        # no refusal is
+        summary, numbers = open_in_place(given.whole(), SUMMARY, summary_pb2.Summary, key, LARGE)
+    else:
+        signed = read_canonical(bytes(given.whole()), study_pb2.Signed)
+        if signed.context == REFUSAL:
+            refusal = open_signed(signed, REFUSAL, summary_pb2.Refusal, key)
+            _check_from(refusal.task, refusal.node, refusal.country, task, participant)
+            check_padding(refusal.padding)
+            return Answer(node, given.digest, now, refusal=_failure(refusal))
+        summary = open_signed(signed, SUMMARY, summary_pb2.Summary, key)
     check_summary(summary)
     _check_from(summary.task, summary.node, summary.country, task, participant)
     check_padding(summary.padding)
-    cleared = cleared_from_message(summary, request.method)
+    cleared = cleared_from_message(summary, request.method, numbers)
     if not whole:
         cleared = replace(cleared, values={k: v for k, v in cleared.values.items() if k[0] != WEIGHTS})
     reference = shown(summary.reference, most=MAX_WORDS)
     words = (summary.policy_digest, summary.dataset_digest, summary.software, reference, _privacy(summary))
-    del summary
-    body = canonical(signed)
-    return Answer(node, digest(body), body, now, cleared, None, *words)
+    return Answer(node, given.digest, now, cleared, None, *words)
 
 
 def not_a_participant(node: str) -> Refused:

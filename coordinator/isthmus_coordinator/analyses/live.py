@@ -7,7 +7,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from isthmus.errors import LinkError
 from isthmus.v1 import study_pb2
 from isthmus_coordinator.analyses.run import Answer, Run
 
@@ -71,8 +70,3 @@ class Live:
         with self.changed:
             self.version += 1
             self.changed.notify_all()
-
-
-def not_stored() -> LinkError:
-    """What a node hears where its answer is not on disk."""
-    return LinkError("NOT_STORED", "the answer could not be stored at the coordinator", "it is sent again by itself")

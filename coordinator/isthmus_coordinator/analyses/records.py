@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
@@ -15,18 +15,16 @@ from isthmus_coordinator.analyses.answers import not_a_participant, read_answer
 from isthmus_coordinator.analyses.results import failure_message
 from isthmus_coordinator.analyses.run import Answer, Failure, Given, LeftOut, OpenTask, Request, Run, given_with
 from isthmus_coordinator.analyses.states import FINAL, State
+from isthmus_coordinator.analyses.submission import PART, Submission, is_large
 from isthmus_coordinator.store.database import Database
 from isthmus_coordinator.store.tables import analyses, left_out, rounds, states, submission_parts, submissions
 from isthmus_coordinator.studies.catalogue import StoredStudy
 from isthmus_coordinator.studies.proposals import FindMethod
 from isthmus_methods import codec
 from isthmus_methods.contract import Cleared
-from isthmus_methods.summary_codec import as_carried
+from isthmus_methods.summary_codec import Serialised, as_carried
 
 GetStudy = Callable[[bytes], StoredStudy]
-
-# Bytes of a state, a model or a large answer in one row.
-PART = 1 << 20
 
 # Made once: these two are in the path of every round.
 _INSERT_ROUND = insert(rounds)
@@ -52,10 +50,13 @@ def insert_run(connection: Connection, run: Run) -> None:
     )
 
 
-def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence[Answer], apart: bytes = b"") -> None:
+def save_turn(
+    connection: Connection, before: Run, after: Run, answers: Sequence[Answer], apart: Serialised | None = None
+) -> None:
     """What changed between two moments of a run, the answers that came between them, and what is kept in parts."""
     request = after.request
-    if answers and before.task is not None:
+    given = [(a, a.submission) for a in answers if a.submission is not None]
+    if given and before.task is not None:
         connection.execute(
             _INSERT_SUBMISSION,
             [
@@ -64,16 +65,16 @@ def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence
                     "node": a.node,
                     "kind": a.kind,
                     "digest": a.digest,
-                    "signed": a.signed if len(a.signed) <= PART else b"",
-                    "size": len(a.signed),
+                    "signed": b"" if is_large(submission) else bytes(submission.whole()),
+                    "size": submission.size,
                     "received_at": a.received_at,
                 }
-                for a in answers
+                for a, submission in given
             ],
         )
-        for a in answers:
-            if len(a.signed) > PART:
-                _keep_parts(connection, before.task.digest, a)
+        for a, submission in given:
+            if is_large(submission):
+                _keep_parts(connection, before.task.digest, a.node, submission)
     if after.task is not None and after.task is not before.task:
         connection.execute(
             _INSERT_ROUND,
@@ -98,13 +99,13 @@ def save_turn(connection: Connection, before: Run, after: Run, answers: Sequence
         connection.execute(update(analyses).where(analyses.c.run == request.run).values(**_standing(after)))
 
 
-def _keep_parts(connection: Connection, task: bytes, answer: Answer) -> None:
-    for place, start in enumerate(range(0, len(answer.signed), PART)):
-        part = {"task": task, "node": answer.node, "place": place, "part": answer.signed[start : start + PART]}
-        connection.execute(insert(submission_parts), part)
+def _keep_parts(connection: Connection, task: bytes, node: str, submission: Submission) -> None:
+    for place, part in enumerate(submission.parts()):
+        row = {"task": task, "node": node, "place": place, "part": part}
+        connection.execute(insert(submission_parts), row)
 
 
-def _keep_apart(connection: Connection, before: Run, after: Run, apart: bytes) -> None:
+def _keep_apart(connection: Connection, before: Run, after: Run, apart: Serialised | None) -> None:
     """Put the new state, or the model, in the place of the state before: a model that is asked twice stays."""
     old = b"" if before.task is None else before.task.state_digest
     new = b"" if after.task is None or after.final else after.task.state_digest
@@ -112,9 +113,8 @@ def _keep_apart(connection: Connection, before: Run, after: Run, apart: bytes) -
         return
     if old:
         connection.execute(delete(states).where(states.c.run == after.request.run))
-    for place, start in enumerate(range(0, len(apart), PART)):
-        part = {"run": after.request.run, "place": place, "part": apart[start : start + PART]}
-        connection.execute(insert(states), part)
+    for place, part in enumerate(() if apart is None else apart.slices(PART)):
+        connection.execute(insert(states), {"run": after.request.run, "place": place, "part": part})
 
 
 def read_parts(database: Database, run: bytes) -> Iterator[bytes]:
@@ -148,26 +148,39 @@ class Answered:
                 signed = connection.execute(select(rounds.c.signed).where(rounds.c.task == task)).scalar_one()
             yield task, summary_pb2.Task.FromString(study_pb2.Signed.FromString(signed).body)
 
-    def of(self, request: Request, task: bytes, nodes: Sequence[str]) -> Iterator[tuple[str, Cleared]]:
-        """What each of these nodes gave for a task, whole, in this order."""
-        for node in nodes:
-            with self._database.read() as connection:
-                answer = _read_answer(connection, request, task, node, whole=True)
-            if answer.cleared is not None:
-                yield node, answer.cleared
+    def of(self, request: Request, task: bytes, node: str) -> Cleared | None:
+        """What a node gave for a task, whole; None where that was a refusal."""
+        with self._database.read() as connection:
+            return _read_answer(connection, request, task, node, whole=True).cleared
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a node submitted, in the store."""
+
+    connection: Connection
+    task: bytes
+    node: str
+    size: int
+    digest: bytes
+    signed: bytes  # empty where it is in parts
+
+    def whole(self) -> bytearray:
+        body = bytearray(self.signed)
+        if not body:
+            table = submission_parts.c
+            query = select(table.part).where(table.task == self.task, table.node == self.node).order_by(table.place)
+            for part in self.connection.execute(query.execution_options(yield_per=1)).scalars():
+                body += part
+        return body
 
 
 def _read_answer(connection: Connection, request: Request, task: bytes, node: str, *, whole: bool = False) -> Answer:
-    query = select(submissions.c.signed, submissions.c.received_at)
-    s = connection.execute(query.where(submissions.c.task == task, submissions.c.node == node)).one()
-    signed = study_pb2.Signed.FromString(s.signed or _joined(connection, task, node))
-    return read_answer(request, node, task, signed, s.received_at, whole=whole)
-
-
-def _joined(connection: Connection, task: bytes, node: str) -> bytes:
-    table = submission_parts.c
-    query = select(table.part).where(table.task == task, table.node == node).order_by(table.place)
-    return b"".join(connection.execute(query).scalars())
+    column = submissions.c
+    query = select(column.signed, column.size, column.digest, column.received_at)
+    s = connection.execute(query.where(column.task == task, column.node == node)).one()
+    stored = _Stored(connection, task, node, s.size, s.digest, s.signed)
+    return read_answer(request, node, task, stored, s.received_at, whole=whole)
 
 
 def _tasks_of(connection: Connection, run: bytes, attempt: int) -> list[bytes]:

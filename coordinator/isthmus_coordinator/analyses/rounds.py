@@ -8,13 +8,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from isthmus.errors import IsthmusError, LinkError, Refused
+from isthmus.memory import give_back
 from isthmus.v1 import study_pb2
 from isthmus_coordinator.analyses import records, turns
 from isthmus_coordinator.analyses.alarm import Alarm
 from isthmus_coordinator.analyses.answers import not_a_participant, read_answer
-from isthmus_coordinator.analyses.live import Live, Orders, Receipt, Ticket, not_stored
+from isthmus_coordinator.analyses.live import Live, Orders, Receipt, Ticket
 from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, Run
 from isthmus_coordinator.analyses.states import State
+from isthmus_coordinator.analyses.submission import Submission, not_stored
 from isthmus_coordinator.clock import SECOND, Clock
 from isthmus_coordinator.roster.members import Roster
 from isthmus_coordinator.store.database import Database
@@ -133,7 +135,7 @@ class Rounds:
 
     # ----------------------------------------------------------------- nodes
 
-    def take(self, node: str, task: bytes, signed: study_pb2.Signed) -> Receipt:
+    def take(self, node: str, task: bytes, submission: Submission) -> Receipt:
         """Take in what a node submitted; returns once it is stored durably.
 
         Answers that arrive while another is being written are written together.
@@ -151,8 +153,8 @@ class Rounds:
             live = self._by_task.get(task)
         if live is None:
             return Receipt(records.stored_answer(self._database, node, task))
-        ticket = Ticket(task, read_answer(live.run.request, node, task, signed, self._clock()))
-        del signed  # a trained model is large: it is held once
+        answer = read_answer(live.run.request, node, task, submission, self._clock())
+        ticket = Ticket(task, replace(answer, submission=submission))
         live.inbox.append(ticket)
         # the last of a round writes for all; the others give it a moment before they write for themselves
         if len(live.inbox) >= len(live.run.unanswered) or not ticket.settled.wait(GATHER_SECONDS):
@@ -345,7 +347,11 @@ class Rounds:
                 if self.closed or live.run is not run:
                     return
                 try:
-                    self._commit(live, turns.follow(run, outcome, self._sign, self._clock()))
+                    turn = turns.follow(run, outcome, self._sign, self._clock())
+                    self._commit(live, turn)
+                    if turn.apart is not None:
+                        del turn, outcome
+                        give_back()
                     return
                 except LinkError:
                     # what came of it is written once the store takes it again

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from isthmus.errors import IsthmusError
 from isthmus.v1 import spec_pb2, study_pb2, summary_pb2
 from isthmus_coordinator.analyses.states import FINAL, State
+from isthmus_coordinator.analyses.submission import Submission
 from isthmus_methods.contract import Cleared, Procedure, Spec, State as Arrays
 
 
@@ -84,8 +85,7 @@ class Answer:
     """What a node submitted for a task: its cleared summary, or its refusal."""
 
     node: str
-    digest: bytes  # of `signed`
-    signed: bytes
+    digest: bytes  # of the submission
     received_at: int
     cleared: Cleared | None = None
     refusal: Failure | None = None
@@ -95,6 +95,8 @@ class Answer:
     reference: str = ""
     # A copy: nothing of the summary's own message is held.
     privacy: summary_pb2.PrivacySpent | None = None
+    # Until it is stored.
+    submission: Submission | None = None
 
     @property
     def kind(self) -> str:

@@ -23,7 +23,7 @@ from isthmus_coordinator.clock import SECOND
 from isthmus_methods.contract import Done, Method, Next
 from isthmus_methods.plausible import Implausible
 from isthmus_methods.pooling import pool_round
-from isthmus_methods.summary_codec import as_carried, memory_to_message, state_to_bytes, task_to_message
+from isthmus_methods.summary_codec import Serialised, as_carried, memory_to_message, task_to_message
 from isthmus_trust.documents import canonical, digest
 
 # Signs a task's bytes with the coordinator's identity key.
@@ -70,7 +70,7 @@ class Turn:
     run: Run
     withdrawn: tuple[Withdrawn, ...] = ()
     # To be kept in parts: the state of the new task where it is fetched, or the model of a training that is done.
-    apart: bytes = b""
+    apart: Serialised | None = None
 
 
 def begin(run: Run, sign: Sign, now: int) -> Turn:
@@ -93,7 +93,8 @@ def take_in(run: Run, answers: Sequence[Answer], sign: Sign, now: int) -> Turn:
     traffic, given = dict(run.traffic), dict(run.given)
     for answer in answers:
         releases, size = traffic.get(answer.node, (0, 0))
-        traffic[answer.node] = (releases + 1, size + len(answer.signed))
+        more = 0 if answer.submission is None else answer.submission.size
+        traffic[answer.node] = (releases + 1, size + more)
         if answer.cleared is not None:
             changed = answer.node in given and given[answer.node].dataset_digest != answer.dataset_digest
             if changed:
@@ -105,7 +106,7 @@ def take_in(run: Run, answers: Sequence[Answer], sign: Sign, now: int) -> Turn:
                 )
                 return break_off(replace(run, traffic=traffic), Failure.of(error), now)
             given[answer.node] = given_with(given.get(answer.node), answer, answer.cleared)
-    kept = {a.node: replace(a, signed=b"") if run.request.trains else a for a in answers}  # large ones, stored now
+    kept = {a.node: replace(a, submission=None) for a in answers}  # they are stored with this turn
     run = replace(run, answers={**run.answers, **kept}, given=given, traffic=traffic)
     refused = {a.node: LeftOut("refused", a.refusal) for a in answers if a.refusal is not None}
     if refused:
@@ -196,7 +197,7 @@ def not_approved(country: str, node: str) -> LeftOut:
 # --------------------------------------------------------------------------- the steps
 
 
-def _open(run: Run, turn: Next, sign: Sign, now: int, apart: bytes = b"") -> Run:
+def _open(run: Run, turn: Next, sign: Sign, now: int, apart: Serialised | None = None) -> Run:
     request, number = run.request, run.round + 1
     waits = request.missing_country == study_pb2.WAIT
     deadline = now + (WAIT_SECONDS if waits else request.deadline_seconds) * SECOND
@@ -207,7 +208,7 @@ def _open(run: Run, turn: Next, sign: Sign, now: int, apart: bytes = b"") -> Run
         number=number,
         spec=request.spec_message,
         purpose=request.purpose,
-        state={} if apart else turn.state,
+        state={} if apart is not None else turn.state,
         participants=turn.asked or run.participants,
         deadline=deadline,
         requester=request.requested_by,
@@ -277,15 +278,15 @@ def _after_pool(run: Run, turn: Next | Done, sign: Sign, now: int) -> Turn:
         apart = _apart(turn)
         return Turn(_open(measured, turn, sign, now, apart), apart=apart)
     ended = replace(run, state=check_transition(run.state, Event.FINISHED), ended_at=now)
-    apart = state_to_bytes(turn.model) if turn.model else b""
+    apart = Serialised(turn.model) if turn.model else None
     return Turn(replace(ended, result=result_bytes(ended, done=turn)), apart=apart)
 
 
-def _apart(turn: Next) -> bytes:
-    """The state as bytes, where it is a model's and too large for an order."""
+def _apart(turn: Next) -> Serialised | None:
+    """The state, where it is a model's and too large for an order."""
     if turn.message is None or sum(array.nbytes for array in turn.state.values()) <= MAX_INLINE:
-        return b""
-    return state_to_bytes(turn.state)
+        return None
+    return Serialised(turn.state)
 
 
 def _withdrawals(run: Run, reason: str) -> tuple[Withdrawn, ...]:

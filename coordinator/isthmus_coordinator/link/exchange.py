@@ -8,15 +8,16 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from isthmus.errors import IsthmusError, UsageError
-from isthmus.v1 import exchange_pb2, exchange_pb2_grpc, study_pb2
+from isthmus.v1 import exchange_pb2, exchange_pb2_grpc
 from isthmus.version import __version__, check_compatible
 from isthmus_coordinator.analyses.rounds import Rounds
+from isthmus_coordinator.analyses.submission import Submission
 from isthmus_coordinator.link.door import Door
 from isthmus_coordinator.link.hub import HEARTBEAT_SECONDS, Hub, Line
 from isthmus_coordinator.roster.enrolment import Enrolment
@@ -48,6 +49,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         rounds: Rounds,
         limits: PolicyLimits,
         witnesses: Witnesses,
+        folder: Path,
         *,
         max_submission: int = MAX_SUBMISSION,
         heartbeat: float = HEARTBEAT_SECONDS,
@@ -61,6 +63,7 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
         self._rounds = rounds
         self._limits = limits
         self._witnesses = witnesses
+        self._folder = folder
         self._max_submission = max_submission
         self._heartbeat = heartbeat
 
@@ -117,28 +120,31 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
                 "ask for less at once: fewer terms, a coarser time grid",
             )
         self._rounds.check_task(peer.name, first.task)
-        # nothing of it is held here: a trained model is large, and comes from all countries at once
-        receipt = self._rounds.take(peer.name, first.task, _signed_of(self._collect(peer, first, rest)))
+        with contextlib.closing(Submission(self._folder)) as submission:
+            self._collect(submission, peer, first, rest)
+            receipt = self._rounds.take(peer.name, first.task, submission)
         return exchange_pb2.Acknowledgement(digest=receipt.digest, task=receipt.following)
 
     def _collect(
-        self, peer: Peer, first: exchange_pb2.SubmissionChunk, chunks: Iterator[exchange_pb2.SubmissionChunk]
-    ) -> bytearray:
+        self,
+        submission: Submission,
+        peer: Peer,
+        first: exchange_pb2.SubmissionChunk,
+        chunks: Iterator[exchange_pb2.SubmissionChunk],
+    ) -> None:
         # grows as bytes come: what was announced costs nothing until it is there
-        body = bytearray()
         chunk: exchange_pb2.SubmissionChunk | None = first
         while chunk is not None:
             if len(chunk.part) > MAX_CHUNK:
                 raise _malformed(f"a chunk holds more than {MAX_CHUNK} bytes")
-            body += chunk.part
-            if len(body) > first.total_bytes:
+            submission.add(chunk.part)
+            if submission.size > first.total_bytes:
                 raise _malformed("it holds more bytes than it announced")
             chunk = next(chunks, None)
             if chunk is not None:
                 self._door.check(peer)
-        if len(body) != first.total_bytes:
+        if submission.size != first.total_bytes:
             raise _malformed("it ended before all its bytes had come")
-        return body
 
     # ----------------------------------------------------------------- attach
 
@@ -215,13 +221,6 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
             log.exception("listening_failed", extra={"node": peer.name})
         finally:
             line.orders.put(None)
-
-
-def _signed_of(body: bytearray) -> study_pb2.Signed:
-    try:
-        return study_pb2.Signed.FromString(bytes(body))
-    except DecodeError as error:
-        raise _malformed("its bytes are no signed document") from error
 
 
 def _malformed(what: str) -> UsageError:

@@ -50,6 +50,10 @@ _ENDINGS: Mapping[str, tuple[str, str]] = {
         "rule: each round of the plan trains once and evaluates once",
         "ask for more rounds in the plan, or use another strategy",
     ),
+    "NO_ROOM": (
+        "the coordinator's disk has no room for the models of a round",
+        "make room where the coordinator's home is: as many models as there are countries, and two",
+    ),
     "NOTHING_TRAINED": (
         "the strategy ended without a model: it asked nobody to train",
         "give it a fraction_train above 0",

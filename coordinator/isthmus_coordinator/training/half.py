@@ -33,7 +33,7 @@ from isthmus_methods.contract import (
     TrainingPlan,
     coefficient_names,
 )
-from isthmus_methods.summary_codec import message_of, state_to_bytes
+from isthmus_methods.summary_codec import Serialised, message_of
 from isthmus_methods.training import MESSAGES, TRAIN, outcome_levels, parameters_of, state_of
 from isthmus_training.exchange import EXAMPLES
 from isthmus_training.frames import Words
@@ -186,12 +186,16 @@ class Trainings:
         """Tell the answers of the round that the strategy waits for; what it says next."""
         metrics: dict[int, dict[str, float]] = {}
         given: list[Cleared] = []
-        for node, cleared in self._answered.of(run.request, task, nodes):
+        for node in nodes:
+            cleared = self._answered.of(run.request, task, node)
+            if cleared is None:
+                continue
             number = _number_of(run, node)
             # one country's weights in memory at a time
-            standing.process.tell({"kind": "weights", "node": number}, _weights(cleared, standing))
+            standing.process.give(number, _weights(cleared, standing))
             metrics[number] = {EXAMPLES: examples_of(cleared), **metrics_of(cleared)}
             given.append(replace(cleared, values={k: v for k, v in cleared.values.items() if k[0] != WEIGHTS}))
+            del cleared
         standing.curves.add(standing.kind, given)
         # a strategy averages what all have: a measure that one gate withheld is nobody's in this round
         shared = set.intersection(*map(set, metrics.values())) if metrics else set()
@@ -231,10 +235,11 @@ class Trainings:
         asks = said["kind"] == "ask" and AppMessage(self._asks(run, standing, said, arrays), _config_of(said))
         if not asks or asks != message_of(task) or [by_number[n] for n in said["nodes"]] != list(task.participants):
             raise ending("STRATEGY_NOT_REPEATED")
-        again = state_to_bytes(state_of(arrays))
-        before = summary_pb2.State(arrays=task.state).SerializeToString(deterministic=True)
-        same = hashlib.sha256(again).digest() == task.state_digest if task.state_digest else again == before
-        if not same:
+        before = task.state_digest
+        if not before:
+            inline = summary_pb2.State(arrays=task.state).SerializeToString(deterministic=True)
+            before = hashlib.sha256(inline).digest()
+        if Serialised(state_of(arrays)).digest != before:
             raise ending("STRATEGY_NOT_REPEATED")
 
     def _done(self, run: Run, standing: _Standing, arrays: dict[str, Array]) -> Done:
@@ -243,7 +248,7 @@ class Trainings:
         model, curves = state_of(arrays), standing.curves
         answer = curves.answer(
             parameters_of(arrays),
-            hashlib.sha256(state_to_bytes(model)).digest(),
+            Serialised(model).digest,
             by_country=run.request.study.by_country,
         )
         plan = _plan_of(run.request.spec)

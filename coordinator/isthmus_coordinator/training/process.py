@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from isthmus_coordinator.training.failures import ending, refusal
 from isthmus_methods.contract import Array
 from isthmus_training.frames import Broken, TooLarge, Words, read_frame, write_frame
+from isthmus_training.stored import Layout, send, store
 
 MODULE = "isthmus_coordinator.training.strategy_main"
 # Of the coordinator's environment a strategy gets these alone: it may find its packages, and nothing else.
@@ -36,6 +39,7 @@ class Bounds:
     seconds: float  # for what it says next
     memory_mib: int  # address space
     most_bytes: int  # of a model
+    folder: Path | None = None  # where there is room for models; None: where the system keeps what is temporary
 
 
 class StrategyProcess:
@@ -49,7 +53,10 @@ class StrategyProcess:
         back, writes = os.pipe()
         # its end is seen by the process where the coordinator is killed: nothing is ever written to it
         watched, self._lifeline = os.pipe()
-        inherited = (reads, writes, watched)
+        # models go to it as files: it has them in memory one at a time
+        self._files, theirs = socket.socketpair()
+        self._asked: tuple[BinaryIO, Layout] | None = None
+        inherited = (reads, writes, watched, theirs.detach())
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
                 [sys.executable, "-P", "-m", MODULE, *map(str, inherited), str(bounds.memory_mib), str(bounds.seconds)],
@@ -71,10 +78,21 @@ class StrategyProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def tell(self, words: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-        """Tell it something that it does not answer; errors as `say`."""
+    def give(self, node: int, arrays: Mapping[str, Array]) -> None:
+        """Give it the weights of a node for what it asked; errors as `say`."""
         with self._watched():
-            write_frame(self._writer, words, arrays)
+            self._send_asked()
+            self._send({"kind": "weights", "node": node}, *store(arrays, self._bounds.folder))
+
+    def _send_asked(self) -> None:
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
+            self._send({"kind": "asked"}, *asked)
+
+    def _send(self, words: Mapping[str, Any], file: BinaryIO, layout: Layout) -> None:
+        with file:
+            write_frame(self._writer, {**words, "layout": layout})
+            send(self._files, file)
 
     def say(self, words: Mapping[str, Any]) -> tuple[Words, dict[str, Array]]:
         """Tell it something; what it says next, "ask", "done" or "checked".
@@ -87,9 +105,14 @@ class StrategyProcess:
             Where it said why, took too long, or what it says is too large.
         """
         with self._watched():
+            self._send_asked()
             write_frame(self._writer, words)
             said, given = read_frame(self._reader, self._bounds.most_bytes)
         kind = said.get("kind")
+        if kind == "ask":
+            # it goes back with the answers: the strategy need not have it in memory while it waits for them
+            with self._ending:
+                self._asked = None if self._lifeline < 0 else store(given, self._bounds.folder)
         if kind == "failed":
             raise ending(str(said.get("code")))
         if kind == "refused":
@@ -104,6 +127,8 @@ class StrategyProcess:
         watch.start()
         try:
             yield
+        except OSError as error:
+            raise ending("NO_ROOM") from error
         except TooLarge as error:
             raise ending("MODEL_TOO_LARGE") from error
         except Broken as error:
@@ -118,12 +143,14 @@ class StrategyProcess:
         with self._ending:
             self._kill()
             self._process.wait()
-        for pipe in (self._reader, self._writer):
+            if self._asked is not None:
+                self._asked[0].close()
+            if self._lifeline >= 0:
+                os.close(self._lifeline)
+                self._lifeline = -1
+        for pipe in (self._reader, self._writer, self._files):
             with contextlib.suppress(OSError, ValueError):
                 pipe.close()
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
 
     def _stop_waiting(self) -> None:
         with self._ending:

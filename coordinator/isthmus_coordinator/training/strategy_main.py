@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import resource
+import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,20 +17,21 @@ import numpy as np
 from isthmus.errors import IsthmusError
 from isthmus_methods.contract import Array
 from isthmus_training import apps
-from isthmus_training.exchange import Ask, NotCarried, Reply
+from isthmus_training.exchange import Ask, Carried, NotCarried, Reply
 from isthmus_training.frames import Broken, Words, read_frame, write_frame
+from isthmus_training.stored import StoredArrays, receive
 
-# What the coordinator tells is not measured: it is its own.
-_NO_BOUND = 1 << 62
 # Seconds of computing beyond those it may take for one answer before the kernel ends it.
 _LEEWAY = 60
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Descriptors to read, to write and to watch, memory (MiB) and seconds."""
-    reads, writes, watched, memory, seconds = arguments
+    """Descriptors to read, to write, to watch and to take files, memory (MiB) and seconds."""
+    reads, writes, watched, files, memory, seconds = arguments
     threading.Thread(target=_watch, args=(int(watched),), daemon=True).start()
-    pipe = _Pipe(os.fdopen(int(reads), "rb"), os.fdopen(int(writes), "wb"), float(seconds))
+    pipe = _Pipe(
+        os.fdopen(int(reads), "rb"), os.fdopen(int(writes), "wb"), socket.socket(fileno=int(files)), float(seconds)
+    )
     try:
         try:
             _work(pipe, int(memory))
@@ -46,32 +49,38 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class _Pipe:
-    def __init__(self, reads: BinaryIO, writes: BinaryIO, seconds: float) -> None:
-        self._reads, self._writes, self._seconds = reads, writes, seconds
+    def __init__(self, reads: BinaryIO, writes: BinaryIO, files: socket.socket, seconds: float) -> None:
+        self._reads, self._writes, self._files, self._seconds = reads, writes, files, seconds
 
-    def hear(self) -> tuple[Words, dict[str, Array]]:
-        heard = read_frame(self._reads, _NO_BOUND)
+    def hear(self) -> Words:
+        words, _ = read_frame(self._reads, 0)
         _allow(self._seconds)
-        return heard
+        return words
 
     def tell(self, words: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> None:
         write_frame(self._writes, words, arrays)
 
-    def carry(self, ask: Ask, nodes: tuple[int, ...]) -> Mapping[int, Reply]:
+    def carry(self, ask: Ask, nodes: tuple[int, ...]) -> Carried:
         """One round: asked of the coordinator, which asks the nodes."""
+        # what the round before left, and points at itself: the models' files are closed with it
+        gc.collect()
         self.tell({"kind": "ask", "type": ask.type, "config": dict(ask.config), "nodes": nodes}, ask.arrays)
         del ask  # a model is large: nothing holds it longer than it must
-        weights: dict[int, dict[str, Array]] = {}
-        words, arrays = self.hear()
+        asked = self._stored(self.hear())
+        weights: dict[int, StoredArrays] = {}
+        words = self.hear()
         while words["kind"] == "weights":
-            weights[words["node"]] = arrays
-            words, arrays = self.hear()
-        return {node: Reply(weights.pop(node), metrics) for node, metrics in words["replies"]}
+            weights[words["node"]] = self._stored(words)
+            words = self.hear()
+        return Carried({node: Reply(weights.pop(node), metrics) for node, metrics in words["replies"]}, asked)
+
+    def _stored(self, words: Words) -> StoredArrays:
+        return StoredArrays(receive(self._files), words["layout"])
 
 
 def _work(pipe: _Pipe, memory_mib: int) -> None:
     try:
-        plan, _ = pipe.hear()
+        plan = pipe.hear()
         _bound(memory_mib)
     except (OSError, ValueError) as error:
         raise NotCarried("NOT_BOUNDED") from error
@@ -90,19 +99,20 @@ def _work(pipe: _Pipe, memory_mib: int) -> None:
         return
     from isthmus_training.flower import CarriedGrid, identify, run_strategy
 
-    def carry(ask: Ask, nodes: tuple[int, ...]) -> Mapping[int, Reply]:
-        return pipe.carry(Ask(ask.type, _typed(ask.arrays, start), ask.config), nodes)
+    types = {name: array.dtype for name, array in start.items()}
+
+    def carry(ask: Ask, nodes: tuple[int, ...]) -> Carried:
+        return pipe.carry(Ask(ask.type, _typed(ask.arrays, types), ask.config), nodes)
 
     identify(plan["run"], 0)
-    model = run_strategy(strategy, CarriedGrid(plan["nodes"], carry), start, plan["rounds"])
-    pipe.tell({"kind": "done"}, _typed(model, start))
+    gc.freeze()
+    model = run_strategy(strategy, CarriedGrid(plan["nodes"], carry), start, plan["rounds"], keep_input=False)
+    pipe.tell({"kind": "done"}, _typed(model, types))
 
 
-def _typed(arrays: Mapping[str, Array], start: Mapping[str, Array]) -> dict[str, Array]:
+def _typed(arrays: Mapping[str, Array], types: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
     """Arrays in the types of the app's own: a strategy such as FedAdam makes doubles of a model of floats."""
-    return {
-        name: array.astype(start[name].dtype, copy=False) if name in start else array for name, array in arrays.items()
-    }
+    return {name: array.astype(types[name], copy=False) if name in types else array for name, array in arrays.items()}
 
 
 def _starting_values(plan: Mapping[str, Any]) -> dict[str, Array]:

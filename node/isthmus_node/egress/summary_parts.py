@@ -5,17 +5,15 @@ Parts in a row are the bytes that the message as a whole would have; `tests/egre
 
 from __future__ import annotations
 
-import numpy as np
 from google.protobuf.message import Message
 
+from isthmus.delimited import Part, before, length_of
 from isthmus.v1 import summary_pb2, values_pb2
-from isthmus_methods.codec import array_to_message
+from isthmus_methods.codec import array_parts, array_to_message
 from isthmus_methods.contract import Array, Integers
-from isthmus_trust.delimited import Part, before, length_of
 
 # Numbers of fields in the contract.
 _ITEMS, _VALUE = summary_pb2.Summary.ITEMS_FIELD_NUMBER, summary_pb2.Item.VALUE_FIELD_NUMBER
-_NUMBERS = {"<f4": values_pb2.Array.FLOATS_FIELD_NUMBER, "<f8": values_pb2.Array.DOUBLES_FIELD_NUMBER}
 
 
 def without_numbers(value: Array | Integers) -> values_pb2.Array:
@@ -36,10 +34,7 @@ def item_parts(item: summary_pb2.Item, value: Array | Integers | None) -> list[P
     if value is None or value.dtype.kind in "iu":
         whole = _bytes(item)
         return [before(_ITEMS, len(whole)), whole]
-    little = "<f4" if value.dtype == np.float32 else "<f8"
-    numbers = np.ascontiguousarray(value, dtype=little).reshape(-1).view(np.uint8).data
-    shape = _bytes(item.value)
-    array: list[Part] = [shape, before(_NUMBERS[little], len(numbers)), numbers]
+    array = array_parts(value)
     names = _bytes(summary_pb2.Item(field=item.field, label=item.label))
     inner: list[Part] = [names, before(_VALUE, length_of(array)), *array]
     return [before(_ITEMS, length_of(inner)), *inner]

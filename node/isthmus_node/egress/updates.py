@@ -49,7 +49,8 @@ def ready(
     Parameters
     ----------
     trained, sent
-        The model's arrays by name, as the app gave them and as they came with the task.
+        The model's arrays by name, as the app gave them and as they came with the task. Those the app gave are its
+        caller's no more: what leaves takes their place, where they can be written to.
     persons, batch
         Distinct persons trained on, and in the smallest batch that a step was taken on.
     limits
@@ -79,7 +80,7 @@ def ready(
     if any(rule(support, limits) for rule in FLOORS):
         return Update(trained, plain, None)
     paid = debit() if sd > 0 else None
-    arrays = {name: np.empty_like(array) for name, array in trained.items()}
+    arrays = {name: array if _is_ours(array) else np.empty_like(array, order="C") for name, array in trained.items()}
     grid = 2.0 ** math.floor(math.log2(sd / _PARTS)) if sd > 0 else 0.0
     for number, (name, part, change) in enumerate(_changes(trained, sent)):
         value = np.ascontiguousarray(sent[name]).reshape(-1)[part] + share * change
@@ -88,6 +89,11 @@ def ready(
             value = np.round(value / grid) * grid
         arrays[name].reshape(-1)[part] = value
     return Update(arrays, support, None if paid is None else paid.privacy)
+
+
+def _is_ours(array: Array) -> bool:
+    """Whether numbers can be put in the place of these, in the order in which they are read."""
+    return bool(array.flags.writeable and array.flags.c_contiguous)
 
 
 def _changes(trained: Mapping[str, Array], sent: Mapping[str, Array]) -> Iterator[tuple[str, slice, Array]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import InitVar, dataclass, field
 
+from isthmus.delimited import Part, length_of
 from isthmus.v1 import summary_pb2
 from isthmus_node.egress.frames import pad
 from isthmus_node.egress.gate import Cleared, Refusal
 from isthmus_node.egress.summary_parts import around, item_parts, without_numbers
 from isthmus_node.egress.words import words_of_cleared, words_of_refusal
-from isthmus_trust.delimited import Part, length_of
 from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, series_digest
 from isthmus_trust.identity import IdentityKey
 

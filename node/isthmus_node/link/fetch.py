@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from isthmus.errors import LinkError, UsageError
+from isthmus.memory import give_back
 from isthmus.v1 import exchange_pb2, summary_pb2
-from isthmus_methods.codec import state_from_messages
-from isthmus_methods.contract import State
+from isthmus_methods.contract import Array
+from isthmus_methods.summary_codec import state_from_bytes
 from isthmus_node.link.channel import Session, error_from
 from isthmus_node.link.submit import SLOWEST
 
 
-def fetch_state(session: Session | None, name: bytes, task: summary_pb2.Task) -> State | None:
+def fetch_state(session: Session | None, name: bytes, task: summary_pb2.Task) -> dict[str, Array] | None:
     """The state of a task, held against the digest that the coordinator signed; None where it came with the task.
 
     Parameters
@@ -35,7 +35,8 @@ def fetch_state(session: Session | None, name: bytes, task: summary_pb2.Task) ->
         return None
     if session is None:
         raise LinkError("NOT_ATTACHED", "the task's state cannot be fetched now", "none needed: it is tried again")
-    read, missing, digest = [], task.state_bytes, hashlib.sha256()
+    # grows as bytes come, and is what the state's arrays are made of: a model is in memory once
+    body, missing, digest = bytearray(), task.state_bytes, hashlib.sha256()
     try:
         parts = session.stub.FetchState(
             exchange_pb2.FetchStateRequest(task=name), timeout=session.timing.call + missing / SLOWEST
@@ -46,21 +47,18 @@ def fetch_state(session: Session | None, name: bytes, task: summary_pb2.Task) ->
                 # no more is taken than was announced and admitted
                 parts.cancel()
                 break
-            read.append(part.part)
+            body += part.part
             digest.update(part.part)
     except grpc.RpcError as error:
         raise error_from(error) from error
     if missing or digest.digest() != task.state_digest:
         raise _wrong()
-    body = b"".join(read)
-    # a model may be large, and stands in memory as often as something holds it
-    read.clear()
+    # the pieces it came in
+    give_back()
     try:
-        state = summary_pb2.State.FromString(body)
-    except DecodeError as error:
+        return state_from_bytes(body)
+    except UsageError as error:
         raise _wrong() from error
-    del body
-    return state_from_messages(state.arrays)
 
 
 def _wrong() -> UsageError:

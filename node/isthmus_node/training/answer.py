@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,14 +23,15 @@ from isthmus_training.exchange import Ask
 
 
 def answer_message(
-    run: Run, task: summary_pb2.Task, state: Mapping[str, Array], limits: Limits | None, pay: Callable[[], Debit]
+    run: Run, task: summary_pb2.Task, state: dict[str, Array], limits: Limits | None, pay: Callable[[], Debit]
 ) -> tuple[Summary, Trained]:
     """What this country's rows make of the model in one round, and what the gate holds it against.
 
     Parameters
     ----------
     state
-        The model's arrays as a state; empty in a first round: the app's own starting values.
+        The model's arrays as a state; empty in a first round: the app's own starting values. Nothing is in it any more
+        afterwards: a model is large, and the answer to it is made while this one is in memory.
     limits
         Thresholds that hold; None for open data, of which nothing is cut.
     pay
@@ -44,6 +45,7 @@ def answer_message(
         Whatever goes wrong in the app, or is wrong with its answer.
     """
     sent = run.model(task, arrays_of(state))
+    state.clear()
     trains = task.message.type == TRAIN
     mine = ~run.held if trains else run.held
     persons = len(np.unique(run.persons[mine]))
@@ -57,8 +59,7 @@ def answer_message(
     trained = Trained({name: array.shape for name, array in sent.items()}, declared)
     if trains:
         check_arrays(answered.arrays, sent)
-        batch = min(run.batch, persons)
-        update = ready(answered.arrays, sent, persons, batch, limits, pay)
+        update = ready(answered.arrays, sent, persons, min(run.batch, persons), limits, pay)
         items = [Item("arrays", array, update.support, name) for name, array in update.arrays.items()]
         trained = replace(trained, privacy=update.privacy)
     elif answered.arrays:

@@ -15,6 +15,7 @@ Nothing that is said here is believed: the node judges it (`update.py`).
 from __future__ import annotations
 
 import builtins
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -117,13 +118,14 @@ def _answer_all(loaded: apps.Loaded, told: BinaryIO, said: BinaryIO) -> None:
 
     context: Context | None = None
     given: Mapping[str, Rows] = {}
+    # Flower's records point at themselves: without this a model stays for each message
+    gc.freeze()
     while True:
+        gc.collect()
         words, arrays = read_frame(told, _MOST)
         match words["what"]:
             case "start":
-                values = _said(said, "APP_FAILED", lambda: _start(loaded, words))  # noqa: B023 - called at once
-                if values is not None:
-                    write_frame(said, {}, values)
+                _said(said, "APP_FAILED", lambda: write_frame(said, {}, _start(loaded, words)))  # noqa: B023 - called at once
             case "rows":
                 given = _rows_of(words, arrays)
                 flower.identify(int(words["run"]), int(words["node"]))
@@ -164,7 +166,7 @@ def _answer(
     kind = str(words["type"])
     config = {name: tuple(value) if isinstance(value, list) else value for name, value in words["config"].items()}
     with at_hand(context, given[kind]) as here:
-        reply = flower.call_app(loaded.app, Ask(kind, arrays, config), context)
+        reply = flower.call_app(loaded.app, Ask(kind, arrays, config), context, keep_input=False)
     # a model's arrays may have any name, and one that is not theirs is for the scores
     out = {f"array {name}": value for name, value in reply.arrays.items()}
     if here.scores is not None:

@@ -42,6 +42,8 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "GRPC_VERBOSITY": "NONE",
+    # memory of large arrays is given back once they are gone
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
     "TORCHINDUCTOR_CACHE_DIR": "/",
 }
 _REMEDY = "isthmus-node check says what holds on this machine; docs/training-apps.md what a node needs to train"

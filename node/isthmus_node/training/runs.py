@@ -22,6 +22,7 @@ from isthmus_node.training.installed import installed
 from isthmus_node.training.runner import Bounds, Given, Trainer, rows_of_blocks
 from isthmus_training.apps import batch_of, settings_of
 from isthmus_trust.bounds import MODEL
+from isthmus_trust.documents import canonical, digest
 
 # Runs whose process is kept between rounds; with one more the one asked longest ago is ended, and begun anew if asked.
 KEPT = 2
@@ -29,6 +30,8 @@ KEPT = 2
 IDLE = 900.0
 # Starting values that were computed on another platform differ in their last bits.
 _SAME = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
+# Numbers that are compared at a time.
+_NUMBERS = 1 << 18
 # Name under which an app finds the run's seed among its settings.
 SEED = "seed"
 _RELEASE = "run the training again with a coordinator of this release that has the same app"
@@ -54,9 +57,15 @@ class Run:
     persons: Integers  # (n,)
     held: Booleans  # (n,), rows of persons held out
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # of the model's arrays, and their types
-    start: Mapping[str, Array]  # the app's own starting values; empty once a later round came: a model may be large
+    start: dict[str, Array]  # the app's own starting values; none once a round was asked: a model may be large
     # Of the task answered last, where a person sees the answer before it leaves: made again it must be the same.
     kept: tuple[bytes, Summary, Trained] | None = None
+
+    def goes_on(self, task: summary_pb2.Task, spec: Spec, table: Table) -> bool:
+        """Whether a task is one of this run as it is at work; a run whose first round is asked again begins anew."""
+        is_first = task.round == 1 and not self.start and (self.kept is None or self.kept[0] != digest(canonical(task)))
+        same = self.snapshot == table.digest and self.spec == spec
+        return same and not self.trainer.ended and not is_first
 
     def model(self, task: summary_pb2.Task, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
         """The model that a round asks with: of the app's own shapes, and in a first round with its own values.
@@ -71,10 +80,9 @@ class Run:
         Refused
             ``NOT_THE_MODEL``, ``NOT_THE_START``.
         """
+        start, self.start = self.start, {}
         if not arrays and task.round == 1:
-            return self.start
-        if task.round > 1:
-            self.start = {}
+            return start
         if list(arrays) != list(self.shapes) or {n: (a.shape, a.dtype) for n, a in arrays.items()} != self.shapes:
             raise Refused(
                 "NOT_THE_MODEL",
@@ -82,7 +90,7 @@ class Run:
                 "app's own",
                 _RELEASE,
             )
-        if task.round == 1 and not (self.start and all(_close(a, self.start[name]) for name, a in arrays.items())):
+        if task.round == 1 and not all(_close(array, start[name]) for name, array in arrays.items()):
             raise Refused(
                 "NOT_THE_START",
                 "the first round brings values of its own; rule: starting values are the app's",
@@ -92,7 +100,17 @@ class Run:
 
 
 def _close(one: Array, other: Array) -> bool:
-    return bool(np.allclose(one, other, rtol=0.0, atol=_SAME[one.dtype]))
+    """Whether no number is another one than rounding makes it; part by part, for a model may be large."""
+    if one.size == 0:
+        return True
+    parts = zip(
+        np.array_split(one.reshape(-1), _parts(one)), np.array_split(other.reshape(-1), _parts(one)), strict=True
+    )
+    return all(bool(np.allclose(a, b, rtol=0.0, atol=_SAME[one.dtype])) for a, b in parts)
+
+
+def _parts(array: Array) -> int:
+    return 1 + array.size // _NUMBERS
 
 
 class Runs:
@@ -143,7 +161,7 @@ class Runs:
             ``NO_ROWS``.
         """
         found = self._runs.get(task.run)
-        if found is not None and (found.trainer.ended or found.snapshot != table.digest or found.spec != spec):
+        if found is not None and not found.goes_on(task, spec, table):
             self.end(task.run)
             found = None
         if found is None:
