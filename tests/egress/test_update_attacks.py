@@ -53,7 +53,7 @@ def _answer(accountant: Accountant, persons: Persons, header: Header, key: Ident
     limits = POLICY.limits[TRIAL]
     try:
         update = ready(
-            SECRET,
+            {name: np.array(array) for name, array in SECRET.items()},
             SENT,
             80,
             80,

@@ -123,6 +123,15 @@ def test_training_that_began_again_without_a_country_has_higher_numbers_and_is_a
     assert codes == [""] * 4
 
 
+def test_first_round_that_is_asked_again_after_others_begins_anew(trains: Any) -> None:
+    """As where a country went away in the second round: the starting values were let go by then."""
+    first = values(asked(trains))
+    asked(trains, round=2, state=state([0.3, -0.2], 0.1))
+    again = values(asked(trains, deadline=2_000_000_000 * 10**9))
+    assert again["arrays", "weights"].tolist() == first["arrays", "weights"].tolist()
+    assert asked(trains, deadline=2_000_000_001 * 10**9, state=state([0, 1e-6], 0)).code == "NOT_THE_START"
+
+
 def test_site_that_allows_no_app_trains_nothing_and_says_so(site: Any) -> None:
     site.adopt(site.home.policy.read_text().replace('analyses = "ask"', 'analyses = "allow"'))
     assert asked(site).code == "METHOD_NOT_ALLOWED"

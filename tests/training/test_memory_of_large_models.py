@@ -34,7 +34,7 @@ from isthmus_training.stored import StoredArrays, store
 from isthmus_trust.documents import SUMMARY, open_in_place
 from isthmus_trust.identity import IdentityKey
 
-NUMBERS = 2_000_000
+NUMBERS = 8_000_000
 BYTES = 4 * NUMBERS
 PERSONS = 400
 
@@ -91,7 +91,7 @@ def test_node_has_a_model_twice(tmp_path: Path) -> None:
         outbound = encode(cleared, Header(b"t" * 32, "jp", "JP"), key)
         del cleared
         assert journal.release(outbound).payload is outbound.payload
-    assert 2.0 < watch.most < 2.5
+    assert 2.0 < watch.most < 2.4
 
 
 def test_coordinator_has_an_answer_once(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_coordinator_has_an_answer_once(tmp_path: Path) -> None:
     assert 1.0 <= watch.most < 1.4
 
 
-@pytest.mark.parametrize(("countries", "stored", "least", "most"), [(3, True, 1.9, 2.9), (3, False, 5.0, 99.0)])
+@pytest.mark.parametrize(("countries", "stored", "least", "most"), [(3, True, 1.9, 2.9), (3, False, 4.5, 99.0)])
 def test_strategy_has_one_model_beside_its_own_however_many_countries(
     tmp_path: Path, countries: int, stored: bool, least: float, most: float
 ) -> None:
@@ -127,6 +127,6 @@ def test_strategy_has_one_model_beside_its_own_however_many_countries(
     strategy = FedAvg(fraction_evaluate=0.0)
     grid = flower.CarriedGrid(range(1, countries + 1), carry)
     with watched() as watch:
-        trained = flower.run_strategy(strategy, grid, start, 3, keep_input=False)
-    np.testing.assert_allclose(trained["weights"][:3], 3 * (countries + 1) / 2)
+        trained = flower.run_strategy(strategy, grid, start, 2, keep_input=False)
+    np.testing.assert_allclose(trained["weights"][:3], countries + 1)
     assert least < watch.most < most

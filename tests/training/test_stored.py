@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,6 @@ def test_arrays_arrive_as_they_were_stored(way: tuple[socket.socket, socket.sock
         assert came[name].dtype == array.dtype
         assert came[name].shape == array.shape
         np.testing.assert_array_equal(came[name], array)
-    came.close()
 
 
 def test_what_is_written_to_an_array_is_not_in_the_file(tmp_path: Path) -> None:
@@ -46,14 +46,23 @@ def test_what_is_written_to_an_array_is_not_in_the_file(tmp_path: Path) -> None:
     came = StoredArrays(file, layout)
     came["b"][0] = 9.0
     np.testing.assert_array_equal(came["b"], MODEL["b"])
-    came.close()
+
+
+def test_file_is_closed_once_no_array_of_it_is_left(tmp_path: Path) -> None:
+    file, layout = store(MODEL, tmp_path)
+    part = StoredArrays(file, layout).parts["b"]
+    np.testing.assert_array_equal(part.read(), MODEL["b"])
+    assert not file.closed
+    del part
+    gc.collect()
+    assert file.closed
 
 
 def test_types_that_are_not_carried_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not carried"):
         store({"text": np.array(["a"])}, tmp_path)
     file, _ = store(MODEL, tmp_path)
-    with file, pytest.raises(Broken):
+    with pytest.raises(Broken):
         StoredArrays(file, [("w", "|O", (1,))])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,14 @@ def receive(way: socket.socket) -> BinaryIO:
     return os.fdopen(descriptors[0], "rb")
 
 
+class _Open:
+    """A file that is closed once no array of it is left."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        weakref.finalize(self, file.close)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredArray:
     """One array of such a file, which nobody changes any more.
@@ -76,7 +85,7 @@ class StoredArray:
         Offset in the file, bytes.
     """
 
-    file: BinaryIO
+    open: _Open
     start: int
     type: np.dtype[Any]
     shape: tuple[int, ...]
@@ -85,7 +94,7 @@ class StoredArray:
         """Its numbers; what is written to them stays in this array."""
         if 0 in self.shape:
             return np.empty(self.shape, dtype=self.type)
-        mapped = np.memmap(self.file, dtype=self.type, mode="c", offset=self.start, shape=self.shape)
+        mapped = np.memmap(self.open.file, dtype=self.type, mode="c", offset=self.start, shape=self.shape)
         return cast("Array", mapped.view(np.ndarray))
 
 
@@ -93,11 +102,10 @@ class StoredArrays(Mapping[str, Array]):
     """The arrays of such a file by name; each is read anew when it is asked for."""
 
     def __init__(self, file: BinaryIO, layout: Layout) -> None:
-        self._file = file
         self.parts: dict[str, StoredArray] = {}
-        start = 0
+        opened, start = _Open(file), 0
         for name, kind, shape in layout:
-            part = self.parts[name] = StoredArray(file, start, typed(kind), tuple(shape))
+            part = self.parts[name] = StoredArray(opened, start, typed(kind), tuple(shape))
             start += int(np.prod(part.shape, dtype=np.int64)) * part.type.itemsize
 
     def __getitem__(self, name: str) -> Array:
@@ -108,7 +116,3 @@ class StoredArrays(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self.parts)
-
-    def close(self) -> None:
-        """Nobody reads them any more; without it the file is closed when nobody has them."""
-        self._file.close()
