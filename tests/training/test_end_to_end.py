@@ -19,6 +19,8 @@ from isthmus_client.sandbox import Process, Sandbox
 from isthmus_client.study import Study
 from isthmus_client.training import (
     App,
+    DifferentialPrivacyClientSideAdaptiveClipping,
+    DifferentialPrivacyClientSideFixedClipping,
     DifferentialPrivacyServerSideAdaptiveClipping,
     DifferentialPrivacyServerSideFixedClipping,
     FedAdam,
@@ -91,8 +93,25 @@ def test_one_full_batch_step_a_round_is_gradient_descent_on_the_pooled_rows(stud
             DifferentialPrivacyServerSideAdaptiveClipping(FedAvg(), **ADAPTIVE),
             lambda: flower.DifferentialPrivacyServerSideAdaptiveClipping(flower.FedAvg(**NO_EVALUATION), **ADAPTIVE),
         ),
+        (
+            DifferentialPrivacyClientSideFixedClipping(FedAvg(), **FIXED),
+            lambda: flower.DifferentialPrivacyClientSideFixedClipping(flower.FedAvg(**NO_EVALUATION), **FIXED),
+        ),
+        (
+            DifferentialPrivacyClientSideAdaptiveClipping(FedAvg(), **ADAPTIVE),
+            lambda: flower.DifferentialPrivacyClientSideAdaptiveClipping(flower.FedAvg(**NO_EVALUATION), **ADAPTIVE),
+        ),
     ],
-    ids=["FedProx", "FedAdam", "FedMedian", "Krum", "fixed clipping", "adaptive clipping"],
+    ids=[
+        "FedProx",
+        "FedAdam",
+        "FedMedian",
+        "Krum",
+        "fixed clipping",
+        "adaptive clipping",
+        "fixed clipping at the sites",
+        "adaptive clipping at the sites",
+    ],
 )
 def test_a_strategy_over_nodes_gives_what_flowers_own_object_gives(
     study: Study, asked: Strategy, theirs: object

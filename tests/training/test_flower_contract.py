@@ -18,11 +18,14 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from isthmus_training import flower
 from isthmus_training.exchange import EXAMPLES, Ask, Carried, NotCarried, Reply
+from isthmus_training.shipped import asked
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAPTER = ROOT / "training/isthmus_training/flower.py"
 # Promised by Flower's documentation; all else is for the adapter alone.
 DOCUMENTED = {"flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy"}
+# what apps use besides
+MODS = "flwr.clientapp.mod"
 
 
 def _flower_imports(path: Path) -> set[str]:
@@ -38,12 +41,19 @@ def _flower_imports(path: Path) -> set[str]:
 def test_only_the_adapter_imports_what_flower_does_not_promise() -> None:
     folders = ("training/isthmus_training", "node/isthmus_node", "coordinator/isthmus_coordinator", "client")
     modules = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    found = {str(path.relative_to(ROOT)) for path in modules if _flower_imports(path) - DOCUMENTED}
+    found = {str(path.relative_to(ROOT)) for path in modules if _flower_imports(path) - DOCUMENTED - {MODS}}
     assert found == {"training/isthmus_training/flower.py"}
 
 
 def test_the_adapter_relies_on_these_names_and_no_others() -> None:
     assert _flower_imports(ADAPTER) == DOCUMENTED | {"flwr.supercore.task_identity"}
+
+
+def test_names_by_which_flowers_wrappers_and_mods_speak_of_clipping_are_the_apps() -> None:
+    from flwr.supercore import differential_privacy
+
+    assert differential_privacy.KEY_CLIPPING_NORM == asked.CLIPPING_NORM
+    assert differential_privacy.KEY_NORM_BIT == asked.NORM_BIT
 
 
 def test_telemetry_and_update_checks_are_off_before_the_import() -> None:

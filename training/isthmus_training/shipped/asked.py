@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from flwr.app import Context, Message
+from flwr.clientapp.mod import adaptiveclipping_mod
 from numpy.typing import NDArray
+
+# What Flower's wrappers for clipping at the sites send, and what the adaptive one wants to hear: whether the change was
+# within the norm (1) or was cut (0).
+CLIPPING_NORM, NORM_BIT = "clipping_norm", "norm_bit"
+
+
+def cut_where_asked(message: Message, context: Context, train: Callable[[Message, Context], Message]) -> Message:
+    """Flower's own clipping at the site, where the strategy asks for it; both its wrappers send the norm alike."""
+    if CLIPPING_NORM not in message.content.config_records["config"]:
+        return train(message, context)
+    cut: Message = adaptiveclipping_mod(message, context, train)
+    return cut
 
 
 def weights_of(message: Message) -> dict[str, NDArray[np.floating]]:

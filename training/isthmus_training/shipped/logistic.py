@@ -20,7 +20,7 @@ from flwr.clientapp import ClientApp
 
 from isthmus_methods.contract import Array, Setting
 from isthmus_training.rows import Rows, report_scores, rows
-from isthmus_training.shipped.asked import generator_of, proximal_of, weights_of
+from isthmus_training.shipped.asked import NORM_BIT, cut_where_asked, generator_of, proximal_of, weights_of
 
 version = "1"
 settings: Mapping[str, Setting] = {
@@ -32,7 +32,7 @@ settings: Mapping[str, Setting] = {
 batch_setting = "batch-size"
 # A row's loss is cut where its range ends: a measure without a range cannot be judged.
 MOST_LOSS, MOST_SQUARE = 20.0, 1e9
-metrics = {"loss": (0.0, MOST_LOSS), "accuracy": (0.0, 1.0), "squared-error": (0.0, MOST_SQUARE)}
+metrics = {"loss": (0.0, MOST_LOSS), "accuracy": (0.0, 1.0), "squared-error": (0.0, MOST_SQUARE), NORM_BIT: (0.0, 1.0)}
 
 app = ClientApp()
 
@@ -45,7 +45,7 @@ def start(
     return {"weights": np.zeros(len(columns)), "intercept": np.zeros(1)}
 
 
-@app.train()
+@app.train(mods=[cut_where_asked])
 def train(message: Message, context: Context) -> Message:
     """Some epochs of gradient descent from the weights that came."""
     here = rows(context)

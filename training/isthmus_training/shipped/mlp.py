@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from isthmus.errors import UsageError
 from isthmus_methods.contract import Array, Setting
 from isthmus_training.rows import Rows, report_scores, rows
-from isthmus_training.shipped.asked import generator_of, proximal_of, weights_of
+from isthmus_training.shipped.asked import NORM_BIT, cut_where_asked, generator_of, proximal_of, weights_of
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ settings: Mapping[str, Setting] = {
 batch_setting = "batch-size"
 # A row's loss is cut where its range ends: a measure without a range cannot be judged.
 MOST_LOSS, MOST_SQUARE = 20.0, 1e9
-metrics = {"loss": (0.0, MOST_LOSS), "accuracy": (0.0, 1.0), "squared-error": (0.0, MOST_SQUARE)}
+metrics = {"loss": (0.0, MOST_LOSS), "accuracy": (0.0, 1.0), "squared-error": (0.0, MOST_SQUARE), NORM_BIT: (0.0, 1.0)}
 MOST_LAYERS, MOST_UNITS = 8, 16_384
 
 app = ClientApp()
@@ -78,7 +78,7 @@ def _hidden(written: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-@app.train()
+@app.train(mods=[cut_where_asked])
 def train(message: Message, context: Context) -> Message:
     """Some epochs of stochastic gradient descent from the weights that came."""
     import torch
