@@ -173,7 +173,10 @@ def test_a_large_model_is_fetched_in_parts_and_its_parts_do_not_pile_up(region: 
     np.testing.assert_array_equal(model["a-first"], np.full(700_000, 1.0, dtype=np.float32))
     with region.coordinator.office.database.read() as connection:
         kept = connection.exec_driver_sql("select count(*) from states").scalar_one()
+        answers = connection.exec_driver_sql("select count(*) from submission_parts").scalar_one()
+        sizes = connection.exec_driver_sql("select min(size) from submissions where length(signed) = 0").scalar_one()
     assert kept == 3
+    assert (answers, sizes > 2_800_000) == (0, True)
 
 
 def test_a_model_keeps_its_types_whatever_a_strategy_reckons_in(region: TrainingRegion) -> None:

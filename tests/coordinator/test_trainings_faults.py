@@ -195,6 +195,9 @@ def test_a_large_model_goes_on_after_a_restart(region: TrainingRegion) -> None:
         node.silent_from = 3
     run = region.train(region.approved(nodes), region.plan(FEDAVG, rounds=2, more=300_000))
     region.watch(run, lambda p: p.round == 3)
+    with region.coordinator.office.database.read() as connection:
+        # what the strategy is told again
+        assert connection.exec_driver_sql("select count(*) from submission_parts").scalar_one() > len(nodes)
     region.restart()
     for node in nodes:
         node.silent_from = 10**9

@@ -92,6 +92,8 @@ def save_turn(
         )
     if after.request.trains and (after.task is not before.task or after.final):
         _keep_apart(connection, before, after, apart)
+    if after.request.trains and (after.final or after.attempt != before.attempt):
+        _forget_parts(connection, request.run)
     newly = [(node, left) for node, left in after.left_out.items() if node not in before.left_out]
     if newly:
         connection.execute(insert(left_out), [_left_row(request.run, node, left) for node, left in newly])
@@ -103,6 +105,12 @@ def _keep_parts(connection: Connection, task: bytes, node: str, submission: Subm
     for place, part in enumerate(submission.parts()):
         row = {"task": task, "node": node, "place": place, "part": part}
         connection.execute(insert(submission_parts), row)
+
+
+def _forget_parts(connection: Connection, run: bytes) -> None:
+    """Let go of models that no strategy is told again: their digests stay here, their bytes in the sites' journals."""
+    tasks = select(rounds.c.task).where(rounds.c.run == run)
+    connection.execute(delete(submission_parts).where(submission_parts.c.task.in_(tasks)))
 
 
 def _keep_apart(connection: Connection, before: Run, after: Run, apart: Serialised | None) -> None:
