@@ -26,6 +26,7 @@ from isthmus_client.written import (
 from isthmus_methods.codec import spec_to_message
 from isthmus_methods.registry import find_procedure
 
+CountryCode = Annotated[str, Field(pattern="^[A-Z]{2}$")]  # ISO 3166
 VariableName = Annotated[str, Field(min_length=1, max_length=63)]
 PurposeWord = Literal["feasibility", "publication", "trial analysis", "closed committee"]
 TypeWord = Literal["numeric", "integer", "factor", "text", "date"]
@@ -72,6 +73,8 @@ class WrittenStudy(Written):
     recipients: Annotated[list[str], Field(min_length=1)]
     # The same by the part they play: a site's policy may ask more for some, or give them nothing.
     recipient_roles: list[RecipientWord] = Field(default_factory=list)
+    # Where they are: sites count the persons behind what leaves by these.
+    recipient_countries: list[CountryCode] = Field(default_factory=list)
     data_cut: str = ""
     by_country: bool = False
     exploratory_purpose: PurposeWord = "trial analysis"
@@ -169,6 +172,7 @@ def study_from_toml(path: Path, participants: Sequence[study_pb2.Participant]) -
         rationale=written.rationale,
         recipients=written.recipients,
         recipient_roles=recipients_of(written.recipient_roles, "the study"),
+        recipient_countries=sorted(set(written.recipient_countries)),
         data_cut=written.data_cut,
         by_country=written.by_country,
         exploratory_purpose=purpose_of(written.exploratory_purpose),

@@ -176,7 +176,8 @@ class Answering:
         used = self._cache.prepared(order.spec, table, order.method, events).used
         present = np.zeros(table.persons, dtype=np.bool_)
         present[table.subject[used]] = True
-        return Behind(table.named_digest(), table.persons_by_name, np.flatnonzero(present))
+        countries = tuple(order.shelved.study.recipient_countries)
+        return Behind(table.named_digest(), table.persons_by_name, np.flatnonzero(present), countries)
 
     def _analysis(self, order: Order, table: Table, events: Table | None, snapshot: bytes) -> bytes:
         """Equal for requests of one study over the same persons of a snapshot, however their filters are written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,45 @@ def test_persons_behind_what_left_are_counted_once_by_study_and_since_a_day(tmp_
     # of two days the later one counts
     assert count.totals("2026-02-15") == {"A": 2, "B": 0, "": 2}
     assert all(b"p1" not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_persons_are_counted_by_country_of_those_who_receive_results(tmp_path: Path) -> None:
+    count = Contributors(tmp_path)
+    for study, names, countries, day in (
+        ("A", ("p1", "p2"), ("JP", "US"), date(2026, 1, 1)),
+        ("B", ("p2", "p3", "p4"), ("JP",), date(2026, 3, 1)),
+        ("C", ("p0",), (), date(2026, 3, 1)),
+    ):
+        count.count(study, replace(behind(*names), countries=countries), day)
+    assert Contributors(tmp_path).by_country() == {"": 1, "JP": 4, "US": 2}
+    assert count.by_country("2026-02-01") == {"": 1, "JP": 3, "US": 0}
+    lines = words_of(count.totals(), "", (), "", count.by_country())
+    assert "persons behind what left so far, recipients in JP: 4" in lines
+    assert "persons behind what left so far, recipients in countries that no study names: 1" in lines
+    # nothing is said of countries where no study names one
+    alone = Contributors(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    alone.count("C", behind("p0"), date(2026, 3, 1))
+    assert not any("recipients" in line for line in words_of(alone.totals(), "", (), "", alone.by_country()))
+
+
+def test_amended_study_counts_the_same_persons_of_a_day_for_its_new_country_too(tmp_path: Path) -> None:
+    count = Contributors(tmp_path)
+    for countries in (("JP",), ("JP", "KR")):
+        count.count("A", replace(behind("p1"), countries=countries), date(2026, 1, 1))
+    assert count.by_country() == {"JP": 1, "KR": 1}
+
+
+def test_study_that_names_countries_is_counted_by_them(site: Any) -> None:
+    study = study_pb2.Study()
+    study.CopyFrom(site.study)
+    study.version = 2
+    study.recipient_countries.append("JP")
+    site.study = study
+    site.decide(site.announce(study))
+    site.ask(site.task())
+    counted = site.service._parts.contributors
+    assert counted.by_country() == {"JP": counted.totals()["TEST"]}
 
 
 def test_count_that_cannot_be_read_says_so(tmp_path: Path) -> None:

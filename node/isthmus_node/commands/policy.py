@@ -215,10 +215,11 @@ def persons_words(config: NodeConfig, policy: Policy) -> list[str]:
     since = policy.permits.counted_since
     named = preset(policy.preset).persons if policy.preset else ()
     try:
-        totals = Contributors(config.home.contributors).totals(since)
+        counted = Contributors(config.home.contributors)
+        totals, countries = counted.totals(since), counted.by_country(since)
     except IsthmusError as error:
         return [f"{error.message} [{error.code}]; {error.remedy}"]
-    return words_of(totals, since, named, policy.preset)
+    return words_of(totals, since, named, policy.preset, countries)
 
 
 def _changes(adoptions: Adoptions, adopted: Adopted | None, new: Policy) -> tuple[Change, ...]:

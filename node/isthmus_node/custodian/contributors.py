@@ -1,4 +1,4 @@
-"""How many distinct persons are behind what left, by study: a running total for the custodian, who may report it.
+"""How many distinct persons are behind what left, by study and by where it went: a running total for the custodian.
 
 Persons are kept by a pseudonym under a key of the node's own, with the day on which something that they are in left
 last. It never leaves the site. Open data are not counted.
@@ -25,10 +25,11 @@ from isthmus_methods.contract import Integers
 from isthmus_trust.key_files import read_secret, replace, write_new
 
 KEY_FILE = "person.key"
-_SUFFIX = ".persons"
+_SUFFIX, _COUNTRY = ".persons", ".country"
 _PSEUDONYM = 16
 _PERSON = np.dtype((np.void, _PSEUDONYM))
 Pseudonyms = NDArray[np.void]
+_NONE: Mapping[str, int] = {}
 # Cohorts of a day that are not counted again.
 _COUNTED_KEPT = 1024
 
@@ -38,16 +39,17 @@ class Behind:
     """The persons behind an answer.
 
     `snapshot`: digest of the dataset's rows and persons; `names`: of all its persons, by number; `persons`: (m,),
-    ascending numbers of those behind the answer.
+    ascending numbers of those behind the answer; `countries`: in which the study's recipients are, as it says.
     """
 
     snapshot: bytes
     names: Callable[[], Sequence[str]] = field(repr=False)
     persons: Integers = field(repr=False)
+    countries: tuple[str, ...] = ()
 
 
 class Contributors:
-    """The folder of the count, one file a study."""
+    """The folder of the count, one file a study and one a country of recipients."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -62,24 +64,31 @@ class Contributors:
         ConfigError
             ``COUNT_UNREADABLE``, ``FILE_NOT_WRITTEN``.
         """
-        asked = hashlib.sha256(f"{study}\0{day}\0".encode() + behind.snapshot)
+        countries = behind.countries or ("",)
+        asked = hashlib.sha256("\0".join((study, str(day), *countries, "")).encode() + behind.snapshot)
         asked.update(behind.persons.astype("<i8").tobytes())
         if asked.digest() in self._counted and self._path(study).exists():
             return
-        kept, last = self._read(self._path(study))[1:]
         own = self._pseudonyms(behind)[behind.persons]
+        for country in countries:
+            self._note(self._path(country, _COUNTRY), country, own, day)
+        # last: where it is there the others are
+        self._note(self._path(study), study, own, day)
+        self._counted.add(asked.digest())
+
+    def _note(self, path: Path, name: str, own: Pseudonyms, day: date) -> None:
+        kept, last = self._read(path)[1:]
         every, place = np.unique(np.concatenate([kept, own]), return_inverse=True)
         newest = np.zeros(len(every), dtype=np.int64)
         np.maximum.at(newest, place, np.concatenate([last, np.full(len(own), day.toordinal())]))
         file = io.BytesIO()
         np.savez(
             file,
-            study=np.frombuffer(study.encode(), dtype=np.uint8),
+            study=np.frombuffer(name.encode(), dtype=np.uint8),
             persons=every.view(np.uint8).reshape(len(every), _PSEUDONYM),
             last=newest,
         )
-        replace(self._path(study), file.getvalue())
-        self._counted.add(asked.digest())
+        replace(path, file.getvalue())
 
     def _pseudonyms(self, behind: Behind) -> Pseudonyms:
         """Of all persons of a snapshot, by number; made once for the snapshot that was counted last."""
@@ -110,6 +119,18 @@ class Contributors:
             every.update(counted.tolist())
         return {**found, "": len(every)}
 
+    def by_country(self, since: str = "") -> Mapping[str, int]:
+        """Distinct persons by country of recipients, under the empty name where a study does not say; `since` as above.
+
+        A person counts in each country that something went to.
+        """
+        least = date.fromisoformat(since).toordinal() if since else 0
+        found = {}
+        for path in sorted(self._folder.glob(f"*{_COUNTRY}")):
+            country, _, last = self._read(path)
+            found[country] = int(np.count_nonzero(last >= least))
+        return dict(sorted(found.items()))
+
     def _read(self, path: Path) -> tuple[str, Pseudonyms, Integers]:
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
@@ -127,14 +148,21 @@ class Contributors:
                 "restore the state folder from the backup; moved away, the count begins anew",
             ) from error
 
-    def _path(self, study: str) -> Path:
-        return self._folder / f"{hashlib.sha256(study.encode()).hexdigest()[:32]}{_SUFFIX}"
+    def _path(self, name: str, suffix: str = _SUFFIX) -> Path:
+        return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}{suffix}"
 
 
-def words_of(totals: Mapping[str, int], since: str, named: Sequence[int], preset: str) -> list[str]:
-    """The running total in sentences, beside the numbers of persons that a preset names."""
+def words_of(
+    totals: Mapping[str, int], since: str, named: Sequence[int], preset: str, countries: Mapping[str, int] = _NONE
+) -> list[str]:
+    """The running total in sentences, beside the numbers of persons that a preset names; by country where named."""
     period = f"since {since}" if since else "so far"
     lines = [f"persons behind what left {period}, study {study}: {n}" for study, n in totals.items() if study]
+    if any(countries):
+        lines += [
+            f"persons behind what left {period}, recipients in {country or 'countries that no study names'}: {n}"
+            for country, n in countries.items()
+        ]
     every = totals.get("", 0)
     if lines or named:
         beside = f"; preset {preset} names {' and '.join(f'{n:,}' for n in named)}" if named else ""

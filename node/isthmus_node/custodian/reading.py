@@ -79,6 +79,7 @@ def study_words(study: study_pb2.Study) -> Iterator[str]:
     yield f"why: {study.rationale or 'not said'}"
     roles = recipient_words(study.recipient_roles) or "not said"
     yield f"who gets the results: {', '.join(study.recipients) or 'not said'} (by the part they play: {roles})"
+    yield f"in which countries they are: {', '.join(study.recipient_countries) or 'not said'}"
     yield f"data cut: {study.data_cut or 'not said'}"
     yield f"results by country may be shown: {'yes' if study.by_country else 'no'}"
     yield f"participants: {', '.join(f'{p.node} ({p.country})' for p in study.participants)}"

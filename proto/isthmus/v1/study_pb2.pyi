@@ -160,7 +160,7 @@ class Analysis(_message.Message):
     def __init__(self, name: _Optional[str] = ..., title: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., missing_country: _Optional[_Union[MissingCountry, str]] = ..., deadline_seconds: _Optional[int] = ..., recipients: _Optional[_Iterable[_Union[Recipient, str]]] = ...) -> None: ...
 
 class Study(_message.Message):
-    __slots__ = ("name", "version", "title", "rationale", "recipients", "datasets", "participants", "plan", "by_country", "data_cut", "exploratory_purpose", "recipient_roles")
+    __slots__ = ("name", "version", "title", "rationale", "recipients", "datasets", "participants", "plan", "by_country", "data_cut", "exploratory_purpose", "recipient_roles", "recipient_countries")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +173,7 @@ class Study(_message.Message):
     DATA_CUT_FIELD_NUMBER: _ClassVar[int]
     EXPLORATORY_PURPOSE_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_ROLES_FIELD_NUMBER: _ClassVar[int]
+    RECIPIENT_COUNTRIES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     title: str
@@ -185,7 +186,8 @@ class Study(_message.Message):
     data_cut: str
     exploratory_purpose: Purpose
     recipient_roles: _containers.RepeatedScalarFieldContainer[Recipient]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., title: _Optional[str] = ..., rationale: _Optional[str] = ..., recipients: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., participants: _Optional[_Iterable[_Union[Participant, _Mapping]]] = ..., plan: _Optional[_Iterable[_Union[Analysis, _Mapping]]] = ..., by_country: _Optional[bool] = ..., data_cut: _Optional[str] = ..., exploratory_purpose: _Optional[_Union[Purpose, str]] = ..., recipient_roles: _Optional[_Iterable[_Union[Recipient, str]]] = ...) -> None: ...
+    recipient_countries: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., title: _Optional[str] = ..., rationale: _Optional[str] = ..., recipients: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., participants: _Optional[_Iterable[_Union[Participant, _Mapping]]] = ..., plan: _Optional[_Iterable[_Union[Analysis, _Mapping]]] = ..., by_country: _Optional[bool] = ..., data_cut: _Optional[str] = ..., exploratory_purpose: _Optional[_Union[Purpose, str]] = ..., recipient_roles: _Optional[_Iterable[_Union[Recipient, str]]] = ..., recipient_countries: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("study_digest", "node", "approved", "decided_at", "reason")
