@@ -12,7 +12,10 @@ Source of the algorithm: Nagamochi and Ibaraki 1992 (edges that no small cut sep
 
 from __future__ import annotations
 
+import functools
 import heapq
+
+import numpy as np
 
 from isthmus_methods.contract import Integers
 
@@ -27,8 +30,14 @@ def tells_few(stays: Integers, fewest: int) -> bool:
     stays
         (m, 3): where persons come, where they go, which is another place, and how many do so.
     """
+    return _tells_few(stays.astype(np.int64).tobytes(), fewest)
+
+
+# the rounds of a fit ask about the same stays
+@functools.lru_cache(maxsize=8)
+def _tells_few(body: bytes, fewest: int) -> bool:
     graph: _Graph = {}
-    for come, go, persons in stays.tolist():
+    for come, go, persons in np.frombuffer(body, dtype=np.int64).reshape(-1, 3).tolist():
         for one, other in ((come, go), (go, come)):
             graph.setdefault(one, {})[other] = graph.get(one, {}).get(other, 0) + persons
     while graph:

@@ -223,28 +223,27 @@ def apart_at(stays: Stays, listed: Listed, tied: Booleans) -> tuple[Integers, tu
     low = listed.place(stays.stratum, stays.start)
     high = listed.place(stays.stratum, stays.stop) - 1
     kept = low <= high
-    everybody, there = (
-        int(np.count_nonzero(np.bincount(s))) if len(s) else 0 for s in (stays.subject, stays.subject[kept])
-    )
-    subject, stratum = stays.subject[kept], stays.stratum[kept]
-    order = np.lexsort((high[kept], low[kept], stratum, subject))
-    low, high, subject, stratum = low[kept][order], high[kept][order], subject[order], stratum[order]
-    died = stays.event[kept][order] & (listed.step[high] == stays.stop[kept][order] if size else True)
-    number = np.r_[0, np.cumsum((subject[1:] != subject[:-1]) | (stratum[1:] != stratum[:-1]))] * (size + 1)
-    number = number[: len(high)]
-    reached = np.maximum.accumulate(high + number) - number if len(high) else high
-    goes_on = np.zeros(len(low), dtype=np.bool_)
-    goes_on[1:] = (number[1:] == number[:-1]) & (reached[:-1] >= low[1:] - 1)
-    first = np.flatnonzero(~goes_on)
-    last = np.append(first[1:], len(low))[: len(first)] - 1
-    come, go, event = low[first], reached[last] + 1, died[last] & (reached[last] == high[last])
+    low, high, subject, stratum = low[kept], high[kept], stays.subject[kept], stays.stratum[kept]
+    event = stays.event[kept] & (listed.step[high] == stays.stop[kept] if size else True)
+    everybody, there = (int(np.count_nonzero(np.bincount(s))) if len(s) else 0 for s in (stays.subject, subject))
+    come, go = low, high + 1
+    if there < len(subject):
+        # the rows of a person in a stratum one after another; those without a gap between them are one stay
+        order = np.lexsort((high, low, stratum, subject))
+        low, high, subject, stratum, event = low[order], high[order], subject[order], stratum[order], event[order]
+        other = (subject[1:] != subject[:-1]) | (stratum[1:] != stratum[:-1])
+        number = np.r_[0, np.cumsum(other)] * (size + 1)
+        reached = np.maximum.accumulate(high + number) - number
+        goes_on = np.r_[False, ~other & (reached[:-1] >= low[1:] - 1)]
+        first = np.flatnonzero(~goes_on)
+        last = np.append(first[1:], len(low)) - 1
+        come, go, event = low[first], reached[last] + 1, event[last] & (reached[last] == high[last])
     apart = event & tied[go - 1] if size else event
-    mixed = 0
-    for place in np.unique(go[event & ~apart]):
-        at = (go == place) & ~apart
-        mixed += int(min(np.count_nonzero(at & event), np.count_nonzero(at & ~event)))
-    rows, persons = np.unique(np.column_stack([come, go + size * apart]), axis=0, return_counts=True)
-    return np.column_stack([rows, persons]).astype(np.int64), (everybody - there, mixed)
+    by_event, by_other = (np.bincount(go[which], minlength=size + 1) for which in (event & ~apart, ~event))
+    mixed = int(np.minimum(by_event, by_other).sum())
+    width = 2 * size + 1
+    stay, persons = np.unique(come * width + go + size * apart, return_counts=True)
+    return np.column_stack([stay // width, stay % width, persons]).astype(np.int64), (everybody - there, mixed)
 
 
 def supports_at(stays: Stays, listed: Listed, tied: Booleans) -> tuple[TimeSupport, TimeSupport]:
