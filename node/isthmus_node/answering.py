@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from isthmus.errors import ConfigError, IsthmusError, Refused
+from isthmus.recent import RecentMap
 from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods import codec
@@ -94,7 +94,7 @@ class Answering:
         self._asked: tuple[Spec, str, bytes, bytes] | None = None
         self._named: tuple[Spec, bytes, bool] | None = None
         self._listed: tuple[bytes, frozenset[Place]] = (b"", frozenset())
-        self._snapshots: OrderedDict[bytes, bytes] = OrderedDict()
+        self._snapshots: RecentMap[bytes, bytes] = RecentMap(_RUNS_KEPT)
 
     def answer(self, order: Order, state: dict[str, Array] | None = None) -> Outbound:
         """The country's answer to one round, judged and signed; a refusal by the gate is an answer too.
@@ -357,10 +357,7 @@ class Answering:
                 "the site's dataset changed between two rounds; rule: a run is over one snapshot",
                 "run the analysis again",
             )
-        self._snapshots[task.run] = digest
-        self._snapshots.move_to_end(task.run)
-        while len(self._snapshots) > _RUNS_KEPT:
-            self._snapshots.popitem(last=False)
+        self._snapshots.put(task.run, digest)
 
     def _header(self, digest: bytes, task: summary_pb2.Task, shelved: Shelved | None, snapshot: bytes) -> Header:
         return Header(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+
+from isthmus.recent import RecentMap
 
 # Orders whose arrival is remembered.
 _KEPT = 4096
@@ -47,14 +48,13 @@ class Slots:
         self._again = again
         self._clock = clock
         self._later = later
-        self._came: OrderedDict[bytes, float] = OrderedDict()
+        self._came: RecentMap[bytes, float] = RecentMap(_KEPT)
         self._due: dict[bytes, tuple[float, int]] = {}
 
     def came(self, task: bytes) -> None:
         """An order has come; told on the link's thread."""
-        self._came.setdefault(task, self._clock())
-        while len(self._came) > _KEPT:
-            self._came.popitem(last=False)
+        if task not in self._came:
+            self._came.put(task, self._clock())
 
     def holds(self, task: bytes) -> bool:
         """Whether the answer to a task has to wait; `again` is called when its slot has come. May be asked any time."""
@@ -63,11 +63,12 @@ class Slots:
         due, missed = self._due.get(task, (math.inf, -1))
         if slot <= 0 or (due <= now <= due + _LATE * slot) or (due < now and missed >= _MISSED):
             self._due.pop(task, None)
-            self._came.pop(task, None)
+            self._came.pop(task)
             return False
         if due > now and missed >= 0:
             return True
-        came = self._came.setdefault(task, now)
+        came = self._came.get(task)
+        came = self._came.put(task, now) if came is None else came
         due = came + slot * (math.floor((now - came) / slot) + 1)
         self._due[task] = due, missed + 1
         self._later(due - now, lambda: self._again(task))

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from isthmus.errors import ConfigError, Refused
+from isthmus.recent import RecentMap
 from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
-from isthmus_node.egress import privacy
 from isthmus_node.egress.auditor import KEY_FILE, Auditor
 from isthmus_node.egress.journal import Journal
 from isthmus_node.egress.journal_read import read
@@ -293,7 +293,7 @@ def test_seed_is_secret() -> None:
 
 
 def test_seeds_of_the_newest_tasks_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy, "_SEEDS_KEPT", 2)
+    monkeypatch.setattr(site.accountant, "_seeds", RecentMap(2))
     seeds = [site.debit(f"task {n}").seed for n in range(3)]
     assert site.debit("task 2").seed == seeds[2]
     assert site.debit("task 0").seed != seeds[0]

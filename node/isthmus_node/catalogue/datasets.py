@@ -7,12 +7,12 @@ import difflib
 import hashlib
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from isthmus.errors import ConfigError, DataError
+from isthmus.recent import RecentMap
 from isthmus.v1 import study_pb2
 from isthmus_node.catalogue.findings import Finding, Severity, check_conversion
 from isthmus_node.catalogue.registration import (
@@ -46,7 +46,7 @@ class Datasets:
         self._folder = folder
         self._country = country
         self._now = now
-        self._loaded: OrderedDict[tuple[str, bytes], tuple[_Fingerprint, Registration, Table]] = OrderedDict()
+        self._loaded: RecentMap[tuple[str, bytes], tuple[_Fingerprint, Registration, Table]] = RecentMap(_TABLES_KEPT)
         self._parsed: tuple[_Fingerprint, Mapping[str, Registration]] | None = None
         self._lock = threading.Lock()
 
@@ -129,7 +129,7 @@ class Datasets:
         self._write(registrations)
         with self._lock:
             for key in [key for key in self._loaded if key[0] == name]:
-                del self._loaded[key]
+                self._loaded.pop(key)
 
     def _write(self, registrations: Mapping[str, Registration]) -> None:
         replace(self.path, written(registrations).encode())
@@ -158,7 +158,6 @@ class Datasets:
             kept = self._loaded.get(key)
             is_stale = refresh and registration.source.is_database
             if kept is not None and kept[:2] == (before, registration) and not is_stale:
-                self._loaded.move_to_end(key)
                 return kept[2]
         rows = registration.completed(read(registration.source, needed_columns(dictionary) | registration.origins()))
         conversion = convert(rows, dictionary, self._country)
@@ -171,9 +170,7 @@ class Datasets:
         _raise_failures(name, check_conversion(conversion))
         table = table_of(conversion, self._snapshot_key())
         with self._lock:
-            self._loaded[key] = (before, registration, table)
-            while len(self._loaded) > _TABLES_KEPT:
-                self._loaded.popitem(last=False)
+            self._loaded.put(key, (before, registration, table))
         return table
 
     def _snapshot_key(self) -> bytes:

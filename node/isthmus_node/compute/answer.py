@@ -6,7 +6,6 @@ What was prepared is kept by dataset snapshot and request, so that the rounds af
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.recent import RecentMap
 from isthmus_methods.codec import spec_to_message
 from isthmus_methods.contract import (
     Block,
@@ -53,8 +53,7 @@ class Cache:
     """The few requests prepared last, by dataset snapshot and request. Safe to share between threads."""
 
     def __init__(self, size: int = 4) -> None:
-        self._size = size
-        self._kept: OrderedDict[tuple[bytes, bytes, bytes], Prepared] = OrderedDict()
+        self._kept: RecentMap[tuple[bytes, bytes, bytes], Prepared] = RecentMap(size)
         self._latest: tuple[Spec, tuple[bytes, bytes], Prepared] | None = None
         self._lock = threading.Lock()
 
@@ -77,15 +76,12 @@ class Cache:
         check_request(spec, method)
         key = (*digests, spec_to_message(spec).SerializeToString(deterministic=True))
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            found = self._kept.get(key)
+        if found is not None:
+            return found
         made = prepare(spec, table, method, events)
         with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-        return made
+            return self._kept.put(key, made)
 
     def clear(self) -> None:
         """Forget everything: when a dataset is withdrawn, or memory is wanted back."""

@@ -8,12 +8,12 @@ it answered an analysis.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.errors import ConfigError, Refused, WaitingForApproval
+from isthmus.recent import RecentMap
 from isthmus.v1 import study_pb2, summary_pb2
 from isthmus_node.custodian.decisions import RUN, Decisions, run_digest
 from isthmus_trust.key_files import replace
@@ -47,7 +47,7 @@ class Reruns:
     def __init__(self, folder: Path, decisions: Decisions) -> None:
         self._folder = folder
         self._decisions = decisions
-        self._passed: OrderedDict[tuple[bytes, tuple[str, ...]], bytes] = OrderedDict()
+        self._passed: RecentMap[tuple[bytes, tuple[str, ...]], bytes] = RecentMap(_RUNS_KEPT)
 
     def check(self, analysis: bytes, task: summary_pb2.Task, study: study_pb2.Study, policy: str) -> None:
         """Note that a run asks for an analysis with its countries, before anything of it leaves.
@@ -86,16 +86,14 @@ class Reruns:
         if not own.given:
             own.runs.append(run)
         self._write(analysis, sets)
-        self._passed[task.run, nodes] = analysis
-        while len(self._passed) > _RUNS_KEPT:
-            self._passed.popitem(last=False)
+        self._passed.put((task.run, nodes), analysis)
 
     def ended(self, run: bytes, given: bool) -> None:
         """A run ended, with a result that analysts can see or without: then it tells nothing."""
-        for (one, nodes), analysis in list(self._passed.items()):
-            if one != run:
+        for one, nodes in self._passed:
+            analysis = self._passed.pop((one, nodes)) if one == run else None
+            if analysis is None:
                 continue
-            del self._passed[one, nodes]
             sets = self._read(analysis)
             for found in sets:
                 if run.hex() in found.runs:

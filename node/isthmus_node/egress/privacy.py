@@ -13,7 +13,6 @@ import hmac
 import math
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import ConfigError, Refused
+from isthmus.recent import RecentMap
 from isthmus.v1 import journal_pb2
 from isthmus.v1.summary_pb2 import PrivacySpent
 from isthmus_node.egress.auditor import KEY_FILE
@@ -160,7 +160,7 @@ class Accountant(Spent):
     def __init__(self, folder: Path, journal: Recorder) -> None:
         super().__init__(folder, journal.debits())
         self._journal = journal
-        self._seeds: OrderedDict[bytes, bytes] = OrderedDict()
+        self._seeds: RecentMap[bytes, bytes] = RecentMap(_SEEDS_KEPT)
         self._snapshot: tuple[bytes, bytes] = (b"", b"")
 
     def debit(self, persons: Persons, limits: Limits, about: journal_pb2.Record) -> Debit:
@@ -190,10 +190,7 @@ class Accountant(Spent):
                 record = self._record(persons, limits, about)
                 self._journal.append(record)
                 found = self._take(record)
-            seed = self._seeds.pop(about.task, None) or secrets.token_bytes(32)
-            self._seeds[about.task] = seed
-            while len(self._seeds) > _SEEDS_KEPT:
-                self._seeds.popitem(last=False)
+            seed = self._seeds.get(about.task) or self._seeds.put(about.task, secrets.token_bytes(32))
             return Debit(found, seed)
 
     def _record(self, persons: Persons, limits: Limits, about: journal_pb2.Record) -> journal_pb2.Record:
