@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -281,3 +282,32 @@ def test_a_journal_with_trainings_is_replayed_and_says_what_is_not_repeated(
     assert exit_code_of(held) == 0
     assert "is the mean of the countries' models" in held[0].replayed.why
     assert len(held[0].replayed.model) == 64
+
+
+def test_noise_that_policies_ask_for_is_in_the_result_until_the_budget_is_spent(network: Sandbox, study: Study) -> None:
+    """The last in this network: its policies ask for noise from here on. A round costs rho 2 / 4^2 = 1/8 of 1."""
+    for node in COUNTRIES:
+        policy = network.node_home(node) / "policy.toml"
+        text = policy.read_text(encoding="utf-8")
+        asked = re.sub(r"(?m)^update_noise = \S+", "update_noise = 4.0", text)
+        asked = re.sub(r"(?m)^update_norm = \S+", "update_norm = 1.0", asked)
+        assert asked != text
+        policy.write_text(asked, encoding="utf-8")
+    network.at_each_node(dict.fromkeys(COUNTRIES, ("policy", "adopt", "--reason", "models leave with noise")))
+    formula = "status == 1 ~ I((age - 55)/10) + meno"
+
+    def train(rounds: int) -> TrainingFit:
+        fit = study.train(formula, strategy=FedAvg(), rounds=rounds, held_out=0.0, dataset=GUARDED).run(progress=False)
+        assert isinstance(fit, TrainingFit)
+        return fit
+
+    spent = train(3).privacy()
+    assert list(spent.index) == list(COUNTRIES.values())
+    assert spent["rho"].tolist() == spent["rho_total"].tolist() == pytest.approx([3 / 8] * 3)
+    assert set(spent["accountant"]) == {"zCDP, Gaussian"}
+    assert train(5).privacy()["rho_total"].tolist() == pytest.approx([1.0] * 3)
+    with pytest.raises(IsthmusError, match="spend") as raised:
+        train(1)
+    assert "together" in raised.value.message
+    for node in COUNTRIES:
+        assert "rho" in str(network.node(node, "privacy"))
