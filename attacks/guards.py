@@ -14,6 +14,7 @@ import numpy as np
 
 from attacks.guards_of_countries import COUNTRIES
 from attacks.guards_of_exchange import EXCHANGE
+from attacks.guards_of_sealing import SEALING
 from attacks.guards_of_training import TRAINING
 from attacks.patching import everywhere, put
 
@@ -323,6 +324,7 @@ GUARDS: Mapping[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "same answer to unknown levels": (("isthmus_methods.validate:_check_level",), _compares_with_the_rows),
     "grid of the dictionary": (("isthmus_methods.parts.time_table:grid_of",), _grid_of_the_rows),
     **EXCHANGE,
+    **SEALING,
     **COUNTRIES,
     **TRAINING,
 }

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from isthmus.v1 import exchange_pb2, exchange_pb2_grpc, spec_pb2, study_pb2, summary_pb2
+from isthmus.v1 import exchange_pb2, exchange_pb2_grpc, sealed_pb2, spec_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_methods.codec import state_to_messages
 from isthmus_methods.contract import State
 from isthmus_trust.authority import Authority
 from isthmus_trust.certificates import new_tls_key, peer_of, tls_key_pem
-from isthmus_trust.documents import TASK, canonical, digest
+from isthmus_trust.documents import REFUSAL, TASK, canonical, digest
 from isthmus_trust.identity import IdentityKey
 
 # Seconds that a node may take over one task before it counts as having said nothing.
@@ -40,6 +41,8 @@ class Hostile(exchange_pb2_grpc.ExchangeServicer):
         self._identity = IdentityKey.load(home / "keys" / "identity.pem")
         self._lines: dict[str, queue.SimpleQueue[exchange_pb2.CoordinatorMessage | None]] = {}
         self._answers: dict[bytes, bytes] = {}
+        self._words: dict[tuple[bytes, str], study_pb2.Signed] = {}  # of sealed rounds, by task and kind
+        self._ended: dict[bytes, str] = {}  # sealed rounds that a node does not go on with, and its code
         self._changed = threading.Condition()
         key = new_tls_key()
         chain = authority.issue_coordinator(key, ("127.0.0.1",))
@@ -66,8 +69,22 @@ class Hostile(exchange_pb2_grpc.ExchangeServicer):
             self._lines[name] = line
             self._changed.notify_all()
         context.add_callback(lambda: line.put(None))
+        threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
         while (order := line.get()) is not None:
             yield order
+
+    def _listen(self, messages: Iterator[Any]) -> None:
+        """Words of sealed rounds are kept."""
+        with contextlib.suppress(grpc.RpcError):
+            for message in messages:
+                if message.HasField("sealed"):
+                    said = message.sealed
+                    with self._changed:
+                        if said.code:
+                            self._ended[said.task] = said.code
+                        else:
+                            self._words[said.task, said.word.context] = said.word
+                        self._changed.notify_all()
 
     def Submit(self, chunks: Iterator[exchange_pb2.SubmissionChunk], context: Any) -> exchange_pb2.Acknowledgement:
         """Whatever comes is kept."""
@@ -130,6 +147,22 @@ class Hostile(exchange_pb2_grpc.ExchangeServicer):
         signed = (key or self._identity).sign(TASK, body)
         self._lines[node].put(exchange_pb2.CoordinatorMessage(task=signed))
         return digest(body)
+
+    def step(self, node: str, task: bytes, words: Sequence[study_pb2.Signed]) -> None:
+        """Tell a node what all participants of a sealed round said, or so it is told."""
+        said = exchange_pb2.CoordinatorMessage(sealed=sealed_pb2.SealedStep(task=task, words=words))
+        self._lines[node].put(said)
+
+    def word(self, task: bytes, context: str) -> study_pb2.Signed | None:
+        """A node's word in a sealed round; None where it says no more: it refused, or did not go on."""
+        with self._changed:
+            over = (task, context)
+            self._changed.wait_for(lambda: over in self._words or task in self._ended or self._refused(task), PATIENCE)
+            return self._words.get(over)
+
+    def _refused(self, task: bytes) -> bool:
+        kept = self._answers.get(task)
+        return kept is not None and study_pb2.Signed.FromString(kept).context == REFUSAL
 
     def answered(self, name: bytes, seconds: float = PATIENCE) -> bytes | None:
         """The bytes that came for a task; None where none came in time."""

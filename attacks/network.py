@@ -27,7 +27,7 @@ COUNTRIES: Mapping[str, str] = MappingProxyType({"aa": "AA", "ab": "AB", "bb": "
 SEEDS: Mapping[str, int] = MappingProxyType({"aa": 1, "ab": 1, "bb": 2, "cc": 3})
 PURPOSES: Mapping[str, str] = MappingProxyType(
     # what is told of "pooled" is of all countries together
-    {"trial": "trial analysis", "publication": "publication", "pooled": "trial analysis"}
+    {"trial": "trial analysis", "publication": "publication", "pooled": "trial analysis", "sealed": "trial analysis"}
 )
 HONEST = "honest"
 # Seconds that a node may take to start on a machine with much else to do.
@@ -187,6 +187,7 @@ def study_toml(node: str, purpose: str, words: str) -> str:
         'title = "A study that lets analyses outside its plan through"\n'
         'rationale = "What can be found out of one person?"\n'
         'recipients = ["those who test isthmus"]\n'
-        f"by_country = {str(purpose != 'pooled').lower()}\n"
+        f"by_country = {str(purpose not in ('pooled', 'sealed')).lower()}\n"
+        f'mode = "{"sealed" if purpose == "sealed" else "open"}"\n'
         f'exploratory_purpose = "{words}"\nparticipants = ["{node}", "bb", "cc"]\n\n' + rows.dictionary()
     )

@@ -30,6 +30,8 @@ TRUTH: Mapping[str, float] = MappingProxyType(
         "present": 1.0,  # somebody of this description is there
         "six": 6.0,  # persons in a category of six
         "nobody": 0.0,  # persons in a category of nobody
+        "own country": 7142.826,  # the sum of LAB over the victim's, where no country's own is shown
+        "two sums": 4788.826,  # that less what AGE is above 18 there, summed
         "country": 7168.458,  # the sum of LAB over another country, which is shown to nobody
         "poisoned": 1.0,  # a result with a country's false sums in it was given
         "answered": 1.0,  # bytes of a summary left where none should

@@ -17,13 +17,13 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 from bench.compared import AGREES, PARTS, measure_compared
 from bench.egress import egress_milliseconds
-from bench.exchange import measure_rounds, measure_start
+from bench.exchange import measure_rounds, measure_sealed, measure_start
 from bench.growth import measure_growth
 from bench.training import measure_training
 
 OUT = Path("out/bench.json")
 COMPARED = tuple(part.name for part in PARTS)
-EVERY = ("egress", "start", "rounds", *COMPARED, "growth", "training")
+EVERY = ("egress", "start", "rounds", "sealed", *COMPARED, "growth", "training")
 
 Found = dict[str, Any]
 
@@ -57,6 +57,7 @@ def _measurements(
         (("egress",), lambda folder, _: {"egress": egress_milliseconds(folder)}),
         (("start",), lambda folder, _: {"start": measure_start(folder)}),
         (("rounds",), lambda folder, _: {"rounds": measure_rounds(folder)}),
+        (("sealed",), lambda folder, _: {"sealed": measure_sealed(folder)}),
         (COMPARED, lambda folder, names: measure_compared(folder, rows, names)),
         (("growth",), lambda folder, _: {"growth": measure_growth(folder, large)}),
         (("training",), lambda folder, _: {"training": measure_training(folder)}),

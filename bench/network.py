@@ -19,16 +19,25 @@ STUDY = "BENCH"
 
 @contextmanager
 def network(
-    folder: Path, countries: Mapping[str, str], datasets: Sequence[Dataset], plan: Sequence[Planned]
+    folder: Path,
+    countries: Mapping[str, str],
+    datasets: Sequence[Dataset],
+    plan: Sequence[Planned],
+    mode: str = "open",
 ) -> Iterator[Sandbox]:
     """A coordinator and a node a country (by the node's name), each with its rows and the study's plan approved."""
     with Sandbox(folder) as box:
-        _set_up(box, folder, countries, datasets, plan)
+        _set_up(box, folder, countries, datasets, plan, mode)
         yield box
 
 
 def _set_up(
-    box: Sandbox, folder: Path, countries: Mapping[str, str], datasets: Sequence[Dataset], plan: Sequence[Planned]
+    box: Sandbox,
+    folder: Path,
+    countries: Mapping[str, str],
+    datasets: Sequence[Dataset],
+    plan: Sequence[Planned],
+    mode: str,
 ) -> None:
     box.init_coordinator()
     box.start_coordinator()
@@ -42,7 +51,7 @@ def _set_up(
         )
     box.start_nodes(countries)
     document = folder / "study.toml"
-    document.write_text(study_toml(STUDY, datasets, list(countries), plan), encoding="utf-8")
+    document.write_text(study_toml(STUDY, datasets, list(countries), plan, mode), encoding="utf-8")
     with box.connect() as connection:
         connection.propose(study_from_toml(document, connection.participants()))
     box.approve(STUDY, countries, "bench")

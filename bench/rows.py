@@ -183,14 +183,17 @@ class Planned:
         return "\n".join(lines)
 
 
-def study_toml(name: str, datasets: Sequence[Dataset], nodes: Sequence[str], plan: Sequence[Planned]) -> str:
+def study_toml(
+    name: str, datasets: Sequence[Dataset], nodes: Sequence[str], plan: Sequence[Planned], mode: str = "open"
+) -> str:
     """The study document for those rows, with the plan that the bench runs."""
     lines = [
         f'name = "{name}"',
         'title = "Bench"',
         'rationale = "Measure the exchange on generated rows."',
         'recipients = ["the bench"]',
-        "by_country = true",
+        f"by_country = {str(mode == 'open').lower()}",
+        f'mode = "{mode}"',
         f"participants = {json.dumps(list(nodes))}",
     ]
     for dataset in datasets:

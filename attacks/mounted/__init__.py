@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from attacks.attack import Attack, Listed
-from attacks.mounted import cells, cohorts, countries, exchange, listed, models, requests, time_tables, training
+from attacks.mounted import cells, cohorts, countries, exchange, listed, models, requests, sealed, time_tables, training
 
 CATALOGUE: tuple[Attack | Listed, ...] = tuple(
     sorted(
@@ -17,6 +17,7 @@ CATALOGUE: tuple[Attack | Listed, ...] = tuple(
             *cohorts.ATTACKS,
             *exchange.ATTACKS,
             *countries.ATTACKS,
+            *sealed.ATTACKS,
             *training.ATTACKS,
             *listed.LISTED,
         ),

@@ -6,7 +6,6 @@ from attacks.attack import Listed
 
 SECURITY = "SECURITY.md, What is not promised"
 AUDITOR = "node/isthmus_node/egress/README.md, The auditor"
-SEALED = "sealed mode is not built"
 
 LISTED = (
     Listed(
@@ -47,18 +46,25 @@ LISTED = (
         SECURITY,
     ),
     Listed(
-        43, "sealed round of two, or all others colluding", "coordinator", "three or more", "open", SEALED, SECURITY
+        28,
+        "many states as chosen functionals, in open mode",
+        "coordinator",
+        "cap of rounds",
+        "not promised",
+        "in open mode a node cannot see that a state follows from the sums of the other countries",
+        SECURITY,
+        "d",
     ),
     Listed(
-        44,
-        "a coordinator that relays keys of its own",
+        43,
+        "sealed round, all others colluding",
         "coordinator",
-        "signed roster and transcript",
-        "open",
-        SEALED,
+        "three or more",
+        "not promised",
+        "who has the numbers of all countries but one has that one's from the sum",
         SECURITY,
+        "b",
     ),
-    Listed(47, "a mask used twice", "coordinator", "one-use keys", "open", SEALED, SECURITY),
     Listed(
         57,
         "later state that singles out a person, where the policy asks for no noise",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -144,27 +143,19 @@ def hostile_exponential(scene: Scene) -> Claims:
     return heaviest(scene.order(spec, state(0.0, 1.0), number=3), "age")
 
 
-def chosen_functionals(scene: Scene) -> Claims:
-    """Sums of exp(b x) at evenly spaced b, in rounds of one run: the persons are the exponents (Prony 1795).
+def largest_exponent(sums: Sequence[float], width: float) -> float:
+    """The largest x of sums over persons of exp(b x) at evenly spaced b: the persons are the exponents (Prony 1795).
 
-    Each state is mild enough for every rule; the largest exponent is found first, because it lies apart.
+    It is found first, because it lies apart.
     """
-    spec, run = scene.spec("glm", "EPISODES ~ AGE", options={"family": "poisson"}), os.urandom(16)
-    steps, width = 24, 0.01
-    sums = []
-    for k in range(steps):
-        answer = scene.order(spec, state(0.0, width * (k - steps + 1) + 0.03), run=run, number=3 + k)
-        if answer is None or not answer.has("information"):
-            return {}
-        sums.append(float(answer["information"][0]))
-    half = steps // 2
+    half = len(sums) // 2
     hankel = np.array([[sums[i + j] for j in range(half)] for i in range(half)])
     moved = np.array([[sums[i + j + 1] for j in range(half)] for i in range(half)])
     u, size, v = np.linalg.svd(hankel)
     # as many exponents as doubles tell apart
     kept = int(np.sum(size > 1e-13 * size[0]))
     roots = np.linalg.eigvals((u[:, :kept].T @ moved @ v[:kept].T) / size[:kept])
-    return {"age": CENTRE + float(np.log(np.abs(roots).max()) / width)}
+    return float(np.log(np.abs(roots).max()) / width)
 
 
 def offset_as_selector(scene: Scene) -> Claims:
@@ -303,15 +294,6 @@ ATTACKS = (
         WEIGHTS,
         LATE,
         hostile_exponential,
-    ),
-    Attack(
-        28,
-        "many states as chosen functionals",
-        "coordinator",
-        "cap of rounds, derived state",
-        ("derived state",),
-        frozenset({"ROUND_OUT_OF_BOUNDS"}),
-        chosen_functionals,
     ),
     Attack(
         28,

@@ -77,6 +77,8 @@ class WrittenStudy(Written):
     recipient_countries: list[CountryCode] = Field(default_factory=list)
     data_cut: str = ""
     by_country: bool = False
+    # "sealed": the coordinator sees the sum over all participants, and no country's own.
+    mode: Literal["open", "sealed"] = "open"
     exploratory_purpose: PurposeWord = "trial analysis"
     # Names of nodes in the order in which sums are taken; empty: all on the roster, in its order.
     participants: list[Name] = Field(default_factory=list)
@@ -175,6 +177,7 @@ def study_from_toml(path: Path, participants: Sequence[study_pb2.Participant]) -
         recipient_countries=sorted(set(written.recipient_countries)),
         data_cut=written.data_cut,
         by_country=written.by_country,
+        mode=_upper(written.mode),
         exploratory_purpose=purpose_of(written.exploratory_purpose),
         participants=_chosen(written, participants),
     )

@@ -33,11 +33,14 @@ def explanation_text(explanation: PlanExplanation) -> str:
             lines.append(
                 f"    {f.field.ljust(width)}  {f.about} ({f.kind}{unit}; {f.size} number{'s' * (f.size != '1')})"
             )
-        lines.append(
-            "  each country's own values are needed, so results by country are shown"
-            if answer.by_country
-            else "  only the total over the countries is needed"
-        )
+        if answer.sealed:
+            lines.append("  sealed: the coordinator sees the sum over all countries, and no country's own values")
+        else:
+            lines.append(
+                "  each country's own values are needed, so results by country are shown"
+                if answer.by_country
+                else "  only the total over the countries is needed"
+            )
         lines.extend(_limits(answer))
         lines.append(f"  approval: {_approval(answer.in_plan, list(answer.outstanding), explanation.study)}")
         blocks.append("\n".join(lines))

@@ -138,6 +138,7 @@ class Cleared:
     notes: frozenset[str] = frozenset()
     rounded_to: int = 1  # counts are multiples of this, but for those that sums are over; 1: as they are
     ages_up_to: float = 0.0  # ages above so many years were read as so many; 0: none were
+    countries: int = 1  # more in a sealed study, where they were added up before anybody saw them
 
 
 @dataclass(frozen=True, slots=True)

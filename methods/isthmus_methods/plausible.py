@@ -123,7 +123,7 @@ def _is_rounded(field: Field, summary: Cleared) -> bool:
 
 def off(summary: Cleared, cells: int) -> int:
     """How far rounding may put the sum of so many counts from the sum of what was counted."""
-    return cells * (summary.rounded_to // 2)
+    return summary.countries * cells * (summary.rounded_to // 2)
 
 
 # --------------------------------------------------------------------------- by kind

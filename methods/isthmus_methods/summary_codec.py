@@ -46,6 +46,7 @@ def task_to_message(
     requester: str,
     message: AppMessage | None = None,
     apart: Serialised | None = None,
+    sealed_attempt: int = 0,
 ) -> summary_pb2.Task:
     """What every participant is asked in a round; equal parts give equal canonical bytes.
 
@@ -67,6 +68,8 @@ def task_to_message(
         Only in training.
     apart
         The state, where it is too large for an order and is fetched; `state` is empty then.
+    sealed_attempt
+        In a sealed study how often the run has begun, from 1.
     """
     task = summary_pb2.Task(
         study_digest=study_digest,
@@ -81,6 +84,7 @@ def task_to_message(
         requester=requester,
         state_digest=b"" if apart is None else apart.digest,
         state_bytes=0 if apart is None else apart.size,
+        sealed_attempt=sealed_attempt,
     )
     if message is not None:
         asked = summary_pb2.AppMessage(type=message.type, config=settings_to_messages(message.config))

@@ -12,9 +12,10 @@ from isthmus_methods.contract import Procedure, Scope, Spec
 from isthmus_methods.registry import find_procedure
 from isthmus_methods.training import EVALUATE, MESSAGES
 from isthmus_methods.validate import check_spec
-from isthmus_node.compute.request import used_variables
+from isthmus_methods.variables import used_variables
 from isthmus_node.custodian.decisions import REQUEST, RUN, Decisions, request_digest, run_digest
 from isthmus_node.egress.policy import Policy
+from isthmus_node.sealing.admitted import check_sealed
 from isthmus_node.shelf import Shelf, Shelved, participant_of
 from isthmus_node.training.installed import check_plan
 from isthmus_trust.bounds import check_spec as check_bounds, check_task
@@ -139,6 +140,7 @@ class Admission:
         method = find_procedure(task.spec.method, task.spec.method_version)
         spec = self._spec(task, study, method)
         _check_round(task, study, method, spec)
+        check_sealed(task, study, spec, method)
         _check_training(task, spec, policy)
         self._check_answers(task, study, spec)
         datasets = {d.name: d for d in study.datasets}

@@ -159,6 +159,7 @@ class Answering:
             audit.violation,
             trained,
             late=task.round > 1,
+            sealed=task.sealed_attempt > 0,
         )
         # the gate has a copy of its own, and a model is large
         del summary

@@ -191,6 +191,8 @@ def _write_document(entry: Entry, folder: Path) -> None:
         if not record.analysis:
             _put(folder / "tasks" / f"{record.task.hex()}.pb", record.document)
         return
+    if record.event == "UNSEALED":
+        return
     signed = study_pb2.Signed.FromString(record.document)
     if record.event == "POLICY":
         text = study_pb2.AdoptedPolicy.FromString(signed.body).text

@@ -123,6 +123,11 @@ class Home:
         return self.state / "reruns"
 
     @property
+    def sealed(self) -> Path:
+        """The signed summaries that were in shares of sealed rounds: the custodian's, and nobody else's."""
+        return self.state / "sealed"
+
+    @property
     def held_out_key(self) -> Path:
         """By it persons are drawn who are held out of training."""
         return self.state / "held-out.key"
@@ -162,6 +167,7 @@ class Home:
                 self.waiting,
                 self.held,
                 self.reruns,
+                self.sealed,
                 self.contributors,
                 self.policies,
             ):

@@ -15,6 +15,7 @@ from isthmus_node.custodian.reruns import Reruns
 from isthmus_node.egress.journal import Journal
 from isthmus_node.noticing import Noticing
 from isthmus_node.ops.logs import Log
+from isthmus_node.sealing.rounds import Sealing
 from isthmus_node.shelf import Shelf
 from isthmus_node.waiting_room import WaitingRoom
 
@@ -37,3 +38,4 @@ class Parts:
     reruns: Reruns
     contributors: Contributors
     locks: Locks
+    sealing: Sealing

@@ -44,6 +44,7 @@ from isthmus_node.ops.logs import Log
 from isthmus_node.ops.notify import Notifier
 from isthmus_node.parts import Parts
 from isthmus_node.public_keys import read_public
+from isthmus_node.sealing.rounds import Sealing
 from isthmus_node.service import Service
 from isthmus_node.shelf import Shelf
 from isthmus_node.training.held_out import HeldOut
@@ -232,6 +233,7 @@ class Node:
                 reruns=reruns,
                 contributors=Contributors(home.contributors),
                 locks=Locks(home.refusals, decisions, journal),
+                sealing=Sealing(identity, journal, home.sealed),
             ),
             distrust=lambda: attachment.distrust(),
             greet_again=lambda: attachment.reopen(),

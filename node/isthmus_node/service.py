@@ -24,15 +24,17 @@ from isthmus.errors import (
 )
 from isthmus.memory import give_back
 from isthmus.recent import Recent
-from isthmus.v1 import exchange_pb2, study_pb2, summary_pb2
+from isthmus.v1 import exchange_pb2, sealed_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_node.admission import open_task
+from isthmus_node.custodian.contributors import Behind
 from isthmus_node.egress.journal import Journaled
-from isthmus_node.egress.wire import Header, Outbound
+from isthmus_node.egress.wire import Outbound
 from isthmus_node.link.channel import Session
 from isthmus_node.link.fetch import fetch_state
 from isthmus_node.link.submit import CHUNK, decide, submit
 from isthmus_node.parts import Parts
+from isthmus_node.sealing.talk import Talk
 from isthmus_node.slots import Slots
 from isthmus_node.waiting import Waiting as WaitingTasks
 from isthmus_trust.documents import canonical, digest as digest_of
@@ -83,6 +85,7 @@ class Service:
             lambda task: self._work.put(partial(self._leave_again, task)),
             clock,
         )
+        self._sealed = Talk(parts, lambda: self._session, self._slots.holds, self._send, self._count, clock)
         self._at_hand: set[bytes] = set()  # tasks in the queue or under way
         self.told = b""  # digest of the policy that the coordinator was told of; empty: that none is in force
         self.welcome: exchange_pb2.Welcome | None = None
@@ -134,9 +137,14 @@ class Service:
                 "none needed: the node attaches again; if it goes on, ask the coordinating team",
             )
 
+    def sealed(self, step: sealed_pb2.SealedStep) -> None:
+        self._check_room()
+        self._work.put(lambda: self._hear(step))
+
     def run_ended(self, ended: exchange_pb2.RunEnded) -> None:
         if self._work.qsize() < _ORDERS_KEPT:  # without that word the run counts as one that gave a result
             self._work.put(lambda: self._parts.reruns.ended(ended.run, ended.given))
+            self._work.put(lambda: self._parts.sealing.end(ended.run))
             self._work.put(lambda: self._parts.answering.run_ended(ended.run))
 
     def withdrawal(self, withdrawal: exchange_pb2.Withdrawal) -> None:
@@ -277,6 +285,10 @@ class Service:
         if self._waiting.has_study(shelved.digest):
             self._try_waiting()
 
+    def _hear(self, step: sealed_pb2.SealedStep) -> None:
+        if step.task not in self._withdrawn and self._sealed.hear(step):
+            self._figures["releases"] += 1
+
     def _take_back(self, withdrawal: exchange_pb2.Withdrawal) -> None:
         self._waiting.drop(withdrawal.task)
         self._unwritten.pop(withdrawal.task, None)
@@ -303,11 +315,14 @@ class Service:
             # nobody to answer: it is not the coordinator's word
             self._log("task-not-taken", error, task=digest_of(signed.body).hex())
             return
+        if self._sealed.is_under_way(name):
+            return
         self._figures["tasks"] += 1
         kept = self._parts.journal.find_release(name)
         if kept is not None:
             self._waiting.drop(name)
-            self._leave(kept, again=True)
+            if not self._sealed.is_lost(kept):
+                self._leave(kept, again=True)
             return
         if name in self._withdrawn:
             self._waiting.drop(name)
@@ -332,13 +347,21 @@ class Service:
     def _answer(self, name: bytes, task: summary_pb2.Task, signed: study_pb2.Signed) -> tuple[Outbound, bytes] | None:
         """The answer, a refusal where something stands against it, None where a person has to decide first.
 
-        With it what the custodian saw of it and released, by its digest.
+        With it what the custodian saw of it and released, by its digest. None too where the answer is to be sealed: the
+        first word of the round is said then.
         """
         try:
             order = self._parts.admission.admit(name, task)
             self._parts.locks.check(order.shelved.study.name, task)
+            if not self._sealed.may_go_on(order):
+                self._waiting.drop(name)
+                return None
             outbound = self._parts.answering.answer(order, fetch_state(self._session, name, task))
-            return outbound, self._parts.held.seen(outbound)
+            seen = self._parts.held.seen(outbound)
+            if self._sealed.takes(order, outbound, signed, seen):
+                self._waiting.drop(name)
+                return None
+            return outbound, seen
         except Waiting as wait:
             self._waiting.keep(name, task, signed, wait)
             return None
@@ -360,7 +383,9 @@ class Service:
         self._leave(journaled)
         if outbound.event == "RELEASED":
             # nobody waits for it
-            self._count(header)
+            behind = self._parts.answering.behind(header.task)
+            if behind is not None:
+                self._count(header.study, behind)
         if len(journaled.payload) > CHUNK:
             give_back()
         milliseconds = round((self._clock() - began) * 1000, 1)
@@ -373,12 +398,10 @@ class Service:
             milliseconds=milliseconds,
         )
 
-    def _count(self, header: Header) -> None:
+    def _count(self, study: str, behind: Behind) -> None:
         """How many persons are behind what left; those that were counted today cost next to nothing."""
-        behind = self._parts.answering.behind(header.task)
         try:
-            if behind is not None:
-                self._parts.contributors.count(header.study, behind, datetime.now(UTC).date())
+            self._parts.contributors.count(study, behind, datetime.now(UTC).date())
         except ConfigError as error:
             # the answer is in the journal and has left; the next one counts them
             self._log("not-counted", error)
@@ -397,6 +420,8 @@ class Service:
         return self._send(journaled)
 
     def _leave_again(self, task: bytes) -> None:
+        if self._sealed.is_under_way(task):
+            return
         journaled = self._parts.journal.find_release(task)
         if journaled is not None:
             self._leave(journaled)

@@ -93,7 +93,18 @@ def test_only_the_codecs_of_the_methods_know_protobuf() -> None:
 
 # Of the methods: their types, the pooling of summaries, and what is computed from numbers a person gives, or from an
 # answer: no rows in it.
-TYPES = ("contract", "request", "codec", "summary_codec", "pooling", "registry", "validate", "training", "__init__")
+TYPES = (
+    "contract",
+    "request",
+    "codec",
+    "summary_codec",
+    "sealed_codec",
+    "pooling",
+    "registry",
+    "validate",
+    "training",
+    "__init__",
+)
 WITHOUT_ROWS = ("planning", "parts/survival/restricted_means.py")
 
 

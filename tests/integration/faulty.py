@@ -27,7 +27,20 @@ COORDINATOR = {
     "announced": ("isthmus_coordinator.analyses.rounds", "Rounds._tell", "after"),
     "stored": ("isthmus_coordinator.analyses.rounds", "Rounds.take", "after"),
 }
-POINTS = {"isthmus-node": NODE, "isthmus-coordinator": COORDINATOR}
+# Of sealed rounds.
+SEALED_NODE = {
+    "key made": ("isthmus_node.sealing.rounds", "Sealing.begin", "after"),
+    "share journaled": ("isthmus_node.sealing.rounds", "Sealing._release", "after"),
+    "words heard": ("isthmus_node.sealing.talk", "Talk.hear", "after"),
+}
+SEALED_COORDINATOR = {
+    "word taken": ("isthmus_coordinator.analyses.sealed", "Gathering.take", "after"),
+    "sum stored": ("isthmus_coordinator.analyses.records", "save_turn", "after"),
+}
+POINTS = {
+    "isthmus-node": {**NODE, **SEALED_NODE},
+    "isthmus-coordinator": {**COORDINATOR, **SEALED_COORDINATOR},
+}
 EXIT = 86
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from isthmus.errors import IsthmusError, Refused, UsageError
 from isthmus_methods import contract as c
+from isthmus_methods.variables import used_variables
 from isthmus_node import compute
 from isthmus_node.compute.answer import prepare
 from isthmus_node.sources import Table
@@ -321,7 +322,7 @@ def test_used_variables_are_those_of_filter_roles_and_terms() -> None:
         roles={"event": (c.Indicator(c.Comparison("status", c.Operator.EQUAL, 1.0)),)},
         terms=(c.Term((c.Transform(c.Function.LOG, R("x")),)),),
     )
-    assert compute.used_variables(request) == {"g", "f", "status", "x"}
+    assert used_variables(request) == {"g", "f", "status", "x"}
 
 
 # --------------------------------------------------------------------------- passes and what is kept

@@ -44,6 +44,7 @@ from isthmus_node.link.channel import Dial, Timing
 from isthmus_node.noticing import Noticing
 from isthmus_node.ops.logs import Log
 from isthmus_node.parts import Parts
+from isthmus_node.sealing.rounds import Sealing
 from isthmus_node.service import Service
 from isthmus_node.shelf import Shelf
 from isthmus_node.sources import Source
@@ -475,10 +476,14 @@ class Wire:
         self.failures: list[Exception] = []
         self.following: study_pb2.Signed | None = None
         self.waits: list[exchange_pb2.Waits] = []
+        self.said: list[tuple[bytes, study_pb2.Signed | None, str]] = []  # in sealed rounds
         self.stub = self
 
     def tell(self, waits):
         self.waits.append(waits)
+
+    def say(self, task, word, code=""):
+        self.said.append((task, word, code))
 
     def Submit(self, chunks, timeout=None):
         payload = b"".join(chunk.part for chunk in chunks)
@@ -595,6 +600,7 @@ class Site:
             reruns,
             Contributors(self.home.contributors),
             Locks(self.home.refusals, self.decisions, self.journal, self.now),
+            Sealing(self.identity, self.journal, self.home.sealed),
         )
 
         def distrust() -> None:

@@ -34,6 +34,12 @@ ROSTER = "isthmus/roster/1"
 BUNDLE = "isthmus/bundle/1"
 POLICY = "isthmus/policy/1"
 LIMITS = "isthmus/limits/1"
+# What nodes say to each other in a round of a sealed study.
+SEALED_KEYS = "isthmus/sealed-keys/1"
+SEALED_AGREEMENT = "isthmus/sealed-agreement/1"
+SEALED_SHARE = "isthmus/sealed-share/1"
+SEALED_LIST = "isthmus/sealed-list/1"
+SEALED_REVEAL = "isthmus/sealed-reveal/1"
 # Proof, at enrolment and renewal, that the caller has the key it names: over the certificate request.
 ENROLMENT = "isthmus/enrolment/1"
 

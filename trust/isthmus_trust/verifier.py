@@ -33,6 +33,8 @@ FORMAT = "isthmus bundle 1"
 # Kinds of signed documents: a signature of one kind is never one of another.
 CHECKPOINT, COSIGNATURE = "isthmus/checkpoint/1", "isthmus/cosignature/1"
 SUMMARY, REFUSAL, TASK = "isthmus/summary/1", "isthmus/refusal/1", "isthmus/task/1"
+# In a sealed study: a summary under masks, and the seed of the node's own mask.
+SHARE, REVEAL = "isthmus/sealed-share/1", "isthmus/sealed-reveal/1"
 DECISIONS = (
     *("isthmus/decision/1", "isthmus/request/1", "isthmus/run/1"),
     *("isthmus/release/1", "isthmus/series/1"),
@@ -67,11 +69,13 @@ RECORD = {
     25: ("auditor_digest", bytes),
     26: ("privacy", bytes),
     27: ("persons_digest", bytes),
+    28: ("clear_digest", bytes),
+    29: ("receipt", bytes),
 }
 # A cell that begins so is a formula to a spreadsheet.
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 # What is not in the table for people: documents and the bytes that left; what noise spent is in the words.
-NOT_IN_TABLE = ("document", "payload", "privacy")
+NOT_IN_TABLE = ("document", "payload", "privacy", "receipt")
 Fields = dict[int, list[Any]]
 # Public key, message, signature -> whether it holds.
 Holds = Callable[[bytes, bytes, bytes], bool]
@@ -537,16 +541,17 @@ class Check:
             raise Failed(where, "bytes left with a record that is no answer, or an answer has none")
         if answer:
             self.answers += 1
-            context = SUMMARY if record["event"] == "RELEASED" else REFUSAL
-            said = self._opened(Signed.of(entry.payload, where), where, "the answer", (context,), self.identity)
+            gave = record["event"] == "RELEASED"
+            contexts = (SUMMARY, SHARE) if gave else (REFUSAL,)
+            said = self._opened(Signed.of(entry.payload, where), where, "the answer", contexts, self.identity)
             if _one(said, 1) != record["task"] or _text(_one(said, 2), where) != self.node:
                 raise Failed(where, "the answer is about another task, or in another node's name")
-            if context == SUMMARY and (_one(said, 6), _one(said, 7)) != (
+            if gave and (_one(said, 6), _one(said, 7)) != (
                 record["policy_digest"],
                 record["dataset_digest"],
             ):
                 raise Failed(where, "the answer names another policy or dataset than the record")
-            if context == SUMMARY and self.policies and record["policy_digest"].hex() not in self.policies:
+            if gave and self.policies and record["policy_digest"].hex() not in self.policies:
                 raise Failed(where, "it left under a policy that was not in force before")
         if record["event"] == "UNLOCKED" and not record["document"]:
             raise Failed(where, "refusals were counted anew without the custodian's word")
@@ -557,6 +562,10 @@ class Check:
                 about = hashlib.sha256(signed.body).digest()
                 if about != record["task"]:
                     raise Failed(where, "the task in it is another than the one that was answered")
+            elif record["event"] == "UNSEALED":
+                if _one(self._opened(signed, where, "the seed", (REVEAL,), self.identity), 1) != record["task"]:
+                    raise Failed(where, "the seed in it is of another round")
+                return
             elif record["event"] == "POLICY":
                 about = self._policy(signed.read(where, "the policy", (POLICY,), self.custodian), record, where)
             else:

@@ -8,9 +8,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from isthmus.errors import ConfigError, IsthmusError
-from isthmus.v1 import journal_pb2, study_pb2
+from isthmus.v1 import journal_pb2, sealed_pb2, study_pb2
 from isthmus_client.replay.faults import at, fault, forged
 from isthmus_trust import verifier
 from isthmus_trust.documents import (
@@ -32,6 +33,9 @@ _ANSWERS = ("RELEASED", "REFUSED")
 _DECISIONS = ("APPROVED", "DECLINED")
 # Kinds of decisions beside those about studies.
 _ABOUT = (REQUEST, RUN, RELEASE, SERIES)
+
+
+M = TypeVar("M", study_pb2.Signed, sealed_pb2.SealedReceipt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,9 @@ class Bundle:
     held: frozenset[bytes]  # digests of bytes that waited for the custodian
     policies: tuple[Adopted, ...]  # POLICY, in order
     studies: Mapping[bytes, study_pb2.Study]
+    # Of sealed rounds, by task: the node's own reveal, and what all signed.
+    reveals: Mapping[bytes, study_pb2.Signed]
+    receipts: Mapping[bytes, sealed_pb2.SealedReceipt]
     roster: Mapping[str, journal_pb2.RosterNode]  # by node, as the coordinator signed it; empty where there is none
 
 
@@ -117,7 +124,7 @@ def _read(path: Path, roster: str) -> Bundle:
         seen = verifier.verify(path, verifier.told_by([], "", roster), _holds)
         cover = json.loads(files.read("bundle.json"))
         chosen = (str(cover["selection"]["run"]), str(cover["selection"]["study"]))
-        answers, decisions, policies, held = _journal(files, chosen, name)
+        found = _journal(files, chosen, name)
         return Bundle(
             name=name,
             node=str(cover["node"]),
@@ -126,10 +133,12 @@ def _read(path: Path, roster: str) -> Bundle:
             records=int(cover["tree_size"]),
             root=bytes.fromhex(cover["root"]),
             seen=tuple(seen),
-            answers=answers,
-            decisions=decisions,
-            held=held,
-            policies=policies,
+            answers=tuple(found.answers),
+            decisions=tuple(found.decisions),
+            held=frozenset(found.held),
+            policies=tuple(found.policies),
+            reveals=found.reveals,
+            receipts=found.receipts,
             studies=_studies(files, name),
             roster=_roster(files, name),
         )
@@ -172,13 +181,20 @@ def _holds(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def _journal(
-    files: verifier.Bundle, chosen: tuple[str, str], name: str
-) -> tuple[tuple[Entry, ...], tuple[Noted, ...], tuple[Adopted, ...], frozenset[bytes]]:
-    answers: list[Entry] = []
-    decisions: list[Noted] = []
-    policies: list[Adopted] = []
-    held: set[bytes] = set()
+@dataclass(slots=True)
+class _Journal:
+    """What a journal has, as far as the export was asked for it."""
+
+    answers: list[Entry] = field(default_factory=list)
+    decisions: list[Noted] = field(default_factory=list)
+    policies: list[Adopted] = field(default_factory=list)
+    held: set[bytes] = field(default_factory=set)
+    reveals: dict[bytes, study_pb2.Signed] = field(default_factory=dict)
+    receipts: dict[bytes, sealed_pb2.SealedReceipt] = field(default_factory=dict)
+
+
+def _journal(files: verifier.Bundle, chosen: tuple[str, str], name: str) -> _Journal:
+    found = _Journal()
     # the same task is beside every answer to it
     tasks: dict[bytes, bytes] = {}
     with files.open("journal.bin") as stream:
@@ -190,14 +206,25 @@ def _journal(
                 raise forged(where, error) from error
             if record.event in _ANSWERS and verifier.is_chosen(entry.record, *chosen):
                 record.document = tasks.setdefault(digest(record.document), record.document)
-                answers.append(Entry(record, entry.payload))
+                found.answers.append(Entry(record, entry.payload))
             elif record.event in _DECISIONS and record.document:
-                decisions.append(_noted(record, where))
+                found.decisions.append(_noted(record, where))
             elif record.event == "POLICY" and record.document:
-                policies.append(_adopted(record, where))
+                found.policies.append(_adopted(record, where))
             elif record.event == "HELD":
-                held.add(record.payload_digest)
-    return tuple(answers), tuple(decisions), tuple(policies), frozenset(held)
+                found.held.add(record.payload_digest)
+            elif record.event == "UNSEALED":
+                found.reveals[record.task] = _kept(record.document, study_pb2.Signed, where)
+            elif record.event == "SUMMED":
+                found.receipts[record.task] = _kept(record.receipt, sealed_pb2.SealedReceipt, where)
+    return found
+
+
+def _kept(body: bytes, kind: type[M], where: str) -> M:
+    try:
+        return read_canonical(body, kind)
+    except IsthmusError as error:
+        raise forged(where, error) from error
 
 
 def _noted(record: journal_pb2.Record, where: str) -> Noted:

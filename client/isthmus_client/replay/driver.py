@@ -19,6 +19,7 @@ from isthmus_client.replay.compare import Nearness
 from isthmus_client.replay.evidence import Answered, find_study, open_answer
 from isthmus_client.replay.faults import Fault, at, fault
 from isthmus_client.replay.replayed import Ends, LeftOut, Outcome, Replayed, Round
+from isthmus_client.replay.summed import summed
 from isthmus_client.replay.trained import check_rounds, is_training
 from isthmus_methods.codec import spec_from_message
 from isthmus_methods.contract import Cleared, Done, Method, State
@@ -35,6 +36,7 @@ class _Attempt:
     """The rounds of a run over one set of participants: answers by round and node."""
 
     participants: tuple[str, ...]
+    number: int = 0  # of a sealed run's beginning, from 1
     rounds: dict[int, dict[str, Answered]] = field(default_factory=dict)
 
 
@@ -109,12 +111,14 @@ def _check_one_request(answers: Sequence[Answered]) -> None:
 
 
 def _attempts(answers: Sequence[Answered]) -> list[_Attempt]:
-    """Answers by attempt (each over fewer countries than the one before), round and node."""
-    by_participants: dict[tuple[str, ...], _Attempt] = {}
+    """Answers by attempt, round and node. Each attempt is over fewer countries than the one before, of a sealed run
+    over the same."""
+    by_attempt: dict[tuple[tuple[str, ...], int], _Attempt] = {}
     for answer in answers:
         task = answer.task
         names = tuple(task.participants)
-        given = by_participants.setdefault(names, _Attempt(names)).rounds.setdefault(task.round, {})
+        attempt = _Attempt(names, task.sealed_attempt)
+        given = by_attempt.setdefault((names, attempt.number), attempt).rounds.setdefault(task.round, {})
         other = next(iter(given.values()), None)
         if other is not None and other.task_digest != answer.task_digest:
             raise fault(
@@ -125,9 +129,11 @@ def _attempts(answers: Sequence[Answered]) -> list[_Attempt]:
         if answer.node in given:
             raise fault("TWO_TASKS", answer.where, f"it answers a task that {given[answer.node].where} has answered")
         given[answer.node] = answer
-    attempts = sorted(by_participants.values(), key=lambda a: len(a.participants), reverse=True)
+    attempts = sorted(by_attempt.values(), key=lambda a: (-len(a.participants), a.number))
     for before, after in pairwise(attempts):
-        if not set(after.participants) < set(before.participants):
+        if before.participants == after.participants and 0 < before.number < after.number:
+            continue
+        if after.number or not set(after.participants) < set(before.participants):
             raise fault(
                 "TWO_TASKS",
                 next(iter(next(iter(after.rounds.values())).values())).where,
@@ -207,7 +213,10 @@ class _Pooling:
             near = check_task(asked, number, state, f"round {number}, {answers[0].where}")
             self.rounds.append(Round(number, answers[0].task_digest, near, answers))
             try:
-                turn = pool_round(method, _cleared(answers, method), spec, as_carried(asked), memory, number)
+                given = _cleared(answers, method, self._study)
+                turn = pool_round(method, given, spec, as_carried(asked), memory, number)
+            except Fault:
+                raise
             except IsthmusError as error:
                 self._may_end_here(number, error.message, error)
             except Exception as error:  # noqa: BLE001 - hostile sums may break a method in ways nobody foresaw
@@ -248,6 +257,9 @@ class _Pooling:
                     f"the journal of {names} has no answer to it, and round {self._last} was answered",
                 )
             raise Ends(Outcome.NO_ANSWER, f"the journal of {names} has no answer to round {number}")
+        unopened = [self._country[node] for node, a in found.items() if a.sealed and a.sealed.reveal is None]
+        if unopened:
+            self._may_end_here(number, f"{', '.join(unopened)} did not open its mask: nothing was summed")
         for node, answer in found.items():
             before = self._datasets.setdefault(node, answer.dataset_digest)
             if answer.dataset_digest != before:
@@ -268,7 +280,9 @@ def _method(task: summary_pb2.Task) -> Method:
         raise Ends(Outcome.OTHER_RELEASE, error.message, error) from error
 
 
-def _cleared(answers: Sequence[Answered], method: Method) -> list[Cleared]:
+def _cleared(answers: Sequence[Answered], method: Method, study: study_pb2.Study) -> list[Cleared]:
+    if any(answer.sealed is not None for answer in answers):
+        return [summed(answers, method, study)]
     return [cleared_from_message(a.summary, method) for a in answers if a.summary is not None]
 
 
@@ -300,6 +314,7 @@ def check_task(asked: summary_pb2.Task, number: int, state: State, where: str) -
         participants=asked.participants,
         deadline=asked.deadline,
         requester=asked.requester,
+        sealed_attempt=asked.sealed_attempt,
     )
     if canonical(expected) == canonical(asked):
         return Nearness()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from isthmus.errors import IsthmusError
-from isthmus.v1 import journal_pb2, study_pb2, summary_pb2
+from isthmus.v1 import journal_pb2, sealed_pb2, study_pb2, summary_pb2
 from isthmus_client.replay.bundle import Bundle, Entry, Noted
 from isthmus_client.replay.faults import at, fault, forged
 from isthmus_methods.summary_codec import check_padding
@@ -16,6 +16,7 @@ from isthmus_trust.documents import (
     RELEASE,
     REQUEST,
     RUN,
+    SEALED_SHARE,
     SERIES,
     SUMMARY,
     TASK,
@@ -28,6 +29,8 @@ from isthmus_trust.documents import (
 )
 from isthmus_trust.identity import fingerprint
 
+# What a node answers with.
+Left = summary_pb2.Summary | summary_pb2.Refusal | sealed_pb2.SealedShare
 _WORDS = {
     DECISION: "study",
     REQUEST: "request",
@@ -60,6 +63,16 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """A node's part in a sealed round, as its journal has it."""
+
+    share: sealed_pb2.SealedShare
+    signed: study_pb2.Signed  # the share as it left
+    reveal: study_pb2.Signed | None  # None where the round ended before
+    receipt: sealed_pb2.SealedReceipt | None  # None where this node did not see the end of it
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A country's answer to one task: the task, the exact bytes, and who let them go."""
 
@@ -79,11 +92,26 @@ class Answered:
     approvals: tuple[Approval, ...]
     policy: InForce | None = None  # None for a refusal, and where the journal has no signed policy
     summary: summary_pb2.Summary | None = field(repr=False, default=None)
+    sealed: Sealed | None = field(repr=False, default=None)
     refusal: summary_pb2.Refusal | None = field(repr=False, default=None)
 
     @property
     def where(self) -> str:
         return at(self.bundle, self.sequence)
+
+    @property
+    def software(self) -> str | None:
+        """Version of isthmus at the node; None of a refusal."""
+        if self.sealed is not None:
+            return self.sealed.share.software
+        return None if self.summary is None else self.summary.software
+
+    def withheld(self) -> list[tuple[str, str, str]]:
+        """Fields that were withheld: field, label, and the rule's code."""
+        if self.sealed is not None:
+            return [(f.field, f.label, f.withheld_by) for f in self.sealed.share.layout.fields if f.withheld_by]
+        items = self.summary.items if self.summary is not None else ()
+        return [(item.field, item.label, item.withheld_by) for item in items if item.withheld_by]
 
 
 def find_study(digest_of_study: bytes, bundles: Sequence[Bundle], where: str) -> study_pb2.Study:
@@ -118,11 +146,12 @@ def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answere
         task = open_signed(order, TASK, summary_pb2.Task)
         signed = read_canonical(entry.payload, study_pb2.Signed)
         answer = _answer(signed, record.event, participant.identity_key)
-        check_padding(answer.padding)
+        if not isinstance(answer, sealed_pb2.SealedShare):
+            check_padding(answer.padding)
     except IsthmusError as error:
         raise forged(where, error) from error
     _check_record(record, digest(order.body), task, answer, participant, where)
-    gave = isinstance(answer, summary_pb2.Summary)
+    gave = not isinstance(answer, summary_pb2.Refusal)
     if gave:
         _check_plan(task, study, where)
     return Answered(
@@ -140,10 +169,13 @@ def open_answer(bundle: Bundle, entry: Entry, study: study_pb2.Study) -> Answere
         policy_digest=record.policy_digest,
         dataset_digest=record.dataset_digest,
         approvals=_approvals(bundle, entry, task, answer, participant)
-        if isinstance(answer, summary_pb2.Summary)
+        if not isinstance(answer, summary_pb2.Refusal)
         else (),
         policy=_policy(bundle, record, participant) if gave else None,
         summary=answer if isinstance(answer, summary_pb2.Summary) else None,
+        sealed=Sealed(answer, signed, bundle.reveals.get(record.task), bundle.receipts.get(record.task))
+        if isinstance(answer, sealed_pb2.SealedShare)
+        else None,
         refusal=answer if isinstance(answer, summary_pb2.Refusal) else None,
     )
 
@@ -152,7 +184,7 @@ def _check_record(
     record: journal_pb2.Record,
     task_digest: bytes,
     task: summary_pb2.Task,
-    answer: summary_pb2.Summary | summary_pb2.Refusal,
+    answer: Left,
     participant: study_pb2.Participant,
     where: str,
 ) -> None:
@@ -167,7 +199,7 @@ def _check_record(
         "node": (participant.node, answer.node),
         "country": (participant.country, answer.country),
     }
-    if isinstance(answer, summary_pb2.Summary):
+    if not isinstance(answer, summary_pb2.Refusal):
         told["policy"] = (record.policy_digest, answer.policy_digest)
         told["dataset"] = (record.dataset_digest, answer.dataset_digest)
     wrong = next((what for what, (one, other) in told.items() if one != other), None)
@@ -175,7 +207,9 @@ def _check_record(
         raise fault("NOT_AS_RECORDED", where, f"the record and what was signed name another {wrong}")
 
 
-def _answer(signed: study_pb2.Signed, event: str, key: bytes) -> summary_pb2.Summary | summary_pb2.Refusal:
+def _answer(signed: study_pb2.Signed, event: str, key: bytes) -> Left:
+    if event == "RELEASED" and signed.context == SEALED_SHARE:
+        return open_signed(signed, SEALED_SHARE, sealed_pb2.SealedShare, key)
     if event == "RELEASED":
         return open_signed(signed, SUMMARY, summary_pb2.Summary, key)
     return open_signed(signed, REFUSAL, summary_pb2.Refusal, key)
@@ -197,7 +231,7 @@ def _approvals(
     bundle: Bundle,
     entry: Entry,
     task: summary_pb2.Task,
-    answer: summary_pb2.Summary,
+    answer: summary_pb2.Summary | sealed_pb2.SealedShare,
     participant: study_pb2.Participant,
 ) -> tuple[Approval, ...]:
     """The decisions this answer hangs on. An answer outside the plan may have one of its own, or the site's policy."""
@@ -208,10 +242,19 @@ def _approvals(
     # a site's policy may let the others pass, so they need not be there
     about_request = _in_force(bundle, entry, REQUEST, request_digest(task), participant) if not task.analysis else None
     about_run = _in_force(bundle, entry, RUN, run_digest(task), participant)
-    about_bytes = _in_force(bundle, entry, RELEASE, entry.record.payload_digest, participant)
-    series = series_digest(answer, task.study_digest, task.run)
-    about_series = _in_force(bundle, entry, SERIES, series, participant)
-    if entry.record.payload_digest in bundle.held and about_bytes is None and about_series is None:
+    # of a share the custodian saw the summary that is in it
+    seen = entry.record.clear_digest or entry.record.payload_digest
+    about_bytes = _in_force(bundle, entry, RELEASE, seen, participant)
+    about_series = None
+    if isinstance(answer, summary_pb2.Summary):
+        series = series_digest(answer, task.study_digest, task.run)
+        about_series = _in_force(bundle, entry, SERIES, series, participant)
+    # which series the summary in a share is of cannot be said without it: any that was released before counts
+    in_series = about_series is not None or (
+        isinstance(answer, sealed_pb2.SealedShare)
+        and any(n.context == SERIES and n.decision.approved for n in bundle.decisions)
+    )
+    if seen in bundle.held and about_bytes is None and not in_series:
         raise fault("NOT_APPROVED", where, "it was held for inspection, and left without the custodian's release")
     found = (approval, about_request, about_run, about_bytes, about_series)
     return tuple(one for one in found if one is not None)

@@ -105,13 +105,13 @@ def _differences(result: Result, replayed: Replayed) -> Iterator[str]:
         str(c.get("node")): c for c in (contributions if isinstance(contributions, list) else []) if isinstance(c, dict)
     }
     for answer in replayed.rounds[-1].answers:
-        if answer.summary is None:
+        if answer.refusal is not None:
             continue
         given = {
             "state": "contributed",
             "policy_digest": answer.policy_digest.hex(),
             "dataset_digest": answer.dataset_digest.hex(),
-            "software": answer.summary.software,
+            "software": answer.software,
             "withheld": withheld_of(replayed, answer.node),
         }
         claimed = by_node.get(answer.node, {})
@@ -124,11 +124,9 @@ def withheld_of(replayed: Replayed, node: str) -> list[str]:
     """What a country's gate withheld over the rounds, each as ``field[label]: rule``."""
     found: dict[str, None] = {}
     for answer in replayed.answers():
-        if answer.node == node and answer.summary is not None:
-            for item in answer.summary.items:
-                if item.withheld_by:
-                    label = f"[{item.label}]" if item.label else ""
-                    found.setdefault(f"{item.field}{label}: {item.withheld_by}")
+        if answer.node == node:
+            for name, label, rule in answer.withheld():
+                found.setdefault(f"{name}[{label}]: {rule}" if label else f"{name}: {rule}")
     return list(found)
 
 

@@ -102,7 +102,7 @@ def _country(run: Replayed, answer: Answered) -> dict[str, object]:
         "node": answer.node,
         "bundle": answer.bundle,
         "identity": answer.identity,
-        "software": answer.summary.software if answer.summary is not None else None,
+        "software": answer.software,
         "policy_digest": answer.policy_digest.hex(),
         "policy": None
         if answer.policy is None
@@ -138,7 +138,7 @@ def _answer(answer: Answered) -> dict[str, object]:
         "payload_bytes": answer.payload_bytes,
         "policy_digest": answer.policy_digest.hex(),
         "dataset_digest": answer.dataset_digest.hex(),
-        "software": answer.summary.software if answer.summary is not None else None,
+        "software": answer.software,
     }
 
 
@@ -167,7 +167,9 @@ def _run_words(judged: Judged, result: str, number: str | None) -> Iterator[str]
         yield f"  study digest {run.study_digest.hex()}"
     yield f"  {_verdict(judged, result)}"
     if run.earlier_attempts:
-        yield f"  begun {run.earlier_attempts + 1} times, over fewer countries each time: this is the last"
+        sealed = run.task is not None and run.task.sealed_attempt > 0
+        over = "over the same countries, as a node was started anew" if sealed else "over fewer countries each time"
+        yield f"  begun {run.earlier_attempts + 1} times, {over}: this is the last"
     for left in run.left_out:
         yield f"  without {left.country}: {left.reason}"
     for caveat in run.done.caveats if run.done is not None else ():
@@ -189,7 +191,7 @@ def _run_words(judged: Judged, result: str, number: str | None) -> Iterator[str]
     yield from _table(
         ("country", "node", "software", "policy", "dataset", "signed by"),
         [
-            (a.country, a.node, a.summary.software if a.summary else "", _short(a.policy_digest),
+            (a.country, a.node, a.software or "", _short(a.policy_digest),
              _short(a.dataset_digest), a.identity[:19])
             for a in last
         ],

@@ -136,6 +136,7 @@ class Fit:
             software=r.software,
             started_at=_moment(r.started_at),
             ended_at=_moment(r.ended_at),
+            sealed=tuple((one.transcript.hex(), one.list.hex()) for one in r.sealed),
             contributions=tuple(
                 Contribution(
                     country=c.country,
@@ -243,6 +244,7 @@ class Fit:
             "missing_countries": list(self.missing_countries),
             "answer": plain(self.answer),
             "rounds": p.rounds,
+            **({"sealed": [{"transcript": keys, "list": shares} for keys, shares in p.sealed]} if p.sealed else {}),
             "software": p.software,
             "started_at": p.started_at.isoformat() if p.started_at else None,
             "ended_at": p.ended_at.isoformat() if p.ended_at else None,

@@ -43,6 +43,8 @@ class Provenance:
     started_at: datetime | None
     ended_at: datetime | None
     contributions: tuple[Contribution, ...]
+    # Of a sealed study: for each round what all countries signed, the digests of keys and of shares, in hexadecimal.
+    sealed: tuple[tuple[str, str], ...] = ()
 
     @property
     def references(self) -> dict[str, str]:
@@ -74,6 +76,8 @@ class Provenance:
             f"analysis  {self.analysis or 'exploratory'} ({self.method}), for: {self.purpose}",
             f"run       {self.run}, {self.rounds} round{'s' * (self.rounds != 1)}, isthmus {self.software}",
         ]
+        for k, (transcript, shares) in enumerate(self.sealed, start=1):
+            lines.append(f"sealed    round {k}: all signed keys {transcript[:16]} and shares {shares[:16]}")
         for c in self.contributions:
             said = f"{c.country:<9} {c.state}: {c.bytes:,} bytes in {c.releases} release{'s' * (c.releases != 1)}"
             lines.append(said + (f"; {c.reason}" if c.reason else ""))

@@ -49,7 +49,7 @@ def read_answer(request: Request, node: str, task: bytes, given: Given, now: int
     AuthenticationError
         Where the signature, the node or the task is another's.
     Refused
-        ``NOT_A_PARTICIPANT``, ``UNDECLARED_FIELD``, ``REQUIRED_FIELD_WITHHELD``, ``NOT_FINITE``.
+        ``NOT_A_PARTICIPANT``, ``SEALED_MODE``, ``UNDECLARED_FIELD``, ``REQUIRED_FIELD_WITHHELD``, ``NOT_FINITE``.
     UsageError
         Where it is malformed.
     """
@@ -73,7 +73,7 @@ def _read(
 ) -> Answer:
     node, key = participant.node, participant.identity_key
     numbers: list[memoryview] | None = None
-    if is_large(given):
+    if is_large(given) and not request.sealed:
         # no refusal is
         summary, numbers = open_in_place(given.whole(), SUMMARY, summary_pb2.Summary, key, LARGE)
     else:
@@ -83,6 +83,12 @@ def _read(
             _check_from(refusal.task, refusal.node, refusal.country, task, participant)
             check_padding(refusal.padding)
             return Answer(node, given.digest, now, refusal=_failure(refusal))
+        if request.sealed:
+            raise Refused(
+                "SEALED_MODE",
+                "the answer is a country's own summary; rule: in a sealed study what is taken is a share, or a refusal",
+                "run the same release of isthmus at the coordinator and at the site",
+            )
         summary = open_signed(signed, SUMMARY, summary_pb2.Summary, key)
     check_summary(summary)
     _check_from(summary.task, summary.node, summary.country, task, participant)

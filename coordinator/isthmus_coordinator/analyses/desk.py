@@ -162,7 +162,8 @@ class Desk:
         standing = self._studies.standing(stored.digest)
         outstanding = [p.country for p in stored.study.participants if not standing.get(p.node, False)]
         numbers = self._trainings.check(spec) if spec.training is not None else 0
-        answer = explanation(spec, method, in_plan=in_plan, outstanding=outstanding, numbers=numbers)
+        sealed = stored.study.mode == study_pb2.SEALED
+        answer = explanation(spec, method, in_plan=in_plan, outstanding=outstanding, numbers=numbers, sealed=sealed)
         self._strictest(stored.study, wanted, in_plan, answer)
         return answer
 

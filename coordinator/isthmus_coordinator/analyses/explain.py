@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from isthmus.v1 import analyst_pb2
+from isthmus_methods.adding import ADDING
 from isthmus_methods.contract import Procedure, Scope, Spec, coefficient_names, leaving
 
 _TOKENS = re.compile(r"\s*(\d+|p\b|[-+*/()])")
 
 
 def explanation(
-    spec: Spec, method: Procedure, *, in_plan: bool, outstanding: list[str], numbers: int = 0
+    spec: Spec, method: Procedure, *, in_plan: bool, outstanding: list[str], numbers: int = 0, sealed: bool = False
 ) -> analyst_pb2.Explanation:
     """The fields a country would release, and who has still to approve.
 
@@ -25,6 +26,8 @@ def explanation(
         Countries whose approval is outstanding, or who refused.
     numbers
         Of the model that a training makes.
+    sealed
+        The study is sealed: fields that are no sums do not leave.
     """
     parameters = len(coefficient_names(spec))
     least, most = method.rounds
@@ -45,10 +48,12 @@ def explanation(
                 else size_words(field.size, parameters),
             )
             for name, field in leaving(method, spec.options).items()
+            if not sealed or field.kind in ADDING
         ],
         in_plan=in_plan,
         outstanding=outstanding,
         by_country=method.scope(spec) is Scope.BY_COUNTRY,
+        sealed=sealed,
     )
 
 

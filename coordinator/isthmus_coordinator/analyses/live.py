@@ -7,14 +7,17 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from isthmus.v1 import study_pb2
+from isthmus.v1 import sealed_pb2, study_pb2
 from isthmus_coordinator.analyses.run import Answer, Run
+from isthmus_coordinator.analyses.sealed import Gathering
 
 
 class Orders(Protocol):
     """The way to the nodes. Never waits, never raises: a node that is away gets its tasks when it attaches."""
 
     def task(self, node: str, digest: bytes, signed: study_pb2.Signed) -> None: ...
+
+    def sealed(self, node: str, step: sealed_pb2.SealedStep) -> None: ...
 
     def withdraw(self, node: str, digest: bytes, reason: str) -> None: ...
 
@@ -63,6 +66,8 @@ class Live:
         self.asking = threading.Lock()
         # What it was last asked about: once for each moment of the run.
         self.asked_about: Run | None = None
+        # Of a sealed study: the words of the open task's round.
+        self.gathering: Gathering | None = None
         # Not before this the deadline counts: after a restart nodes need time to come back.
         self.not_before = 0
 

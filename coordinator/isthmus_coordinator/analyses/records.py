@@ -13,7 +13,18 @@ from isthmus.v1 import analyst_pb2, spec_pb2, study_pb2, summary_pb2
 from isthmus.version import __version__
 from isthmus_coordinator.analyses.answers import not_a_participant, read_answer
 from isthmus_coordinator.analyses.results import failure_message
-from isthmus_coordinator.analyses.run import Answer, Failure, Given, LeftOut, OpenTask, Request, Run, given_with
+from isthmus_coordinator.analyses.run import (
+    SUMMARY,
+    Answer,
+    Failure,
+    Given,
+    LeftOut,
+    OpenTask,
+    Request,
+    Run,
+    given_with,
+)
+from isthmus_coordinator.analyses.sealed import open_sum, read_sealed, with_sum
 from isthmus_coordinator.analyses.states import FINAL, State
 from isthmus_coordinator.analyses.submission import PART, Submission, is_large
 from isthmus_coordinator.store.database import Database
@@ -185,9 +196,11 @@ class _Stored:
 
 def _read_answer(connection: Connection, request: Request, task: bytes, node: str, *, whole: bool = False) -> Answer:
     column = submissions.c
-    query = select(column.signed, column.size, column.digest, column.received_at)
+    query = select(column.kind, column.signed, column.size, column.digest, column.received_at)
     s = connection.execute(query.where(column.task == task, column.node == node)).one()
     stored = _Stored(connection, task, node, s.size, s.digest, s.signed)
+    if request.sealed and s.kind == SUMMARY:
+        return read_sealed(request, node, task, bytes(stored.whole()), s.received_at)
     return read_answer(request, node, task, stored, s.received_at, whole=whole)
 
 
@@ -232,6 +245,8 @@ def load_run(connection: Connection, number: bytes, get_study: GetStudy, find_me
     for task in tasks:
         # one round's at a time: those of a training are large
         answers = _read_answers(connection, request, task)
+        if request.sealed and len(answers) == len(run.participants):
+            run = with_sum(run, open_sum(run, task, answers))
         for node, answer in answers.items():
             if answer.cleared is not None:
                 given[node] = given_with(given.get(node), answer, answer.cleared)

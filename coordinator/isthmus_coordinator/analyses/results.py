@@ -43,6 +43,8 @@ def result_bytes(run: Run, done: Done | None = None, failure: Failure | None = N
         ended_at=run.ended_at,
         contributions=[_contribution(run, p.node, p.country) for p in request.study.participants],
     )
+    for one in run.sums:
+        result.sealed.add(transcript=one.transcript, list=one.list)
     if done is not None:
         result.answer.CopyFrom(codec.answer_to_message(done.answer))
     if failure is not None:
@@ -71,6 +73,10 @@ def caveats_of(run: Run, done: Done | None) -> list[str]:
         given = run.given.get(node)
         # ``field[label]: RULE`` or ``field: RULE``
         missed = [w for w in given.withheld if re.split(r"[\[:]", w)[0] not in done.made_up_for] if given else []
+        if missed and request.sealed:
+            # in every country alike
+            caveats.append(f"No sum over countries, and so not in a sealed result: {'; '.join(missed)}.")
+            break
         if missed:
             caveats.append(f"{request.country(node)} withheld: {'; '.join(missed)}.")
     return caveats
@@ -91,6 +97,11 @@ def _training_caveats(run: Run) -> list[str]:
 def notes_of(run: Run, done: Done) -> list[str]:
     """What the method has to say about some countries; the answer stays exact."""
     method = run.request.method
+    if run.request.sealed:
+        raised = sorted({code for one in run.sums for code in one.notes} - done.no_news.keys())
+        names = _joined([run.request.country(node) for node in run.participants])
+        said = f"Sealed: the coordinator saw the sum over {names}, and no country's own numbers."
+        return [said, *(method.notes[code].replace("{countries}", "one or more of the countries") for code in raised)]
     codes = sorted({code for given in run.given.values() for code in given.notes})
     sentences = []
     for code in codes:

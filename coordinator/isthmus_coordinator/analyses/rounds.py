@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from isthmus.errors import IsthmusError, LinkError, Refused
 from isthmus.memory import give_back
-from isthmus.v1 import study_pb2
+from isthmus.v1 import sealed_pb2, study_pb2
 from isthmus_coordinator.analyses import records, turns
 from isthmus_coordinator.analyses.alarm import Alarm
 from isthmus_coordinator.analyses.answers import not_a_participant, read_answer
 from isthmus_coordinator.analyses.live import Live, Orders, Receipt, Ticket
 from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, Run
+from isthmus_coordinator.analyses.sealing import Sealing, gathering_of
 from isthmus_coordinator.analyses.states import State
 from isthmus_coordinator.analyses.submission import Submission, not_stored
 from isthmus_coordinator.clock import SECOND, Clock
@@ -63,6 +64,9 @@ class Rounds:
         self._live: dict[bytes, Live] = {}
         self._by_task: dict[bytes, Live] = {}
         self._alarm = Alarm(clock, self.check_deadlines)
+        self._sealing = Sealing(
+            self._commit, orders, self._sign, clock, lambda *of: records.stored_answer(database, *of)
+        )
         self._on_ended: Callable[[bytes, Sequence[str], bool], None] = lambda _run, _nodes, _given: None
         self.closed = False
 
@@ -153,6 +157,11 @@ class Rounds:
             live = self._by_task.get(task)
         if live is None:
             return Receipt(records.stored_answer(self._database, node, task))
+        if live.run.request.sealed:
+            with live.lock:
+                taken = self._sealing.take_share(live, node, task, submission)
+            if taken is not None:
+                return taken
         answer = read_answer(live.run.request, node, task, submission, self._clock())
         ticket = Ticket(task, replace(answer, submission=submission))
         live.inbox.append(ticket)
@@ -164,6 +173,19 @@ class Rounds:
         if ticket.error is not None:
             raise ticket.error
         return ticket.receipt
+
+    def said(self, node: str, word: sealed_pb2.SealedWord) -> None:
+        """What a node said in a sealed round, on its stream."""
+        with self._lock:
+            live = self._by_task.get(word.task)
+        if live is not None:
+            with live.lock:
+                self._sealing.take_word(live, node, word)
+
+    def sealed_steps(self, node: str) -> list[sealed_pb2.SealedStep]:
+        """What was said so far in the node's sealed rounds: what ended the ones before, then that of the open ones."""
+        found = [live.gathering for live in self._all_live() if node in live.run.participants]
+        return [one.before for one in found if one and one.before] + [s for one in found if one for s in one.steps()]
 
     def check_task(self, node: str, task: bytes) -> None:
         """Raise, as `take`, where an answer of the node to this task would not be taken; before its bytes are read."""
@@ -303,6 +325,8 @@ class Rounds:
         with self._database.write() as connection:
             records.save_turn(connection, before, after, answers, turn.apart)
         live.run = after
+        if after.task is not before.task or after.final:
+            live.gathering = gathering_of(after)
         with self._lock:
             if before.task is not None and (after.task is not before.task or after.final):
                 self._by_task.pop(before.task.digest, None)
@@ -314,7 +338,7 @@ class Rounds:
             self._orders.withdraw(gone.node, gone.task, gone.reason)
         if after.task is not None and after.task is not before.task and not after.final:
             # those whose answers were just written hear of the next task with their receipt
-            self._tell(after, {answer.node for answer in answers})
+            self._tell(after, () if after.request.sealed else {answer.node for answer in answers})
             self._watch(live)
         live.bump()
         if after.final:
@@ -394,6 +418,7 @@ class Rounds:
 
     def _enter(self, run: Run) -> Live:
         live = Live(run)
+        live.gathering = gathering_of(run)
         with self._lock:
             self._live[run.request.run] = live
             if run.task is not None:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from isthmus.errors import IsthmusError
-from isthmus.v1 import spec_pb2, study_pb2, summary_pb2
+from isthmus.v1 import sealed_pb2, spec_pb2, study_pb2, summary_pb2
 from isthmus_coordinator.analyses.states import FINAL, State
 from isthmus_coordinator.analyses.submission import Submission
 from isthmus_methods.contract import Cleared, Procedure, Spec, State as Arrays
+
+# What is stored of an answer that is no refusal.
+SUMMARY = "summary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Request:
     submitted_at: int
     # The request for each set of participants: made once, so that methods can keep what they derive from it.
     _specs: dict[tuple[str, ...], Spec] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the coordinator sees the sum over the countries only."""
+        return self.study.mode == study_pb2.SEALED
 
     @property
     def trains(self) -> bool:
@@ -95,12 +103,14 @@ class Answer:
     reference: str = ""
     # A copy: nothing of the summary's own message is held.
     privacy: summary_pb2.PrivacySpent | None = None
+    # Of a sealed study: its share and its reveal.
+    sealed: sealed_pb2.SealedAnswer | None = None
     # Until it is stored.
     submission: Submission | None = None
 
     @property
     def kind(self) -> str:
-        return "refusal" if self.cleared is None else "summary"
+        return "refusal" if self.cleared is None else SUMMARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +155,15 @@ def _spent(
 
 
 @dataclass(frozen=True, slots=True)
+class Sum:
+    """What is known of one round of a sealed study beside its numbers."""
+
+    transcript: bytes  # T, which every participant signed
+    list: bytes  # L, which every participant signed
+    notes: frozenset[str]  # that one country or more raised
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """A country that the run goes on, or ended, without."""
 
@@ -169,6 +188,10 @@ class Run:
     traffic: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     # What a person at a site is waited for, by the node's word about the open task: its code.
     waits: Mapping[str, str] = field(default_factory=dict)
+    # Of a sealed study: one a round of the present attempt.
+    sums: tuple[Sum, ...] = ()
+    # What ended the last of these rounds: every participant's reveal.
+    ended_round: sealed_pb2.SealedStep | None = None
     measure: str = ""
     measured: float = 0.0
     started_at: int = 0

@@ -25,6 +25,7 @@ class Event(StrEnum):
     ANSWERED = "countries answered, others are still to answer"
     POOLED = "every country answered, and the method wants another round"
     LEFT_OUT = "it goes on without a country"
+    BEGUN_AGAIN = "a node lost its part in a sealed round, and all begin again"
     FINISHED = "every country answered, and the method is done"
     BROKE_OFF = "a refusal, a missing country or the method ended it"
     CANCELLED = "an analyst cancelled it"
@@ -38,6 +39,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.RUNNING, Event.ANSWERED): State.RUNNING,
     (State.RUNNING, Event.POOLED): State.RUNNING,
     (State.RUNNING, Event.LEFT_OUT): State.RUNNING,
+    (State.RUNNING, Event.BEGUN_AGAIN): State.RUNNING,
     (State.RUNNING, Event.FINISHED): State.DONE,
     (State.RUNNING, Event.BROKE_OFF): State.FAILED,
     (State.RUNNING, Event.CANCELLED): State.CANCELLED,

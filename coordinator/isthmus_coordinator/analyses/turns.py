@@ -18,6 +18,7 @@ from isthmus.errors import (
 from isthmus.v1 import study_pb2
 from isthmus_coordinator.analyses.results import result_bytes
 from isthmus_coordinator.analyses.run import Answer, Failure, LeftOut, OpenTask, Run, given_with
+from isthmus_coordinator.analyses.sealed import open_sum, with_sum
 from isthmus_coordinator.analyses.states import Event, State, check_transition
 from isthmus_coordinator.clock import SECOND
 from isthmus_methods.contract import Done, Method, Next
@@ -25,6 +26,7 @@ from isthmus_methods.plausible import Implausible
 from isthmus_methods.pooling import pool_round
 from isthmus_methods.summary_codec import Serialised, as_carried, memory_to_message, task_to_message
 from isthmus_trust.documents import canonical, digest
+from isthmus_trust.sealed import MOST_ATTEMPTS
 
 # Signs a task's bytes with the coordinator's identity key.
 Sign = Callable[[bytes], study_pb2.Signed]
@@ -158,6 +160,16 @@ def leave_out(run: Run, gone: Mapping[str, LeftOut], reason: str, sign: Sign, no
     return Turn(following if run.request.trains else _open(following, Next({}), sign, now), _withdrawals(run, reason))
 
 
+def again(run: Run, why: Failure, sign: Sign, now: int) -> Turn:
+    """A sealed run begins again over the same countries, as often as it may; otherwise it ends, and `why` is said."""
+    if run.attempt >= MOST_ATTEMPTS:
+        return break_off(run, why, now)
+    state = check_transition(run.state, Event.BEGUN_AGAIN)
+    following = replace(run, state=state, attempt=run.attempt + 1, task=None, answers={}, given={}, sums=())
+    opened = _open(replace(following, ended_round=None, measure="", measured=0.0), Next({}), sign, now)
+    return Turn(opened, _withdrawals(run, "FAILED"))
+
+
 def cancel(run: Run, now: int) -> Turn:
     """An analyst does not want it any more."""
     state = check_transition(run.state, Event.CANCELLED)
@@ -214,6 +226,7 @@ def _open(run: Run, turn: Next, sign: Sign, now: int, apart: Serialised | None =
         requester=request.requested_by,
         message=turn.message,
         apart=apart,
+        sealed_attempt=run.attempt if request.sealed else 0,
     )
     kept = memory_to_message(turn.memory)
     body = canonical(task)
@@ -246,6 +259,9 @@ def _pool(run: Run, sign: Sign, now: int) -> Turn:
     answers = (run.answers[node].cleared for node in run.participants)
     given = [cleared for cleared in answers if cleared is not None]
     try:
+        if request.sealed:
+            opened = open_sum(run, task.digest, run.answers)
+            run, given = with_sum(run, opened), [opened.cleared]
         spec, method = request.spec_for(run.participants), cast(Method, request.method)  # all but a training are one
         turn = pool_round(method, given, spec, task.state, task.memory, task.round)
         return _after_pool(run, turn, sign, now)

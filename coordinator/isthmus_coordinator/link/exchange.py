@@ -188,8 +188,15 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
             log.info("detached", extra={"node": peer.name})
 
     def _tell_outstanding(self, line: Line) -> None:
-        for task, signed in self._rounds.outstanding(line.node):
+        steps, outstanding = self._rounds.sealed_steps(line.node), self._rounds.outstanding(line.node)
+        named = {task for task, _ in outstanding}
+        # what ended a round comes before the task that follows from it, and what is said in one after its task
+        for step in (step for step in steps if step.task not in named):
+            self._hub.sealed_on(line, step)
+        for task, signed in outstanding:
             self._hub.task_on(line, task, signed)
+        for step in (step for step in steps if step.task in named):
+            self._hub.sealed_on(line, step)
 
     def _hello(self, peer: Peer, messages: Iterator[exchange_pb2.NodeMessage]) -> exchange_pb2.Hello:
         first = next(messages, None)
@@ -213,6 +220,8 @@ class ExchangeServicer(exchange_pb2_grpc.ExchangeServicer):
                     self._door.check(peer)
                     if message.HasField("waits"):
                         self._rounds.waits(peer.name, message.waits.task, message.waits.code)
+                    elif message.HasField("sealed"):
+                        self._rounds.said(peer.name, message.sealed)
                     self._roster.seen(peer.name)
                     line.last_contact = self._hub.now()
         except IsthmusError as error:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from isthmus.v1 import exchange_pb2, study_pb2
+from isthmus.v1 import exchange_pb2, sealed_pb2, study_pb2
 from isthmus_coordinator.clock import Clock
 
 HEARTBEAT_SECONDS = 15.0
@@ -98,6 +98,21 @@ class Hub:
             line.told.add(digest)
         if not known:
             line.orders.put(exchange_pb2.CoordinatorMessage(task=signed))
+
+    def sealed(self, node: str, step: sealed_pb2.SealedStep) -> None:
+        """Tell a node what all have said in a sealed round, if it is attached."""
+        line = self.find(node)
+        if line is not None:
+            self.sealed_on(line, step)
+
+    def sealed_on(self, line: Line, step: sealed_pb2.SealedStep) -> None:
+        """Tell a step of a sealed round on a stream, once."""
+        name = step.task + step.words[0].context.encode()
+        with self._lock:
+            known = name in line.told
+            line.told.add(name)
+        if not known:
+            line.orders.put(exchange_pb2.CoordinatorMessage(sealed=step))
 
     def withdraw(self, node: str, digest: bytes, reason: str) -> None:
         """Tell a node that a task is not wanted any more."""

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 from isthmus.errors import Refused, UsageError
 from isthmus.v1 import study_pb2
 from isthmus_coordinator.roster.members import Member
+from isthmus_methods.adding import check_adds
 from isthmus_methods.codec import spec_from_message
 from isthmus_methods.contract import Procedure, Scope, Spec
 from isthmus_methods.validate import check_spec
 from isthmus_trust.bounds import check_spec as check_spec_bounds
 from isthmus_trust.certificates import Role
 from isthmus_trust.roster import State
+from isthmus_trust.sealed import FEWEST
 
 # Gives the method of a name and version, or raises `UsageError`.
 FindMethod = Callable[[str, int | None], Procedure]
@@ -40,7 +42,7 @@ def check_study(study: study_pb2.Study, find_member: Callable[[str], Member | No
     UsageError
         ``STUDY_INCOMPLETE``, ``STUDY_INCONSISTENT``, ``NOT_A_PARTICIPANT``, or what `check_spec` says of an analysis.
     Refused
-        ``BY_COUNTRY_NOT_ALLOWED``.
+        ``BY_COUNTRY_NOT_ALLOWED``, ``SEALED_FEW``, ``SEALED_GOES_ON``, and what `check_adds` says of a sealed study's.
     """
     if not _is_name(study.name) or not 1 <= study.version <= MAX_VERSION:
         raise _incomplete(f"it needs a printable name of at most {MAX_NAME} characters and a version from 1")
@@ -50,6 +52,7 @@ def check_study(study: study_pb2.Study, find_member: Callable[[str], Member | No
     _unique("country", (p.country for p in study.participants))
     _unique("dataset", (d.name for d in study.datasets))
     _unique("analysis", (a.name for a in study.plan))
+    _check_mode(study)
     for participant in study.participants:
         _check_participant(participant, find_member(participant.node))
     for dataset in study.datasets:
@@ -93,7 +96,34 @@ def check_analysis(
             f"and study {study.name} version {study.version} does not let them be shown",
             "ask for the total, or propose a version of the study in which results by country may be shown",
         )
+    if study.mode == study_pb2.SEALED:
+        if missing == study_pb2.GO_ON_WITHOUT:
+            raise Refused(
+                "SEALED_GOES_ON",
+                f"analysis {analysis.name!r} of a sealed study would go on without a country; "
+                "rule: the difference of two sums is not to be one country's own",
+                "have it wait or fail where a country is missing; a version of the study without it is for its "
+                "custodians to approve",
+            )
+        check_adds(spec, method)
     return spec, method
+
+
+def _check_mode(study: study_pb2.Study) -> None:
+    """A sealed study is over countries enough, and shows nothing by country."""
+    if study.mode not in study_pb2.Mode.values():
+        raise _incomplete("its mode is one of those of the contract")
+    if study.mode != study_pb2.SEALED:
+        return
+    if study.by_country:
+        raise _inconsistent("it is sealed, and says that results by country may be shown")
+    if len(study.participants) < FEWEST:
+        raise Refused(
+            "SEALED_FEW",
+            f"a sealed study has {len(study.participants)} participants; rule: at least {FEWEST}, because of two "
+            "each knows the other's numbers",
+            "propose it with more countries, or in open mode",
+        )
 
 
 def _check_participant(participant: study_pb2.Participant, member: Member | None) -> None:

@@ -244,7 +244,9 @@ def journal_show(
     """Show what left this site in plain words, and with --numbers or --bytes exactly."""
     from isthmus_node.egress.journal_read import read
     from isthmus_node.egress.words import MOST_ROWS, tables_of_payload
+    from isthmus_node.sealing.kept import read_kept
 
+    sealed = config_of(home).home.sealed
     most_rows = sys.maxsize if every else MOST_ROWS
     entries = [e for e in read(config_of(home).home.journal) if not run or e.record.run.hex().startswith(run.lower())]
     entries = entries[-last:] if last else entries
@@ -253,7 +255,9 @@ def journal_show(
         for entry in entries:
             say(_headline(entry), *(f"    {line}" for line in entry.record.words.splitlines()))
             if numbers and entry.payload:
-                say(*(f"    {line}" for line in tables_of_payload(entry.payload, most_rows).splitlines()))
+                clear = read_kept(sealed, entry.record) if entry.record.clear_digest else entry.payload
+                lines = tables_of_payload(clear, most_rows).splitlines() if clear else [_NOT_KEPT]
+                say(*(f"    {line}" for line in lines))
             if as_bytes and entry.payload:
                 digits = entry.payload.hex()
                 say(*(f"    {digits[k : k + 96]}" for k in range(0, len(digits), 96)))
@@ -261,6 +265,9 @@ def journal_show(
 
     payload = {"records": [_record(entry, as_bytes) for entry in entries], "totals": totals_of(entries)}
     show(json, payload, render)
+
+
+_NOT_KEPT = "the numbers of this share are not kept here any more: sealed/ in the state folder does not have them"
 
 
 def _headline(entry: Entry) -> str:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from isthmus_node.compute.answer import Cache, Prepared, answer, blocks, prepare
-from isthmus_node.compute.request import check_request, used_variables
+from isthmus_node.compute.request import check_request
 
-__all__ = ["Cache", "Prepared", "answer", "blocks", "check_request", "prepare", "used_variables"]
+__all__ = ["Cache", "Prepared", "answer", "blocks", "check_request", "prepare"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from isthmus.recent import RecentMap
 from isthmus_methods.contract import Spec, Variable
-from isthmus_node.compute.request import used_variables
+from isthmus_methods.variables import used_variables
 from isthmus_node.sources.table import Table
 
 # How many of a unit make a year; a unit that is not here is taken for years, which is the stricter reading.

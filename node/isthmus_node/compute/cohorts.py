@@ -33,11 +33,11 @@ from isthmus_methods.contract import (
     event_roles,
 )
 from isthmus_methods.rows import Cohorts, Condition, Cut
+from isthmus_methods.variables import predicate_variables
 from isthmus_node.compute.answer import Prepared
 from isthmus_node.compute.cuts import cuts_of, landmark_of, landmark_place, places_of
 from isthmus_node.compute.factors import codes_of, pairs_of
 from isthmus_node.compute.normal import Normal, cut_points, depth, leaves, normal
-from isthmus_node.compute.request import predicate_variables
 from isthmus_node.compute.rows import evaluate, holds
 from isthmus_node.sources.table import Table
 

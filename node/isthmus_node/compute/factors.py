@@ -22,7 +22,7 @@ from isthmus_methods.contract import (
     Variable,
     VariableType,
 )
-from isthmus_node.compute.request import predicate_variables
+from isthmus_methods.variables import predicate_variables
 from isthmus_node.compute.rows import evaluate
 from isthmus_node.sources.table import Table
 

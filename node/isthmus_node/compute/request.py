@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from isthmus.errors import Refused, UsageError
 from isthmus_methods.contract import (
@@ -83,36 +83,6 @@ def _check_roles(spec: Spec, method: Procedure, roles: Mapping[str, Role]) -> No
     unknown = sorted(set(spec.roles) - set(roles))
     if unknown:
         raise _usage("UNKNOWN_ROLE", f"{method.name} has no role {unknown[0]!r}; it has {', '.join(roles) or 'none'}")
-
-
-def used_variables(spec: Spec) -> frozenset[str]:
-    """Names of all variables a request looks at: filter, roles and terms."""
-    columns = [c for role in spec.roles.values() for c in role] + [c for term in spec.terms for c in term.columns]
-    names = {name for column in columns for name in column_variables(column)}
-    return frozenset(names | (set(predicate_variables(spec.where)) if spec.where is not None else set()))
-
-
-def column_variables(column: Column) -> Iterator[str]:
-    """Names of the variables a column is made of."""
-    match column:
-        case Ref(variable):
-            yield variable
-        case Transform(argument=argument):
-            yield from column_variables(argument)
-        case Indicator(predicate):
-            yield from predicate_variables(predicate)
-
-
-def predicate_variables(predicate: Predicate) -> Iterator[str]:
-    """Names of the variables a predicate looks at."""
-    match predicate:
-        case Comparison(variable=variable) | Membership(variable=variable) | Missing(variable=variable):
-            yield variable
-        case All(predicates) | AnyOf(predicates):
-            for one in predicates:
-                yield from predicate_variables(one)
-        case Not(one):
-            yield from predicate_variables(one)
 
 
 def _usage(code: str, happened: str) -> UsageError:

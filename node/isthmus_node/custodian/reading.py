@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from isthmus.v1 import spec_pb2, study_pb2
 from isthmus_methods.contract import leaving
 from isthmus_methods.registry import METHODS
+from isthmus_trust.identity import fingerprint
 
 _OPERATORS = {
     spec_pb2.Comparison.EQUAL: "=",
@@ -82,7 +83,12 @@ def study_words(study: study_pb2.Study) -> Iterator[str]:
     yield f"in which countries they are: {', '.join(study.recipient_countries) or 'not said'}"
     yield f"data cut: {study.data_cut or 'not said'}"
     yield f"results by country may be shown: {'yes' if study.by_country else 'no'}"
+    if study.mode == study_pb2.SEALED:
+        yield "mode: sealed; the coordinator sees the sum over all participants, and no country's own numbers"
     yield f"participants: {', '.join(f'{p.node} ({p.country})' for p in study.participants)}"
+    if study.mode == study_pb2.SEALED:
+        # who has the keys of all others has this country's numbers
+        yield from (f"  key of {p.node}: {fingerprint(p.identity_key)}" for p in study.participants)
     if study.exploratory_purpose:
         purpose = purpose_words(study.exploratory_purpose)
         yield f"analyses outside the plan: for {purpose}, where the site's policy lets them"

@@ -12,6 +12,7 @@ from dataclasses import InitVar, dataclass, field as dataclass_field, replace
 import numpy as np
 
 from isthmus.v1 import study_pb2, summary_pb2
+from isthmus_methods.adding import ADDING, DOES_NOT_ADD
 from isthmus_methods.contract import Array, Field, Integers, Item, Summary
 from isthmus_node.egress.form import Violation
 from isthmus_node.egress.frames import PLACE, REMEDY, RULE, room_of
@@ -45,6 +46,11 @@ NOT_ESTIMABLE = Violation(
     "NOT_ESTIMABLE",
     "a model is not estimable at this site where one of its sums breaks a rule of the policy after the first round",
     "fit fewer terms, merge levels, scale the covariates, fix a coarser grid of times, or fit it over more persons",
+)
+NO_SUM = Violation(
+    DOES_NOT_ADD,
+    "in a sealed study what a method needs leaves as part of a sum over the countries, and this field is none",
+    "ask for something else, or propose a version of the study in open mode",
 )
 UNKNOWN_KIND = Violation("UNKNOWN_KIND", "a kind of field without a rule cannot leave", "update the site's isthmus")
 
@@ -108,6 +114,7 @@ def judge(
     audit: Callable[[Limits], Violation | None] | None = None,
     trained: Trained | None = None,
     late: bool = False,
+    sealed: bool = False,
 ) -> Cleared | Refusal:
     """Judge what a method gave for this country.
 
@@ -133,11 +140,15 @@ def judge(
         In a training, what was sent to be trained and what its noise cost.
     late
         The round is not the first: what breaks a model's rules is not said.
+    sealed
+        What leaves is added to other countries' before anybody sees it: all of it or nothing, but for fields that are
+        no sums, which stay in every country alike.
 
     Returns
     -------
     Cleared
-        Every item judged. A field that the method can do without is withheld alone where it breaks a floor.
+        Every item judged. A field that the method can do without is withheld alone where it breaks a floor; not where
+        the answer is sealed.
     Refusal
         The first broken rule, in the order of items and rules.
     """
@@ -160,10 +171,12 @@ def judge(
     withheld: dict[tuple[str, str], str] = {}
     for item in items:
         declared = leaves[item.field]
-        violation = None if open_data else JUDGES[declared.kind].floor(item, limits)
+        violation = NO_SUM if sealed and declared.kind not in ADDING else None
+        if violation is None and not open_data:
+            violation = JUDGES[declared.kind].floor(item, limits)
         unsaid = violation is not None and late and declared.kind in OF_MODELS
         violation = NOT_ESTIMABLE if unsaid else violation
-        if violation is not None and declared.required:
+        if violation is not None and (declared.required or (sealed and violation is not NO_SUM)):
             place = "" if unsaid else _place(item, leaves)
             return _refusal(violation, place, purpose, policy.digest, room, not open_data)
         if violation is not None:

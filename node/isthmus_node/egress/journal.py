@@ -25,7 +25,10 @@ from isthmus_trust.merkle import Tree
 
 _RELEASES = ("RELEASED", "REFUSED")
 # What others may append. Releases and acknowledgements have their own ways in.
-EVENTS = ("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED", "AUDITED", "LOCKED", "UNLOCKED", "DEBITED")
+EVENTS = (
+    *("APPROVED", "DECLINED", "DATA_ADDED", "POLICY", "STARTED", "AUDITED", "LOCKED", "UNLOCKED", "DEBITED"),
+    *("UNSEALED", "SUMMED"),
+)
 ACTORS = ("node", "custodian", "coordinator")
 _SEAL = object()
 
@@ -108,6 +111,20 @@ class Journal:
         ConfigError
             ``JOURNAL_NOT_WRITABLE``; the journal is as before, and nothing may be sent.
         """
+        with self._lock:
+            if outbound.header.task in self._releases:
+                return self._journaled(outbound.header.task)
+            record = self._seen(outbound, order, seen)
+            entry = self._append(record, outbound.payload)
+            return Journaled(entry.payload, outbound.digest, record.task, entry.record.sequence, _SEAL)
+
+    def see(self, outbound: Outbound, order: bytes, seen: bytes) -> None:
+        """As `release`, and nothing leaves: in a sealed study a person sees the numbers before they are masked."""
+        with self._lock:
+            self._seen(outbound, order, seen)
+
+    def _seen(self, outbound: Outbound, order: bytes, seen: bytes) -> journal_pb2.Record:
+        """The record of a release; where a person has yet to see the bytes, that is noted and raised."""
         header = outbound.header
         held = bool(outbound.series) and seen not in (outbound.digest, outbound.series)
         record = journal_pb2.Record(
@@ -124,19 +141,16 @@ class Journal:
             words=outbound.words,
             purpose=next((name for name, number in PURPOSES.items() if number == outbound.purpose), ""),
             document=order,
+            clear_digest=outbound.clear,
         )
-        with self._lock:
-            if header.task in self._releases:
-                return self._journaled(header.task)
-            if held:
-                self._hold(record, outbound.digest)
-                raise WaitingForApproval(
-                    "OUTPUT_HELD",
-                    "the answer is computed; rule: a person at the site sees the numbers before they leave",
-                    "wait for the custodian: isthmus-node release show",
-                )
-            entry = self._append(record, outbound.payload)
-            return Journaled(entry.payload, outbound.digest, header.task, entry.record.sequence, _SEAL)
+        if held:
+            self._hold(record, outbound.digest)
+            raise WaitingForApproval(
+                "OUTPUT_HELD",
+                "the answer is computed; rule: a person at the site sees the numbers before they leave",
+                "wait for the custodian: isthmus-node release show",
+            )
+        return record
 
     def _hold(self, record: journal_pb2.Record, waits: bytes) -> None:
         """Note once that bytes wait for the custodian. The bytes are not in the journal: they may never leave."""
@@ -144,8 +158,8 @@ class Journal:
             record.payload_digest = waits
             self._append(record, b"")
 
-    def append(self, record: journal_pb2.Record) -> Entry:
-        """Put a decision or an event in the journal; on the disk when this returns.
+    def append(self, record: journal_pb2.Record, durable: bool = True) -> Entry:
+        """Put a decision or an event in the journal; on the disk when this returns, or soon where that is enough.
 
         The caller fills in event, actor, words and what it is about; the journal the place in the chain and the time.
         Raises `ConfigError` ``JOURNAL_NOT_WRITABLE``.
@@ -153,7 +167,7 @@ class Journal:
         if record.event not in EVENTS or record.actor not in ACTORS:
             raise ValueError(f"no event or actor of the journal: {record.event!r} by {record.actor!r}")
         with self._lock:
-            return self._append(record, b"")
+            return self._append(record, b"", durable)
 
     def acknowledged(self, task: bytes) -> None:
         """Note that the coordinator has the answer. Not waited for: lost in a crash, the answer is sent once more."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass, field
 
 from isthmus.delimited import Part, length_of
-from isthmus.v1 import summary_pb2
+from isthmus.v1 import sealed_pb2, summary_pb2
 from isthmus_node.egress.frames import pad
 from isthmus_node.egress.gate import Cleared, Refusal
 from isthmus_node.egress.summary_parts import around, item_parts, without_numbers
 from isthmus_node.egress.words import words_of_cleared, words_of_refusal
-from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, digest, series_digest
+from isthmus_trust.documents import REFUSAL, SEALED_SHARE, SUMMARY, canonical, digest, series_digest
 from isthmus_trust.identity import IdentityKey
 
 _SEAL = object()
@@ -48,10 +48,22 @@ class Outbound:
     about_rows: bool  # a refusal that may depend on rows: it is counted before it leaves
     series: bytes  # digest of what it has in common with later answers of its run; empty: it needs no person's word
     seal: InitVar[object]
+    clear: bytes = b""  # of a share: digest of the signed summary that is in it, which stays at the site
 
     def __post_init__(self, seal: object) -> None:
         if seal is not _SEAL:
             raise TypeError("only the wire makes bytes that may leave")
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A cleared summary's numbers under masks, and what the sum of all countries' is opened with."""
+
+    vector: bytes = field(repr=False)  # 16 bytes a number
+    layout: sealed_pb2.SealedLayout
+    transcript: bytes  # T
+    commitment: bytes
+    countries: int
 
 
 def encode(cleared: Cleared, header: Header, key: IdentityKey) -> Outbound:
@@ -98,6 +110,34 @@ def encode_refusal(refusal: Refusal, header: Header, key: IdentityKey) -> Outbou
     payload = canonical(key.sign(REFUSAL, canonical(message)))
     words = words_of_refusal(refusal)
     return _outbound(payload, "REFUSED", words, header, refusal.purpose, refusal.policy_digest, refusal.about_rows)
+
+
+def encode_share(clear: Outbound, masked: Masked, key: IdentityKey) -> Outbound:
+    """What leaves in the place of a cleared summary: a `SealedShare`, signed by the node as ``isthmus/sealed-share/1``.
+
+    The digest of the signed summary goes into the journal. It tells nothing of the numbers to whoever has the journal:
+    the node's signature is part of what it is over, and nobody else can make that.
+    """
+    header = clear.header
+    share = sealed_pb2.SealedShare(
+        task=header.task,
+        node=header.node,
+        country=header.country,
+        transcript=masked.transcript,
+        vector=masked.vector,
+        policy_digest=clear.policy_digest,
+        dataset_digest=header.dataset_digest,
+        software=header.software,
+        layout=masked.layout,
+        commitment=masked.commitment,
+        reference=header.reference,
+    )
+    payload = canonical(key.sign(SEALED_SHARE, canonical(share)))
+    words = f"sealed: what can be read of it is the sum over {masked.countries} countries\n{clear.words}"
+    made = digest(payload)
+    return Outbound(
+        payload, made, "RELEASED", words, header, clear.purpose, clear.policy_digest, False, b"", _SEAL, clear.digest
+    )
 
 
 def _named(header: Header) -> int:

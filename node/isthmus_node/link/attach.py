@@ -11,7 +11,7 @@ from typing import Protocol
 import grpc
 
 from isthmus.errors import AuthenticationError, IsthmusError, LinkError, VersionError
-from isthmus.v1 import exchange_pb2, study_pb2
+from isthmus.v1 import exchange_pb2, sealed_pb2, study_pb2
 from isthmus.version import __version__, check_compatible
 from isthmus_node.config import Address
 from isthmus_node.link.backoff import Backoff
@@ -41,6 +41,8 @@ class Listener(Protocol):
     def study(self, signed: study_pb2.Signed) -> None: ...
 
     def task(self, signed: study_pb2.Signed) -> None: ...
+
+    def sealed(self, step: sealed_pb2.SealedStep) -> None: ...
 
     def run_ended(self, ended: exchange_pb2.RunEnded) -> None: ...
 
@@ -206,6 +208,8 @@ class Attachment:
                         self._witness.attached(session)
                 elif which == "task":
                     self._listener.task(message.task)
+                elif which == "sealed":
+                    self._listener.sealed(message.sealed)
                 elif which == "study":
                     self._listener.study(message.study)
                 elif which == "withdrawal":

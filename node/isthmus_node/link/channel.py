@@ -9,7 +9,7 @@ from urllib.parse import quote
 import grpc
 
 from isthmus.errors import IsthmusError
-from isthmus.v1 import exchange_pb2
+from isthmus.v1 import exchange_pb2, sealed_pb2, study_pb2
 from isthmus.v1.exchange_pb2_grpc import ExchangeStub
 from isthmus_node.config import Address, NodeConfig, Proxy
 from isthmus_trust.key_files import read_secret
@@ -72,6 +72,11 @@ class Session:
     def tell(self, waits: exchange_pb2.Waits) -> None:
         """Say on the stream that a task waits for a person; lost with the stream, it is said on the next one."""
         self.outgoing.put(exchange_pb2.NodeMessage(waits=waits))
+
+    def say(self, task: bytes, word: study_pb2.Signed | None, code: str = "") -> None:
+        """Say a word of a sealed round, or why there is none; lost with the stream, it is asked for on the next one."""
+        said = sealed_pb2.SealedWord(task=task, word=word, code=code)
+        self.outgoing.put(exchange_pb2.NodeMessage(sealed=said))
 
 
 def open_channel(dial: Dial, timing: Timing | None = None) -> grpc.Channel:

@@ -22,6 +22,8 @@ EVENTS: Events = {
     "task-withdrawn": ("info", ("task", "reason")),
     "released": ("info", ("task", "run", "round", "bytes", "milliseconds")),
     "refused": ("warning", ("task", "run", "round", "bytes", "milliseconds")),
+    "sealed-round-lost": ("warning", ("task",)),
+    "sealed-round-ended": ("warning", ("task", *ERROR)),
     "sent-again": ("info", ("task", "bytes")),
     "acknowledged": ("debug", ("task",)),
     "state-not-fetched": ("warning", ERROR),

@@ -163,7 +163,7 @@ class ModelPart(_message.Message):
     def __init__(self, part: _Optional[bytes] = ...) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("run", "study", "study_version", "study_digest", "analysis", "spec", "purpose", "state", "answer", "exact", "caveats", "contributions", "rounds", "failure", "software", "started_at", "ended_at")
+    __slots__ = ("run", "study", "study_version", "study_digest", "analysis", "spec", "purpose", "state", "answer", "exact", "caveats", "contributions", "rounds", "failure", "software", "started_at", "ended_at", "sealed")
     RUN_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     STUDY_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +181,7 @@ class Result(_message.Message):
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
     run: bytes
     study: str
     study_version: int
@@ -198,7 +199,16 @@ class Result(_message.Message):
     software: str
     started_at: int
     ended_at: int
-    def __init__(self, run: _Optional[bytes] = ..., study: _Optional[str] = ..., study_version: _Optional[int] = ..., study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[str] = ..., answer: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., exact: _Optional[bool] = ..., caveats: _Optional[_Iterable[str]] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., rounds: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., software: _Optional[str] = ..., started_at: _Optional[int] = ..., ended_at: _Optional[int] = ...) -> None: ...
+    sealed: _containers.RepeatedCompositeFieldContainer[SealedRound]
+    def __init__(self, run: _Optional[bytes] = ..., study: _Optional[str] = ..., study_version: _Optional[int] = ..., study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[str] = ..., answer: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., exact: _Optional[bool] = ..., caveats: _Optional[_Iterable[str]] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., rounds: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., software: _Optional[str] = ..., started_at: _Optional[int] = ..., ended_at: _Optional[int] = ..., sealed: _Optional[_Iterable[_Union[SealedRound, _Mapping]]] = ...) -> None: ...
+
+class SealedRound(_message.Message):
+    __slots__ = ("transcript", "list")
+    TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
+    LIST_FIELD_NUMBER: _ClassVar[int]
+    transcript: bytes
+    list: bytes
+    def __init__(self, transcript: _Optional[bytes] = ..., list: _Optional[bytes] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("node", "country", "state", "releases", "bytes", "policy_digest", "dataset_digest", "software", "withheld", "failure", "privacy", "reference")
@@ -249,7 +259,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[_Union[_study_pb2.Analysis, _Mapping]] = ...) -> None: ...
 
 class Explanation(_message.Message):
-    __slots__ = ("rounds_least", "rounds_most", "fields", "in_plan", "outstanding", "by_country", "limits", "refusing", "unknown", "asking", "holding")
+    __slots__ = ("rounds_least", "rounds_most", "fields", "in_plan", "outstanding", "by_country", "limits", "refusing", "unknown", "asking", "holding", "sealed")
     ROUNDS_LEAST_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_MOST_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
@@ -261,6 +271,7 @@ class Explanation(_message.Message):
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     ASKING_FIELD_NUMBER: _ClassVar[int]
     HOLDING_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
     rounds_least: int
     rounds_most: int
     fields: _containers.RepeatedCompositeFieldContainer[ExplainedField]
@@ -272,7 +283,8 @@ class Explanation(_message.Message):
     unknown: _containers.RepeatedScalarFieldContainer[str]
     asking: _containers.RepeatedScalarFieldContainer[str]
     holding: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, rounds_least: _Optional[int] = ..., rounds_most: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[ExplainedField, _Mapping]]] = ..., in_plan: _Optional[bool] = ..., outstanding: _Optional[_Iterable[str]] = ..., by_country: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[ExplainedLimit, _Mapping]]] = ..., refusing: _Optional[_Iterable[_Union[ExplainedRefusal, _Mapping]]] = ..., unknown: _Optional[_Iterable[str]] = ..., asking: _Optional[_Iterable[str]] = ..., holding: _Optional[_Iterable[str]] = ...) -> None: ...
+    sealed: bool
+    def __init__(self, rounds_least: _Optional[int] = ..., rounds_most: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[ExplainedField, _Mapping]]] = ..., in_plan: _Optional[bool] = ..., outstanding: _Optional[_Iterable[str]] = ..., by_country: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[ExplainedLimit, _Mapping]]] = ..., refusing: _Optional[_Iterable[_Union[ExplainedRefusal, _Mapping]]] = ..., unknown: _Optional[_Iterable[str]] = ..., asking: _Optional[_Iterable[str]] = ..., holding: _Optional[_Iterable[str]] = ..., sealed: _Optional[bool] = ...) -> None: ...
 
 class ExplainedLimit(_message.Message):
     __slots__ = ("name", "rule", "countries", "agreed", "presets")

@@ -22,58 +22,59 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from isthmus.v1 import sealed_pb2 as isthmus_dot_v1_dot_sealed__pb2
 from isthmus.v1 import study_pb2 as isthmus_dot_v1_dot_study__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19isthmus/v1/exchange.proto\x12\nisthmus.v1\x1a\x16isthmus/v1/study.proto\"\xab\x01\n\x0c\x45nrolRequest\x12\x10\n\x08software\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x03 \x01(\x0c\x12\x14\n\x0cidentity_key\x18\x04 \x01(\x0c\x12\x15\n\rcustodian_key\x18\x05 \x01(\x0c\x12\x16\n\x0eidentity_proof\x18\x06 \x01(\x0c\x12\x17\n\x0f\x63ustodian_proof\x18\x07 \x01(\x0c\"C\n\x0cRenewRequest\x12\x1b\n\x13\x63\x65rtificate_request\x18\x01 \x01(\x0c\x12\x16\n\x0eidentity_proof\x18\x02 \x01(\x0c\"e\n\nEnrolReply\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x12\x17\n\x0f\x63oordinator_key\x18\x03 \x01(\x0c\x12\x10\n\x08software\x18\x04 \x01(\t\"\x8c\x01\n\x0bNodeMessage\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.isthmus.v1.HelloH\x00\x12*\n\theartbeat\x18\x02 \x01(\x0b\x32\x15.isthmus.v1.HeartbeatH\x00\x12\"\n\x05waits\x18\x03 \x01(\x0b\x32\x11.isthmus.v1.WaitsH\x00\x42\t\n\x07message\"#\n\x05Waits\x12\x0c\n\x04task\x18\x01 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"s\n\x05Hello\x12\x10\n\x08software\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\x10\n\x08\x64\x61tasets\x18\x03 \x03(\t\x12\"\n\x06limits\x18\x04 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12\x11\n\twitnesses\x18\x05 \x01(\x08\"\x1c\n\tHeartbeat\x12\x0f\n\x07waiting\x18\x01 \x01(\r\"\xf5\x02\n\x12\x43oordinatorMessage\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.isthmus.v1.WelcomeH\x00\x12#\n\x05study\x18\x02 \x01(\x0b\x32\x12.isthmus.v1.SignedH\x00\x12\"\n\x04task\x18\x03 \x01(\x0b\x32\x12.isthmus.v1.SignedH\x00\x12,\n\nwithdrawal\x18\x04 \x01(\x0b\x32\x16.isthmus.v1.WithdrawalH\x00\x12*\n\theartbeat\x18\x05 \x01(\x0b\x32\x15.isthmus.v1.HeartbeatH\x00\x12)\n\trun_ended\x18\x06 \x01(\x0b\x32\x14.isthmus.v1.RunEndedH\x00\x12-\n\x0b\x66or_witness\x18\x07 \x01(\x0b\x32\x16.isthmus.v1.ForWitnessH\x00\x12/\n\x0cwitness_said\x18\x08 \x01(\x0b\x32\x17.isthmus.v1.WitnessSaidH\x00\x42\t\n\x07message\"0\n\x07Welcome\x12\x10\n\x08software\x18\x01 \x01(\t\x12\x13\n\x0b\x63oordinator\x18\x02 \x01(\t\"*\n\nWithdrawal\x12\x0c\n\x04task\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"B\n\x0fSubmissionChunk\x12\x0c\n\x04task\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04part\x18\x03 \x01(\x0c\"!\n\x11\x46\x65tchStateRequest\x12\x0c\n\x04task\x18\x01 \x01(\x0c\"\x19\n\tStatePart\x12\x0c\n\x04part\x18\x01 \x01(\x0c\"5\n\rDecideRequest\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\"C\n\x0f\x41\x63knowledgement\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12 \n\x04task\x18\x02 \x01(\x0b\x32\x12.isthmus.v1.Signed\"&\n\x08RunEnded\x12\x0b\n\x03run\x18\x01 \x01(\x0c\x12\r\n\x05given\x18\x02 \x01(\x08\"l\n\x0eWitnessRequest\x12&\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12\"\n\x06proofs\x18\x02 \x03(\x0b\x32\x12.isthmus.v1.Signed\x12\x0e\n\x06roster\x18\x03 \x01(\x0c\"i\n\x0cWitnessReply\x12%\n\x04said\x18\x01 \x03(\x0b\x32\x17.isthmus.v1.WitnessSaid\x12\x0e\n\x06wanted\x18\x02 \x03(\x04\x12\"\n\x06roster\x18\x03 \x01(\x0b\x32\x12.isthmus.v1.Signed\"W\n\nForWitness\x12&\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12!\n\x05proof\x18\x02 \x01(\x0b\x32\x12.isthmus.v1.Signed\"6\n\rCosignRequest\x12%\n\x04said\x18\x01 \x01(\x0b\x32\x17.isthmus.v1.WitnessSaid\"\x8b\x01\n\x0bWitnessSaid\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x0f\n\x07witness\x18\x02 \x01(\t\x12\'\n\x0b\x63osignature\x18\x03 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12 \n\x04seen\x18\x05 \x01(\x0b\x32\x12.isthmus.v1.Signed2\xe1\x04\n\x08\x45xchange\x12\x39\n\x05\x45nrol\x12\x18.isthmus.v1.EnrolRequest\x1a\x16.isthmus.v1.EnrolReply\x12\x39\n\x05Renew\x12\x18.isthmus.v1.RenewRequest\x1a\x16.isthmus.v1.EnrolReply\x12\x45\n\x06\x41ttach\x12\x17.isthmus.v1.NodeMessage\x1a\x1e.isthmus.v1.CoordinatorMessage(\x01\x30\x01\x12\x44\n\x06Submit\x12\x1b.isthmus.v1.SubmissionChunk\x1a\x1b.isthmus.v1.Acknowledgement(\x01\x12G\n\x0bSubmitWhole\x12\x1b.isthmus.v1.SubmissionChunk\x1a\x1b.isthmus.v1.Acknowledgement\x12\x44\n\nFetchState\x12\x1d.isthmus.v1.FetchStateRequest\x1a\x15.isthmus.v1.StatePart0\x01\x12@\n\x06\x44\x65\x63ide\x12\x19.isthmus.v1.DecideRequest\x1a\x1b.isthmus.v1.Acknowledgement\x12?\n\x07Witness\x12\x1a.isthmus.v1.WitnessRequest\x1a\x18.isthmus.v1.WitnessReply\x12@\n\x06\x43osign\x12\x19.isthmus.v1.CosignRequest\x1a\x1b.isthmus.v1.Acknowledgementb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19isthmus/v1/exchange.proto\x12\nisthmus.v1\x1a\x17isthmus/v1/sealed.proto\x1a\x16isthmus/v1/study.proto\"\xab\x01\n\x0c\x45nrolRequest\x12\x10\n\x08software\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x03 \x01(\x0c\x12\x14\n\x0cidentity_key\x18\x04 \x01(\x0c\x12\x15\n\rcustodian_key\x18\x05 \x01(\x0c\x12\x16\n\x0eidentity_proof\x18\x06 \x01(\x0c\x12\x17\n\x0f\x63ustodian_proof\x18\x07 \x01(\x0c\"C\n\x0cRenewRequest\x12\x1b\n\x13\x63\x65rtificate_request\x18\x01 \x01(\x0c\x12\x16\n\x0eidentity_proof\x18\x02 \x01(\x0c\"e\n\nEnrolReply\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x12\x17\n\x0f\x63oordinator_key\x18\x03 \x01(\x0c\x12\x10\n\x08software\x18\x04 \x01(\t\"\xb6\x01\n\x0bNodeMessage\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.isthmus.v1.HelloH\x00\x12*\n\theartbeat\x18\x02 \x01(\x0b\x32\x15.isthmus.v1.HeartbeatH\x00\x12\"\n\x05waits\x18\x03 \x01(\x0b\x32\x11.isthmus.v1.WaitsH\x00\x12(\n\x06sealed\x18\x04 \x01(\x0b\x32\x16.isthmus.v1.SealedWordH\x00\x42\t\n\x07message\"#\n\x05Waits\x12\x0c\n\x04task\x18\x01 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"s\n\x05Hello\x12\x10\n\x08software\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\x10\n\x08\x64\x61tasets\x18\x03 \x03(\t\x12\"\n\x06limits\x18\x04 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12\x11\n\twitnesses\x18\x05 \x01(\x08\"\x1c\n\tHeartbeat\x12\x0f\n\x07waiting\x18\x01 \x01(\r\"\x9f\x03\n\x12\x43oordinatorMessage\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.isthmus.v1.WelcomeH\x00\x12#\n\x05study\x18\x02 \x01(\x0b\x32\x12.isthmus.v1.SignedH\x00\x12\"\n\x04task\x18\x03 \x01(\x0b\x32\x12.isthmus.v1.SignedH\x00\x12,\n\nwithdrawal\x18\x04 \x01(\x0b\x32\x16.isthmus.v1.WithdrawalH\x00\x12*\n\theartbeat\x18\x05 \x01(\x0b\x32\x15.isthmus.v1.HeartbeatH\x00\x12)\n\trun_ended\x18\x06 \x01(\x0b\x32\x14.isthmus.v1.RunEndedH\x00\x12-\n\x0b\x66or_witness\x18\x07 \x01(\x0b\x32\x16.isthmus.v1.ForWitnessH\x00\x12/\n\x0cwitness_said\x18\x08 \x01(\x0b\x32\x17.isthmus.v1.WitnessSaidH\x00\x12(\n\x06sealed\x18\t \x01(\x0b\x32\x16.isthmus.v1.SealedStepH\x00\x42\t\n\x07message\"0\n\x07Welcome\x12\x10\n\x08software\x18\x01 \x01(\t\x12\x13\n\x0b\x63oordinator\x18\x02 \x01(\t\"*\n\nWithdrawal\x12\x0c\n\x04task\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"B\n\x0fSubmissionChunk\x12\x0c\n\x04task\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04part\x18\x03 \x01(\x0c\"!\n\x11\x46\x65tchStateRequest\x12\x0c\n\x04task\x18\x01 \x01(\x0c\"\x19\n\tStatePart\x12\x0c\n\x04part\x18\x01 \x01(\x0c\"5\n\rDecideRequest\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\"C\n\x0f\x41\x63knowledgement\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12 \n\x04task\x18\x02 \x01(\x0b\x32\x12.isthmus.v1.Signed\"&\n\x08RunEnded\x12\x0b\n\x03run\x18\x01 \x01(\x0c\x12\r\n\x05given\x18\x02 \x01(\x08\"l\n\x0eWitnessRequest\x12&\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12\"\n\x06proofs\x18\x02 \x03(\x0b\x32\x12.isthmus.v1.Signed\x12\x0e\n\x06roster\x18\x03 \x01(\x0c\"i\n\x0cWitnessReply\x12%\n\x04said\x18\x01 \x03(\x0b\x32\x17.isthmus.v1.WitnessSaid\x12\x0e\n\x06wanted\x18\x02 \x03(\x04\x12\"\n\x06roster\x18\x03 \x01(\x0b\x32\x12.isthmus.v1.Signed\"W\n\nForWitness\x12&\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12!\n\x05proof\x18\x02 \x01(\x0b\x32\x12.isthmus.v1.Signed\"6\n\rCosignRequest\x12%\n\x04said\x18\x01 \x01(\x0b\x32\x17.isthmus.v1.WitnessSaid\"\x8b\x01\n\x0bWitnessSaid\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x0f\n\x07witness\x18\x02 \x01(\t\x12\'\n\x0b\x63osignature\x18\x03 \x01(\x0b\x32\x12.isthmus.v1.Signed\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12 \n\x04seen\x18\x05 \x01(\x0b\x32\x12.isthmus.v1.Signed2\xe1\x04\n\x08\x45xchange\x12\x39\n\x05\x45nrol\x12\x18.isthmus.v1.EnrolRequest\x1a\x16.isthmus.v1.EnrolReply\x12\x39\n\x05Renew\x12\x18.isthmus.v1.RenewRequest\x1a\x16.isthmus.v1.EnrolReply\x12\x45\n\x06\x41ttach\x12\x17.isthmus.v1.NodeMessage\x1a\x1e.isthmus.v1.CoordinatorMessage(\x01\x30\x01\x12\x44\n\x06Submit\x12\x1b.isthmus.v1.SubmissionChunk\x1a\x1b.isthmus.v1.Acknowledgement(\x01\x12G\n\x0bSubmitWhole\x12\x1b.isthmus.v1.SubmissionChunk\x1a\x1b.isthmus.v1.Acknowledgement\x12\x44\n\nFetchState\x12\x1d.isthmus.v1.FetchStateRequest\x1a\x15.isthmus.v1.StatePart0\x01\x12@\n\x06\x44\x65\x63ide\x12\x19.isthmus.v1.DecideRequest\x1a\x1b.isthmus.v1.Acknowledgement\x12?\n\x07Witness\x12\x1a.isthmus.v1.WitnessRequest\x1a\x18.isthmus.v1.WitnessReply\x12@\n\x06\x43osign\x12\x19.isthmus.v1.CosignRequest\x1a\x1b.isthmus.v1.Acknowledgementb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'isthmus.v1.exchange_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLREQUEST']._serialized_start=66
-  _globals['_ENROLREQUEST']._serialized_end=237
-  _globals['_RENEWREQUEST']._serialized_start=239
-  _globals['_RENEWREQUEST']._serialized_end=306
-  _globals['_ENROLREPLY']._serialized_start=308
-  _globals['_ENROLREPLY']._serialized_end=409
-  _globals['_NODEMESSAGE']._serialized_start=412
-  _globals['_NODEMESSAGE']._serialized_end=552
-  _globals['_WAITS']._serialized_start=554
-  _globals['_WAITS']._serialized_end=589
-  _globals['_HELLO']._serialized_start=591
-  _globals['_HELLO']._serialized_end=706
-  _globals['_HEARTBEAT']._serialized_start=708
-  _globals['_HEARTBEAT']._serialized_end=736
-  _globals['_COORDINATORMESSAGE']._serialized_start=739
-  _globals['_COORDINATORMESSAGE']._serialized_end=1112
-  _globals['_WELCOME']._serialized_start=1114
-  _globals['_WELCOME']._serialized_end=1162
-  _globals['_WITHDRAWAL']._serialized_start=1164
-  _globals['_WITHDRAWAL']._serialized_end=1206
-  _globals['_SUBMISSIONCHUNK']._serialized_start=1208
-  _globals['_SUBMISSIONCHUNK']._serialized_end=1274
-  _globals['_FETCHSTATEREQUEST']._serialized_start=1276
-  _globals['_FETCHSTATEREQUEST']._serialized_end=1309
-  _globals['_STATEPART']._serialized_start=1311
-  _globals['_STATEPART']._serialized_end=1336
-  _globals['_DECIDEREQUEST']._serialized_start=1338
-  _globals['_DECIDEREQUEST']._serialized_end=1391
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=1393
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=1460
-  _globals['_RUNENDED']._serialized_start=1462
-  _globals['_RUNENDED']._serialized_end=1500
-  _globals['_WITNESSREQUEST']._serialized_start=1502
-  _globals['_WITNESSREQUEST']._serialized_end=1610
-  _globals['_WITNESSREPLY']._serialized_start=1612
-  _globals['_WITNESSREPLY']._serialized_end=1717
-  _globals['_FORWITNESS']._serialized_start=1719
-  _globals['_FORWITNESS']._serialized_end=1806
-  _globals['_COSIGNREQUEST']._serialized_start=1808
-  _globals['_COSIGNREQUEST']._serialized_end=1862
-  _globals['_WITNESSSAID']._serialized_start=1865
-  _globals['_WITNESSSAID']._serialized_end=2004
-  _globals['_EXCHANGE']._serialized_start=2007
-  _globals['_EXCHANGE']._serialized_end=2616
+  _globals['_ENROLREQUEST']._serialized_start=91
+  _globals['_ENROLREQUEST']._serialized_end=262
+  _globals['_RENEWREQUEST']._serialized_start=264
+  _globals['_RENEWREQUEST']._serialized_end=331
+  _globals['_ENROLREPLY']._serialized_start=333
+  _globals['_ENROLREPLY']._serialized_end=434
+  _globals['_NODEMESSAGE']._serialized_start=437
+  _globals['_NODEMESSAGE']._serialized_end=619
+  _globals['_WAITS']._serialized_start=621
+  _globals['_WAITS']._serialized_end=656
+  _globals['_HELLO']._serialized_start=658
+  _globals['_HELLO']._serialized_end=773
+  _globals['_HEARTBEAT']._serialized_start=775
+  _globals['_HEARTBEAT']._serialized_end=803
+  _globals['_COORDINATORMESSAGE']._serialized_start=806
+  _globals['_COORDINATORMESSAGE']._serialized_end=1221
+  _globals['_WELCOME']._serialized_start=1223
+  _globals['_WELCOME']._serialized_end=1271
+  _globals['_WITHDRAWAL']._serialized_start=1273
+  _globals['_WITHDRAWAL']._serialized_end=1315
+  _globals['_SUBMISSIONCHUNK']._serialized_start=1317
+  _globals['_SUBMISSIONCHUNK']._serialized_end=1383
+  _globals['_FETCHSTATEREQUEST']._serialized_start=1385
+  _globals['_FETCHSTATEREQUEST']._serialized_end=1418
+  _globals['_STATEPART']._serialized_start=1420
+  _globals['_STATEPART']._serialized_end=1445
+  _globals['_DECIDEREQUEST']._serialized_start=1447
+  _globals['_DECIDEREQUEST']._serialized_end=1500
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=1502
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=1569
+  _globals['_RUNENDED']._serialized_start=1571
+  _globals['_RUNENDED']._serialized_end=1609
+  _globals['_WITNESSREQUEST']._serialized_start=1611
+  _globals['_WITNESSREQUEST']._serialized_end=1719
+  _globals['_WITNESSREPLY']._serialized_start=1721
+  _globals['_WITNESSREPLY']._serialized_end=1826
+  _globals['_FORWITNESS']._serialized_start=1828
+  _globals['_FORWITNESS']._serialized_end=1915
+  _globals['_COSIGNREQUEST']._serialized_start=1917
+  _globals['_COSIGNREQUEST']._serialized_end=1971
+  _globals['_WITNESSSAID']._serialized_start=1974
+  _globals['_WITNESSSAID']._serialized_end=2113
+  _globals['_EXCHANGE']._serialized_start=2116
+  _globals['_EXCHANGE']._serialized_end=2725
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from isthmus.v1 import sealed_pb2 as _sealed_pb2
 from isthmus.v1 import study_pb2 as _study_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -46,14 +47,16 @@ class EnrolReply(_message.Message):
     def __init__(self, certificate_chain: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., coordinator_key: _Optional[bytes] = ..., software: _Optional[str] = ...) -> None: ...
 
 class NodeMessage(_message.Message):
-    __slots__ = ("hello", "heartbeat", "waits")
+    __slots__ = ("hello", "heartbeat", "waits", "sealed")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     WAITS_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     waits: Waits
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., waits: _Optional[_Union[Waits, _Mapping]] = ...) -> None: ...
+    sealed: _sealed_pb2.SealedWord
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., waits: _Optional[_Union[Waits, _Mapping]] = ..., sealed: _Optional[_Union[_sealed_pb2.SealedWord, _Mapping]] = ...) -> None: ...
 
 class Waits(_message.Message):
     __slots__ = ("task", "code")
@@ -84,7 +87,7 @@ class Heartbeat(_message.Message):
     def __init__(self, waiting: _Optional[int] = ...) -> None: ...
 
 class CoordinatorMessage(_message.Message):
-    __slots__ = ("welcome", "study", "task", "withdrawal", "heartbeat", "run_ended", "for_witness", "witness_said")
+    __slots__ = ("welcome", "study", "task", "withdrawal", "heartbeat", "run_ended", "for_witness", "witness_said", "sealed")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +96,7 @@ class CoordinatorMessage(_message.Message):
     RUN_ENDED_FIELD_NUMBER: _ClassVar[int]
     FOR_WITNESS_FIELD_NUMBER: _ClassVar[int]
     WITNESS_SAID_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     study: _study_pb2.Signed
     task: _study_pb2.Signed
@@ -101,7 +105,8 @@ class CoordinatorMessage(_message.Message):
     run_ended: RunEnded
     for_witness: ForWitness
     witness_said: WitnessSaid
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., study: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., task: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., run_ended: _Optional[_Union[RunEnded, _Mapping]] = ..., for_witness: _Optional[_Union[ForWitness, _Mapping]] = ..., witness_said: _Optional[_Union[WitnessSaid, _Mapping]] = ...) -> None: ...
+    sealed: _sealed_pb2.SealedStep
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., study: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., task: _Optional[_Union[_study_pb2.Signed, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., run_ended: _Optional[_Union[RunEnded, _Mapping]] = ..., for_witness: _Optional[_Union[ForWitness, _Mapping]] = ..., witness_said: _Optional[_Union[WitnessSaid, _Mapping]] = ..., sealed: _Optional[_Union[_sealed_pb2.SealedStep, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("software", "coordinator")

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Record(_message.Message):
-    __slots__ = ("sequence", "previous", "recorded_at", "actor", "event", "study", "study_digest", "analysis", "run", "round", "task", "policy_digest", "dataset_digest", "payload_digest", "payload_bytes", "words", "purpose", "document", "dataset", "auditor_digest", "privacy", "persons_digest")
+    __slots__ = ("sequence", "previous", "recorded_at", "actor", "event", "study", "study_digest", "analysis", "run", "round", "task", "policy_digest", "dataset_digest", "payload_digest", "payload_bytes", "words", "purpose", "document", "dataset", "auditor_digest", "privacy", "persons_digest", "clear_digest", "receipt")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     RECORDED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,8 @@ class Record(_message.Message):
     AUDITOR_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
     PERSONS_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CLEAR_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     previous: bytes
     recorded_at: int
@@ -53,7 +55,9 @@ class Record(_message.Message):
     auditor_digest: bytes
     privacy: bytes
     persons_digest: bytes
-    def __init__(self, sequence: _Optional[int] = ..., previous: _Optional[bytes] = ..., recorded_at: _Optional[int] = ..., actor: _Optional[str] = ..., event: _Optional[str] = ..., study: _Optional[str] = ..., study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., task: _Optional[bytes] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., payload_digest: _Optional[bytes] = ..., payload_bytes: _Optional[int] = ..., words: _Optional[str] = ..., purpose: _Optional[str] = ..., document: _Optional[bytes] = ..., dataset: _Optional[str] = ..., auditor_digest: _Optional[bytes] = ..., privacy: _Optional[bytes] = ..., persons_digest: _Optional[bytes] = ...) -> None: ...
+    clear_digest: bytes
+    receipt: bytes
+    def __init__(self, sequence: _Optional[int] = ..., previous: _Optional[bytes] = ..., recorded_at: _Optional[int] = ..., actor: _Optional[str] = ..., event: _Optional[str] = ..., study: _Optional[str] = ..., study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., task: _Optional[bytes] = ..., policy_digest: _Optional[bytes] = ..., dataset_digest: _Optional[bytes] = ..., payload_digest: _Optional[bytes] = ..., payload_bytes: _Optional[int] = ..., words: _Optional[str] = ..., purpose: _Optional[str] = ..., document: _Optional[bytes] = ..., dataset: _Optional[str] = ..., auditor_digest: _Optional[bytes] = ..., privacy: _Optional[bytes] = ..., persons_digest: _Optional[bytes] = ..., clear_digest: _Optional[bytes] = ..., receipt: _Optional[bytes] = ...) -> None: ...
 
 class JoinToken(_message.Message):
     __slots__ = ("address", "authority", "certificate", "key", "secret", "role", "name", "country", "expires_at")

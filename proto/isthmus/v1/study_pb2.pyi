@@ -31,6 +31,11 @@ class MissingCountry(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WAIT: _ClassVar[MissingCountry]
     FAIL: _ClassVar[MissingCountry]
     GO_ON_WITHOUT: _ClassVar[MissingCountry]
+
+class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OPEN: _ClassVar[Mode]
+    SEALED: _ClassVar[Mode]
 PURPOSE_UNSPECIFIED: Purpose
 FEASIBILITY: Purpose
 PUBLICATION: Purpose
@@ -46,6 +51,8 @@ MISSING_COUNTRY_UNSPECIFIED: MissingCountry
 WAIT: MissingCountry
 FAIL: MissingCountry
 GO_ON_WITHOUT: MissingCountry
+OPEN: Mode
+SEALED: Mode
 
 class Signed(_message.Message):
     __slots__ = ("context", "body", "public_key", "signature")
@@ -160,7 +167,7 @@ class Analysis(_message.Message):
     def __init__(self, name: _Optional[str] = ..., title: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., missing_country: _Optional[_Union[MissingCountry, str]] = ..., deadline_seconds: _Optional[int] = ..., recipients: _Optional[_Iterable[_Union[Recipient, str]]] = ...) -> None: ...
 
 class Study(_message.Message):
-    __slots__ = ("name", "version", "title", "rationale", "recipients", "datasets", "participants", "plan", "by_country", "data_cut", "exploratory_purpose", "recipient_roles", "recipient_countries")
+    __slots__ = ("name", "version", "title", "rationale", "recipients", "datasets", "participants", "plan", "by_country", "data_cut", "exploratory_purpose", "recipient_roles", "recipient_countries", "mode")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +181,7 @@ class Study(_message.Message):
     EXPLORATORY_PURPOSE_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_ROLES_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_COUNTRIES_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     title: str
@@ -187,7 +195,8 @@ class Study(_message.Message):
     exploratory_purpose: Purpose
     recipient_roles: _containers.RepeatedScalarFieldContainer[Recipient]
     recipient_countries: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., title: _Optional[str] = ..., rationale: _Optional[str] = ..., recipients: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., participants: _Optional[_Iterable[_Union[Participant, _Mapping]]] = ..., plan: _Optional[_Iterable[_Union[Analysis, _Mapping]]] = ..., by_country: _Optional[bool] = ..., data_cut: _Optional[str] = ..., exploratory_purpose: _Optional[_Union[Purpose, str]] = ..., recipient_roles: _Optional[_Iterable[_Union[Recipient, str]]] = ..., recipient_countries: _Optional[_Iterable[str]] = ...) -> None: ...
+    mode: Mode
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., title: _Optional[str] = ..., rationale: _Optional[str] = ..., recipients: _Optional[_Iterable[str]] = ..., datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., participants: _Optional[_Iterable[_Union[Participant, _Mapping]]] = ..., plan: _Optional[_Iterable[_Union[Analysis, _Mapping]]] = ..., by_country: _Optional[bool] = ..., data_cut: _Optional[str] = ..., exploratory_purpose: _Optional[_Union[Purpose, str]] = ..., recipient_roles: _Optional[_Iterable[_Union[Recipient, str]]] = ..., recipient_countries: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[Mode, str]] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("study_digest", "node", "approved", "decided_at", "reason")

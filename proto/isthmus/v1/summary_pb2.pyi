@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Task(_message.Message):
-    __slots__ = ("study_digest", "analysis", "run", "round", "spec", "purpose", "state", "participants", "deadline", "requester", "message", "state_digest", "state_bytes")
+    __slots__ = ("study_digest", "analysis", "run", "round", "spec", "purpose", "state", "participants", "deadline", "requester", "message", "state_digest", "state_bytes", "sealed_attempt")
     STUDY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     ANALYSIS_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class Task(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     STATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SEALED_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     study_digest: bytes
     analysis: str
     run: bytes
@@ -37,7 +38,8 @@ class Task(_message.Message):
     message: AppMessage
     state_digest: bytes
     state_bytes: int
-    def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[_Iterable[_Union[_values_pb2.NamedArray, _Mapping]]] = ..., participants: _Optional[_Iterable[str]] = ..., deadline: _Optional[int] = ..., requester: _Optional[str] = ..., message: _Optional[_Union[AppMessage, _Mapping]] = ..., state_digest: _Optional[bytes] = ..., state_bytes: _Optional[int] = ...) -> None: ...
+    sealed_attempt: int
+    def __init__(self, study_digest: _Optional[bytes] = ..., analysis: _Optional[str] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.Spec, _Mapping]] = ..., purpose: _Optional[_Union[_study_pb2.Purpose, str]] = ..., state: _Optional[_Iterable[_Union[_values_pb2.NamedArray, _Mapping]]] = ..., participants: _Optional[_Iterable[str]] = ..., deadline: _Optional[int] = ..., requester: _Optional[str] = ..., message: _Optional[_Union[AppMessage, _Mapping]] = ..., state_digest: _Optional[bytes] = ..., state_bytes: _Optional[int] = ..., sealed_attempt: _Optional[int] = ...) -> None: ...
 
 class AppMessage(_message.Message):
     __slots__ = ("type", "config")
