@@ -66,6 +66,7 @@ from isthmus_methods.parts.survival.fine_gray_rows import (
     Plan,
     Round,
     arrivals,
+    censored_before,
     changes,
     empty,
     look,
@@ -107,7 +108,9 @@ def _summary(partial: Partial, support: ModelSupport, spec: Spec, plan: Plan, st
         )
     asked = Round(int(state["ask"][0]))
     if asked is Round.RISK_SETS:
-        at = RiskSetSupport(changes(partial, state["steps"].astype(np.int64), plan), support)
+        steps = state["steps"].astype(np.int64)
+        left = censored_before(partial, steps, plan)
+        at = RiskSetSupport(changes(partial, steps, plan), support, beside=(left,))
         items = [Item("at_risk", partial.sums[0], at), Item("events", partial.sums[1], support)]
     elif asked is Round.WAITING:
         at = RiskSetSupport(arrivals(partial, state["censored_steps"].astype(np.int64), plan), support)

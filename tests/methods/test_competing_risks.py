@@ -128,6 +128,24 @@ def test_daily_risk_sets_are_refused_but_for_open_data(case: Case) -> None:
     assert isinstance(verdict(open_data=True), Cleared)
 
 
+def test_who_is_censored_before_the_first_event_is_left_of_the_sums_over_everybody(case: Case) -> None:
+    ours, spec, blocks = asked(complete(case), "fine_gray", {}, ("age", "sex"), of="pcm")
+    (block,) = blocks["DK"]
+    early = block.numbers("time") <= np.sort(block.numbers("time"))[4]
+    block.codes("cause")[early] = 0  # censored
+    first = {item.field: item.value for item in summarise(ours, [block], spec, {}).items}
+    contributions = c.Contributions((c.Cleared("DK", {(name, ""): value for name, value in first.items()}),))
+    turn = ours.pool(contributions, spec, {}, {})
+    assert isinstance(turn, c.Next)
+    item = next(i for i in summarise(ours, [block], spec, turn.state).items if i.field == "at_risk")
+    assert isinstance(item.support, c.RiskSetSupport)
+    time, cause = block.numbers("time"), block.codes("cause")
+    first_event = time[cause == spec.levels(spec.role("cause")[0]).index("pcm")].min()
+    gone = np.count_nonzero((cause == 0) & (time < first_event))
+    assert item.support.beside == (gone,)
+    assert gone >= 5
+
+
 def test_single_group_has_no_test() -> None:
     counts = np.array([[[3.0, 0.0], [1.0, 2.0], [0.0, 1.0]], np.zeros((3, 2))])
     assert gray_test([counts], 0, 1) == {"statistic": None, "p": None, "df": 0}

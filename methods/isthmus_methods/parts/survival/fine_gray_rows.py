@@ -18,6 +18,7 @@ from isthmus_methods.contract import (
     column_name,
 )
 from isthmus_methods.parts.kept import kept_by_request
+from isthmus_methods.parts.model_support import ROWS
 from isthmus_methods.parts.model_terms import ModelTerms, model_terms
 from isthmus_methods.parts.out_of_turn import wrong_state
 from isthmus_methods.parts.regression_support import (
@@ -173,6 +174,12 @@ def changes(partial: Partial, listed: Integers, plan: Plan) -> TimeSupport:
     stay = np.concatenate([[0], np.cumsum(other)])[listed]
     at_risk = np.minimum(plain + stay, total).astype(np.int64)
     return TimeSupport(total, np.minimum(_between(leaving, listed), at_risk), at_risk)
+
+
+def censored_before(partial: Partial, listed: Integers, plan: Plan) -> int:
+    """Who is at risk at no listed time, and so is left of the sums over everybody: censored before the first."""
+    number = int(partial.left[plan.censored, : int(listed[0]) if len(listed) else plan.grid.size].sum())
+    return min(number, int(partial.rests.used.persons()[ROWS]))
 
 
 def arrivals(partial: Partial, listed: Integers, plan: Plan) -> TimeSupport:
