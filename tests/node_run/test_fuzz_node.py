@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from mutating import mutated, mutated_bytes
 
 from isthmus.errors import IsthmusError, LinkError, UsageError
 from isthmus.v1 import exchange_pb2, spec_pb2, study_pb2, summary_pb2, values_pb2
 from isthmus_methods import codec
+from isthmus_methods.summary_codec import state_from_bytes, state_to_bytes
+from isthmus_methods.training import state_of
 from isthmus_node import shelf as shelf_module
 from isthmus_node.custodian.reading import spec_words, study_words
 from isthmus_node.egress.policy import Policy
@@ -224,3 +227,12 @@ def test_flood_of_studies_and_of_questions_fills_neither_disk_nor_memory(
     assert len(list(site.home.studies.glob("*.pb"))) <= 5
     assert len(site.service._waiting) <= 5
     assert lines.named("study-not-taken")[-1]["code"] == "TOO_MANY_STUDIES"
+
+
+def test_models_that_come_beside_a_task_are_read_or_refused(tries: Tries) -> None:
+    whole = state_to_bytes(state_of({"weights": np.arange(6.0).reshape(2, 3), "bias": np.zeros(2, dtype=np.float32)}))
+    for chance in tries(500):
+        try:
+            state_from_bytes(bytearray(mutated_bytes(whole, chance)))
+        except UsageError:
+            continue

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 
 import pytest
+from mutating import mutated_bytes
 
 from isthmus.errors import AuthenticationError
 from isthmus.v1 import study_pb2, summary_pb2, values_pb2
 from isthmus_trust.documents import REFUSAL, SUMMARY, canonical, open_in_place
 from isthmus_trust.identity import IdentityKey
+
+Tries = Callable[[int], Iterator[random.Random]]
 
 LARGE = ({4}, {3}, {2, 4})
 
@@ -104,3 +108,18 @@ def test_body_that_is_no_message_is_refused(key: IdentityKey) -> None:
     with pytest.raises(AuthenticationError) as caught:
         open_in_place(whole, SUMMARY, summary_pb2.Summary, key.public, LARGE)
     assert caught.value.code == "NOT_A_DOCUMENT"
+
+
+def test_large_documents_that_are_turned_or_cut_are_opened_or_refused(key: IdentityKey, tries: Tries) -> None:
+    whole, body = signed(key, summary(b"\1\2\3\4" * 500)), canonical(summary(b"\1\2\3\4" * 500))
+    opened = 0
+    for chance in tries(300):
+        of_others = bytearray(mutated_bytes(bytes(whole), chance))
+        of_its_node = bytearray(canonical(key.sign(SUMMARY, mutated_bytes(body, chance))))
+        for one in (of_others, of_its_node):
+            try:
+                open_in_place(one, SUMMARY, summary_pb2.Summary, key.public, LARGE)
+                opened += 1
+            except AuthenticationError:
+                continue
+    assert opened < 300
