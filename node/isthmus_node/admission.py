@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from isthmus.errors import Refused, UsageError, WaitingForApproval
-from isthmus.v1 import spec_pb2, study_pb2, summary_pb2
+from isthmus.v1 import journal_pb2, spec_pb2, study_pb2, summary_pb2
 from isthmus_methods import codec
 from isthmus_methods.contract import Procedure, Scope, Spec
 from isthmus_methods.registry import find_procedure
@@ -48,6 +48,18 @@ class Order:
     dataset: study_pb2.Dataset
     events: study_pb2.Dataset | None = None  # the second dataset, where the request has one
     recipients: tuple[int, ...] = ()  # the parts that those play who receive the result; empty: not said
+
+    def about(self) -> journal_pb2.Record:
+        """What it is about, for the journal."""
+        task = self.task
+        return journal_pb2.Record(
+            study=self.shelved.study.name,
+            study_digest=task.study_digest,
+            analysis=task.analysis,
+            run=task.run,
+            round=task.round,
+            task=self.digest,
+        )
 
 
 def open_task(signed: study_pb2.Signed, coordinator: bytes) -> tuple[bytes, summary_pb2.Task]:

@@ -227,17 +227,10 @@ class Answering:
         )
 
     def _about(self, order: Order, snapshot: bytes) -> journal_pb2.Record:
-        """What an order is about, for the journal."""
-        task = order.task
-        return journal_pb2.Record(
-            study=order.shelved.study.name,
-            study_digest=task.study_digest,
-            analysis=task.analysis,
-            run=task.run,
-            round=task.round,
-            task=order.digest,
-            dataset_digest=snapshot,
-        )
+        """What an order is about, and the rows that it was answered from, for the journal."""
+        record = order.about()
+        record.dataset_digest = snapshot
+        return record
 
     def _name(self, order: Order) -> tuple[bytes, bool]:
         """The request's name, and whether it cuts where the approved plan does not."""

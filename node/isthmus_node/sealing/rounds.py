@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.v1 import journal_pb2, study_pb2
+from isthmus.v1 import study_pb2
 from isthmus_node.admission import Order
 from isthmus_node.custodian.contributors import Behind
 from isthmus_node.egress.journal import Journal, Journaled
@@ -170,19 +170,8 @@ class Sealing:
         return self._journal.release(share, order)
 
     def _note(self, order: Order, event: str, words: str, document: bytes = b"", receipt: bytes = b"") -> None:
-        task = order.task
-        record = journal_pb2.Record(
-            actor="node",
-            event=event,
-            study=order.shelved.study.name,
-            study_digest=task.study_digest,
-            analysis=task.analysis,
-            run=task.run,
-            round=task.round,
-            task=order.digest,
-            words=words,
-            document=document,
-            receipt=receipt,
-        )
+        record = order.about()
+        record.actor, record.event, record.words = "node", event, words
+        record.document, record.receipt = document, receipt
         # a mask is on the disk before it leaves; with the receipt nothing leaves
         self._journal.append(record, durable=event == "UNSEALED")
