@@ -131,7 +131,7 @@ ATTACKS = (
         "whoever is at risk at no listed time",
         "analyst",
         "sums over those at risk, and over everybody, held together",
-        ("risk_sets_are_apart",),
+        ("risk_sets_are_apart", "auditor"),
         LATE,
         before_the_first,
         "b",
