@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
 import shutil
 import stat
@@ -280,8 +281,12 @@ def frames_of(folder: Path) -> list[Frame]:
 
 
 def lines_of(content: bytes, name: str) -> object:
-    """What a program reads in a file: of lines of JSON what they say, not the spaces between and behind them."""
-    return [json.loads(line) for line in content.splitlines() if line] if name.endswith(".jsonl") else content
+    """What a program reads in a file: of lines of JSON and of a table what they say, not how their lines end."""
+    if name.endswith(".jsonl"):
+        return [json.loads(line) for line in content.splitlines() if line]
+    if name.endswith(".csv"):
+        return list(csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")))
+    return content
 
 
 @given(st.data())
