@@ -21,6 +21,8 @@ from isthmus_trust.certificates import new_tls_key, read_chain, tls_key_pem
 
 # A thread for each open stream, and some for short calls. They are made when needed.
 MAX_CALLS = 256
+# Seconds beyond those that open calls are given.
+_LEEWAY = 3.0
 SERVICES = ("", "isthmus.v1.Exchange", "isthmus.v1.Analyst")
 OPTIONS: tuple[tuple[str, int], ...] = (
     # two coordinators on one port would each get half of the calls
@@ -129,7 +131,8 @@ class Port:
     def close(self, seconds: float) -> None:
         """Take no new calls, let open ones end for so long, then end them."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(seconds).wait()
+        # and no longer: gRPC waits two minutes for a caller that went away in the middle of its handshake
+        self._server.stop(seconds).wait(seconds + _LEEWAY)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
