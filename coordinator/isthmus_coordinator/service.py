@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import fcntl
 import os
 from dataclasses import dataclass
 from typing import IO
 
 from isthmus.errors import ConfigError
+from isthmus.memory import large_blocks_apart
 from isthmus_coordinator.analyses.desk import Desk
 from isthmus_coordinator.analyses.records import Answered
 from isthmus_coordinator.analyses.rounds import Rounds
@@ -34,9 +33,6 @@ from isthmus_methods.contract import Procedure
 from isthmus_trust.authority import Authority
 from isthmus_trust.certificates import check_name, general_name
 from isthmus_trust.identity import IdentityKey
-
-# As malloc.h has it; 128 KiB is what glibc begins with.
-_M_MMAP_THRESHOLD = -3
 
 
 def find_method(name: str, version: int | None) -> Procedure:
@@ -197,7 +193,7 @@ class Coordinator:
         port
             Another port than the one of the settings; 0: any that is free.
         """
-        _give_memory_back()
+        large_blocks_apart()
         settings = self.office.settings
         wanted = settings.port if port is None else port
         self._lock = _only_one(self.office.home)
@@ -224,16 +220,6 @@ def is_running(home: Home) -> bool:
     except ConfigError:
         return True
     return False
-
-
-def _give_memory_back() -> None:
-    """Have what was taken for a large answer given back once it is free.
-
-    The allocator of glibc raises the size from which it does so up to 32 MiB as it sees large blocks come and go, and
-    keeps what is smaller in the heap of each thread: models of many countries would pile up there.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 128 << 10)
 
 
 def _only_one(home: Home) -> IO[bytes]:

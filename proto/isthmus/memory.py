@@ -1,6 +1,6 @@
 """Memory that a process has done with, given back to the machine: what a large model took is not kept for the next.
 
-Both do nothing where the C library has no such call (musl, macOS).
+All of it does nothing where the C library has no such call (musl, macOS).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import ctypes
 from functools import cache
 from typing import Any
 
-# A number of the C library's: how many heaps it has for threads at most.
-_ARENA_MAX = -8
-_HEAPS = 2
+# Numbers of the C library's: how many heaps it has for threads at most, and from which size on a block is on its own.
+_ARENA_MAX, _MMAP_THRESHOLD = -8, -3
+_HEAPS, _LARGE = 2, 128 << 10
 
 
 def few_heaps() -> None:
@@ -19,6 +19,17 @@ def few_heaps() -> None:
     settle = _call("mallopt")
     if settle is not None:
         settle(_ARENA_MAX, _HEAPS)
+
+
+def large_blocks_apart() -> None:
+    """Have large blocks given back as soon as they are free.
+
+    By itself the allocator of glibc raises the size from which it does so up to 32 MiB as it sees large blocks come and
+    go, and keeps what is smaller in the heap of each thread: models of many countries would pile up there.
+    """
+    settle = _call("mallopt")
+    if settle is not None:
+        settle(_MMAP_THRESHOLD, _LARGE)
 
 
 def give_back() -> None:
